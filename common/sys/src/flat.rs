@@ -1,0 +1,455 @@
+//! Flat records that the library hands to the agent, and the restore plan that ckpt_restart hands to the
+//! restorer. `repr(C)`, integers only, the same build on both sides of a socket. The records also go into the
+//! image's metadata as they are.
+
+
+pub const CONTROL_MAGIC: u64 = 0x3172_7443_7470_6b63;
+/// Library and agent must be of one build.
+pub const PROTOCOL: u32 = 1;
+
+pub const AGENT_LEN: usize = 176;
+
+/// Ids of the program's surroundings: agent (parent of its first process), group and session it was launched in.
+/// They are told by role, since two roles may fall together in one real id.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct Outer {
+    /// as the program knows it
+    pub agent: i32,
+    pub group: i32,
+    /// as the kernel has it now
+    pub real_group: i32,
+    pub session: i32,
+    pub real_session: i32,
+}
+
+/// The library's settings in each process.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Control {
+    pub magic: u64,
+    pub signal: i32,
+    /// The agent as the kernel knows it: parent of orphans, whose parent the program is to see as 1.
+    pub agent_pid: i32,
+    /// The process that the agent started itself, by the id the program knows; its parent is the agent.
+    pub program: i32,
+    /// Processes have other ids than the program knows; without it only its surroundings have.
+    pub ids_virtual: i32,
+    /// Address of the shared id table, 0 when virtual == real.
+    pub id_table: u64,
+    /// What the program was born into, after a restart; 0: as it is.
+    pub outer: Outer,
+    /// `CKPT_AGENT=name,agent pid,program,descriptor of the agent's id table (v: ids are virtual) or -,five numbers of
+    /// Outer,signal`
+    pub agent: [u8; AGENT_LEN],
+    /// `LD_PRELOAD=/path/libckpt.so`
+    pub preload: [u8; 4096],
+}
+
+impl Control {
+    pub const fn new() -> Self {
+        Control { magic: 0, signal: 0, agent_pid: 0, program: 0, ids_virtual: 0, id_table: 0, outer: Outer { agent: 0, group: 0, real_group: 0, session: 0, real_session: 0 }, agent: [0; AGENT_LEN], preload: [0; 4096] }
+    }
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Messages between a process (or its frozen writer) and the agent: one seqpacket each, `kind` first.
+pub mod msg {
+    // process -> agent
+    pub const HELLO: u32 = 1;
+    pub const QUIESCED: u32 = 2;
+    pub const FAILED: u32 = 3;
+    /// carries a memfd of records
+    pub const RECORDS: u32 = 4;
+    /// carries descriptors; body: `FdEntry` each
+    pub const FDS: u32 = 5;
+    pub const CAPTURED: u32 = 6;
+    pub const SHARED_DONE: u32 = 7;
+    pub const FROZEN: u32 = 8;
+    // writer -> agent
+    /// carries a memfd of `Run`s
+    pub const RUNS: u32 = 9;
+    pub const WRITTEN: u32 = 10;
+    /// the frozen writer holds nothing of the program's any more: it may go on
+    pub const READY: u32 = 11;
+    // restorer -> agent
+    pub const RESTORED: u32 = 12;
+    // agent -> restorer
+    pub const GO: u32 = 39;
+    // agent -> process
+    pub const PROCEED: u32 = 32;
+    pub const CANCEL: u32 = 33;
+    pub const CAPTURE: u32 = 34;
+    /// body: `SharedRange` each; carries the image
+    pub const SHARED: u32 = 35;
+    /// carries the writer's socket; arg 1: write in this process (hold)
+    pub const FREEZE: u32 = 36;
+    pub const RESUME: u32 = 37;
+    // agent -> writer
+    /// carries the image or a pipe; arg: file offset, u64::MAX for a pipe
+    pub const WRITE: u32 = 38;
+}
+
+/// Every message starts with this; `text` is a reason for FAILED.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct Msg {
+    pub kind: u32,
+    pub pid: i32,
+    /// errno of FAILED
+    pub errno: i32,
+    /// thread that did not answer
+    pub tid: i32,
+    pub arg: u64,
+    pub arg2: u64,
+    pub count: u32,
+    /// stage of FAILED, see `stage`
+    pub stage: u32,
+}
+
+pub mod stage {
+    pub const THREADS: u32 = 1;
+    pub const RECORDS: u32 = 2;
+    pub const DESCRIPTORS: u32 = 3;
+    pub const FREEZE: u32 = 4;
+    pub const RUNS: u32 = 5;
+    pub const WRITE: u32 = 6;
+    pub const SHARED: u32 = 7;
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct FdEntry {
+    pub number: i32,
+    pub cloexec: u32,
+}
+
+/// Part of a shared mapping that this process writes for all who map it.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct SharedRange {
+    pub addr: u64,
+    pub len: u64,
+    /// file offset in the image
+    pub offset: u64,
+}
+
+/// `bytes` of memory at `addr`, in the order in which the data follow.
+#[repr(C)]
+#[derive(Clone, Copy, Default, PartialEq, Debug)]
+pub struct Run {
+    pub addr: u64,
+    pub bytes: u64,
+}
+
+/// Records in the memfd: this, then `len` bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct RecordHead {
+    pub kind: u32,
+    pub len: u32,
+}
+
+pub mod record {
+    pub const PROCESS: u32 = 1;
+    pub const THREAD: u32 = 2;
+    /// 64 times `SigAction`
+    pub const SIGACTIONS: u32 = 3;
+    /// `tid` (0: the process), then siginfo
+    pub const PENDING: u32 = 4;
+    pub const TIMER: u32 = 5;
+    /// /proc/self/maps
+    pub const MAPS: u32 = 6;
+    /// /proc/self/stat
+    pub const STAT: u32 = 7;
+    pub const AUXV: u32 = 8;
+    pub const SYSV: u32 = 9;
+    pub const UNDO: u32 = 10;
+    pub const POLICY: u32 = 11;
+}
+
+/// An id that the process was given by `semget`, `msgget` or `shmget`.
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug, PartialEq)]
+pub struct SysvHeld {
+    /// 1 semaphores, 2 messages, 3 memory
+    pub family: u32,
+    pub id: i32,
+}
+
+/// What the kernel will add to a semaphore when the process ends.
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug, PartialEq)]
+pub struct SemUndo {
+    pub id: i32,
+    pub number: u16,
+    pub adjust: i16,
+}
+
+/// mbind(2): the memory policy of a range, first 64 nodes.
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug, PartialEq)]
+pub struct RangePolicy {
+    pub addr: u64,
+    pub len: u64,
+    pub mode: u64,
+    pub nodes: u64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug)]
+pub struct ProcessRecord {
+    pub pid: i32,
+    pub threads: u32,
+    /// `Control` of the library
+    pub control: u64,
+    /// entry of the leave routine in the library's text
+    pub leave: u64,
+    pub state_page: u64,
+    pub arena: u64,
+    pub arena_len: u64,
+    pub brk: u64,
+    pub dumpable: i32,
+    pub subreaper: i32,
+    pub thp_disable: i32,
+    pub personality: u32,
+    pub mdwe: i32,
+    pub leader_gone: i32,
+    /// it_interval, it_value in microseconds, for ITIMER_REAL, VIRTUAL, PROF
+    pub itimers: [[u64; 2]; 3],
+    /// arch_prctl(ARCH_GET_XCOMP_PERM): AMX has to be asked for
+    pub xcomp: u64,
+    /// membarrier(MEMBARRIER_CMD_GET_REGISTRATIONS)
+    pub membarrier: u32,
+    pub memory_merge: i32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug)]
+pub struct ThreadRecord {
+    pub tid: i32,
+    pub pdeathsig: i32,
+    /// struct ucontext on the thread's stack, where rt_sigreturn finds it
+    pub frame: u64,
+    pub fs: u64,
+    pub gs: u64,
+    pub clear_tid: u64,
+    pub robust: u64,
+    pub rseq: u64,
+    pub timer_slack: u64,
+    pub policy: i32,
+    pub priority: i32,
+    pub nice: i32,
+    pub ioprio: i32,
+    pub name: [u8; 16],
+    /// first 1024 processors
+    pub affinity: [u64; 16],
+    pub no_new_privs: i32,
+    pub securebits: i32,
+    pub keepcaps: i32,
+    /// get_mempolicy(2): mode, first 64 nodes
+    pub mempolicy: i32,
+    pub nodes: u64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug)]
+pub struct SigAction {
+    pub handler: u64,
+    pub flags: u64,
+    pub restorer: u64,
+    pub mask: u64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Pending {
+    /// 0: pending for the process
+    pub tid: i32,
+    pub pad: i32,
+    /// struct siginfo, 128 bytes
+    pub info: [[u64; 8]; 2],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Timer {
+    pub id: i32,
+    pub signal: i32,
+    pub notify: i32,
+    pub clock: i32,
+    pub value: u64,
+    /// tid of SIGEV_THREAD_ID
+    pub tid: i32,
+    pub overrun: i32,
+    /// it_interval, it_value in nanoseconds
+    pub spec: [u64; 2],
+}
+
+/// The restore plan: one memfd, `PlanHead` first, tables at byte offsets from its start.
+pub mod plan {
+    pub const MAGIC: u64 = 0x6e61_6c70_7470_6b63;
+
+    #[repr(C)]
+    #[derive(Clone, Copy, Default)]
+    pub struct Table {
+        pub at: u64,
+        pub count: u64,
+    }
+
+    #[repr(C)]
+    #[derive(Clone, Copy)]
+    pub struct PlanHead {
+        pub magic: u64,
+        pub total: u64,
+        pub maps: Table,
+        pub reads: Table,
+        pub threads: Table,
+        pub sigactions: Table,
+        pub pendings: Table,
+        pub timers: Table,
+        pub fds: Table,
+        pub rlimits: Table,
+        pub auxv: Table,
+        /// `Map` ranges of old and new that the restorer may not use for itself are the maps above
+        pub process: super::ProcessRecord,
+        pub mm: [u64; 12],
+        pub vdso: u64,
+        pub vdso_len: u64,
+        pub vvar: u64,
+        pub vvar_len: u64,
+        /// socket to the agent
+        pub agent: i32,
+        pub image: i32,
+        pub umask: u32,
+        pub exact_ids: u32,
+        pub name: [u8; 16],
+        pub control: [u8; super::AGENT_LEN],
+        pub outer: super::Outer,
+        pub oom_score_adj: i32,
+        pub agent_pid: i32,
+        pub id_table: u64,
+        pub preload: Table,
+        pub credentials: Table,
+        pub groups: Table,
+        pub policies: Table,
+        /// `Aio`, and the events of all in order
+        pub aio: Table,
+        pub aio_events: Table,
+        pub undo: Table,
+        pub notifies: Table,
+        /// `Renamed`: ids that are in frames and siginfos as the kernel had them
+        pub renamed: Table,
+        /// user and groups are right already
+        pub keep_ids: u32,
+        pub pad: u32,
+        /// first descriptor number that is ours
+        pub flags: u64,
+    }
+
+    impl Default for PlanHead {
+        fn default() -> Self {
+            // SAFETY: integers only; zero is a value of each.
+            unsafe { core::mem::zeroed() }
+        }
+    }
+
+    pub const MAP_LOCKED: u32 = 1;
+    pub const MAP_HUGE: u32 = 2;
+    pub const MAP_NOHUGE: u32 = 4;
+    pub const MAP_DONTFORK: u32 = 8;
+    pub const MAP_WIPEONFORK: u32 = 16;
+    pub const MAP_DONTDUMP: u32 = 32;
+    pub const MAP_SEQ: u32 = 64;
+    pub const MAP_RAND: u32 = 128;
+    pub const MAP_SHM: u32 = 256;
+    pub const MAP_MERGEABLE: u32 = 512;
+
+    #[repr(C)]
+    #[derive(Clone, Copy, Default)]
+    pub struct Map {
+        pub addr: u64,
+        pub len: u64,
+        pub prot: u32,
+        /// mmap(2) flags less MAP_FIXED
+        pub flags: u32,
+        /// -1: anonymous
+        pub fd: i32,
+        /// `MAP_*` above
+        pub advice: u32,
+        pub offset: u64,
+    }
+
+    #[repr(C)]
+    #[derive(Clone, Copy, Default)]
+    pub struct Renamed {
+        pub then: i32,
+        pub program: i32,
+    }
+
+    #[repr(C)]
+    #[derive(Clone, Copy, Default)]
+    pub struct Read {
+        pub addr: u64,
+        pub len: u64,
+        pub offset: u64,
+    }
+
+    /// Real, effective, saved ids; capability sets.
+    #[repr(C)]
+    #[derive(Clone, Copy, Default)]
+    pub struct Credentials {
+        pub uid: [u32; 4],
+        pub gid: [u32; 4],
+        pub inheritable: u64,
+        pub permitted: u64,
+        pub effective: u64,
+        pub bounding: u64,
+        pub ambient: u64,
+    }
+
+    /// mq_notify(3) on descriptor `fd`.
+    #[repr(C)]
+    #[derive(Clone, Copy, Default)]
+    pub struct MqNotify {
+        pub fd: i32,
+        pub how: i32,
+        pub signal: i32,
+        pub pad: i32,
+    }
+
+    /// A ring to make again at its address, with so many events in it.
+    #[repr(C)]
+    #[derive(Clone, Copy, Default)]
+    pub struct Aio {
+        pub addr: u64,
+        pub len: u64,
+        pub slots: u64,
+        pub events: u64,
+    }
+
+    #[repr(C)]
+    #[derive(Clone, Copy, Default)]
+    pub struct Rlimit {
+        pub resource: u64,
+        pub soft: u64,
+        pub hard: u64,
+    }
+}
+
+/// The bytes of a flat record.
+pub fn bytes_of<T: Copy>(value: &T) -> &[u8] {
+    // SAFETY: flat records are repr(C) integers without uninitialised padding that matters; any byte may be read.
+    unsafe { core::slice::from_raw_parts((value as *const T).cast(), size_of::<T>()) }
+}
+
+/// A flat record from bytes; None when they are too few.
+pub fn from_bytes<T: Copy>(bytes: &[u8]) -> Option<T> {
+    // SAFETY: the length is checked, every bit pattern is a value of an integer-only record.
+    (bytes.len() >= size_of::<T>()).then(|| unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+}

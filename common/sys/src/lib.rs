@@ -1,0 +1,16 @@
+//! The kernel as the library meets it: inline system calls, error numbers, /proc parsers. No libc names.
+#![no_std]
+
+pub mod calls;
+pub mod crc;
+pub mod flat;
+pub mod idtable;
+pub mod raw;
+
+pub use raw::{Errno, Result};
+
+pub const PAGE: usize = 4096;
+
+pub const fn page_up(n: usize) -> usize {
+    (n + PAGE - 1) & !(PAGE - 1)
+}
