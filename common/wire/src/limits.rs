@@ -1,0 +1,105 @@
+//! Limits of single fields, checked when a message is encoded and when it is decoded.
+
+use crate::message::*;
+use crate::WireError;
+use alloc::string::String;
+
+/// Hosts, process names, timing names.
+pub const MAX_NAME: usize = 256;
+pub const MAX_PROGRAM: usize = 4096;
+pub const MAX_REASON: usize = 4096;
+pub const MAX_PATH: usize = 4096;
+/// Images of one agent.
+pub const MAX_IMAGES: usize = 64;
+/// Rows of one `Processes` message of an agent.
+pub const MAX_ROWS: usize = 4096;
+pub const MAX_TIMINGS: usize = 64;
+
+/// A message whose fields can be checked.
+pub trait Limited {
+    fn check(&self) -> Result<(), WireError>;
+}
+
+/// `text`, cut at a character so that it fits into `limit` bytes.
+pub fn clip(text: &str, limit: usize) -> String {
+    let end = (0..=limit.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+    String::from(&text[..end])
+}
+
+fn at_most(field: &'static str, len: usize, limit: usize) -> Result<(), WireError> {
+    if len > limit {
+        return Err(WireError::FieldTooLong { field, len, limit });
+    }
+    Ok(())
+}
+
+impl Limited for ClientMessage {
+    fn check(&self) -> Result<(), WireError> {
+        match self {
+            ClientMessage::Hello(hello) => hello.check(),
+            ClientMessage::Agent(message) => message.check(),
+            ClientMessage::Command(_) => Ok(()),
+        }
+    }
+}
+
+impl Limited for Hello {
+    fn check(&self) -> Result<(), WireError> {
+        at_most("host", self.host.len(), MAX_NAME)?;
+        at_most("program", self.program.len(), MAX_PROGRAM)
+    }
+}
+
+impl Limited for AgentMessage {
+    fn check(&self) -> Result<(), WireError> {
+        match self {
+            AgentMessage::Reached { stats, .. } => stats.as_ref().map_or(Ok(()), Limited::check),
+            AgentMessage::Failed { reason, .. } => at_most("reason", reason.len(), MAX_REASON),
+            AgentMessage::Processes { rows, .. } => check_rows(rows),
+            AgentMessage::Leave => Ok(()),
+        }
+    }
+}
+
+impl Limited for CheckpointStats {
+    fn check(&self) -> Result<(), WireError> {
+        at_most("images", self.images.len(), MAX_IMAGES)?;
+        self.images.iter().try_for_each(|path| at_most("image path", path.len(), MAX_PATH))?;
+        check_timings(&self.stages)
+    }
+}
+
+fn check_rows(rows: &[ProcessRow]) -> Result<(), WireError> {
+    at_most("rows", rows.len(), MAX_ROWS)?;
+    rows.iter().try_for_each(|row| at_most("process name", row.name.len(), MAX_NAME))
+}
+
+fn check_timings(timings: &[Timing]) -> Result<(), WireError> {
+    at_most("timings", timings.len(), MAX_TIMINGS)?;
+    timings.iter().try_for_each(|timing| at_most("timing name", timing.name.len(), MAX_NAME))
+}
+
+/// The coordinator's aggregates are bounded by the frame alone: their parts were checked when agents sent them.
+impl Limited for CoordinatorMessage {
+    fn check(&self) -> Result<(), WireError> {
+        match self {
+            CoordinatorMessage::Refused { reason }
+            | CoordinatorMessage::Abort { reason, .. }
+            | CoordinatorMessage::Failed { reason } => at_most("reason", reason.len(), MAX_REASON),
+            CoordinatorMessage::Done(summary) => check_timings(&summary.agent_stages),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clip_cuts_between_characters() {
+        assert_eq!(clip("abc", 10), "abc");
+        assert_eq!(clip("aé", 2), "a");
+        assert_eq!(clip("é", 0), "");
+    }
+}

@@ -1,0 +1,254 @@
+//! The messages. A client says `Hello` first and hears `Welcome` or `Refused`; the rest depends on its role.
+
+use crate::{Compression, ComputationId, PauseMode};
+use alloc::string::String;
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+/// Everything a client can send.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClientMessage {
+    Hello(Hello),
+    Agent(AgentMessage),
+    Command(CommandMessage),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    /// The host agent in `ckpt_launch` or `ckpt_restart`: a member of checkpoints.
+    Agent,
+    /// `ckpt_command`: asks and leaves.
+    Command,
+}
+
+/// Who the client is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    pub version: u16,
+    pub role: Role,
+    pub host: String,
+    pub pid: u32,
+    pub program: String,
+    /// Known after a restart, and when an agent comes back to a new coordinator.
+    pub computation: Option<ComputationId>,
+    /// The newest generation this agent knows of; 0 before the first checkpoint.
+    pub generation: u32,
+    /// Seconds between checkpoints, where `--interval` was given to this agent; 0 turns them off.
+    pub interval: Option<u32>,
+}
+
+impl Hello {
+    /// A hello in this protocol version, of a program with no past.
+    pub fn new(role: Role, host: String, pid: u32, program: String) -> Hello {
+        let version = crate::PROTOCOL_VERSION;
+        Hello { version, role, host, pid, program, computation: None, generation: 0, interval: None }
+    }
+}
+
+/// The points at which the members of a checkpoint wait for each other, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Stage {
+    /// Every thread stands still.
+    Quiesced,
+    /// The state is held by snapshots; with `--pause=cow` programs go on once this is released.
+    Captured,
+    /// The image is written and fsynced under a temporary name.
+    Written,
+    /// The image has its name: this generation can be restarted.
+    Committed,
+}
+
+impl Stage {
+    pub const ALL: [Stage; 4] = [Stage::Quiesced, Stage::Captured, Stage::Written, Stage::Committed];
+
+    /// The stage after this one.
+    pub fn next(self) -> Option<Stage> {
+        Stage::ALL.get(self as usize + 1).copied()
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Stage::Quiesced => "quiesced",
+            Stage::Captured => "captured",
+            Stage::Written => "written",
+            Stage::Committed => "committed",
+        }
+    }
+}
+
+/// A named duration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timing {
+    pub name: String,
+    pub us: u64,
+}
+
+/// What one agent did in a checkpoint; sent with `Committed`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointStats {
+    pub images: Vec<String>,
+    pub bytes: u64,
+    pub processes: u32,
+    /// The longest time any process of this agent stood still.
+    pub pause_us: u64,
+    pub stages: Vec<Timing>,
+}
+
+/// One process as `--list` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessRow {
+    pub pid: i32,
+    pub ppid: i32,
+    pub name: String,
+    /// The letter of `/proc/PID/stat`.
+    pub state: char,
+    pub threads: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AgentMessage {
+    /// This member stands at `stage`. `stats` comes with `Committed`.
+    Reached { generation: u32, stage: Stage, stats: Option<CheckpointStats> },
+    /// This member cannot take part; everybody else is told to give up.
+    Failed { generation: u32, reason: String },
+    /// An answer to `ListProcesses`, in as many messages as its rows need.
+    Processes { request: u32, rows: Vec<ProcessRow>, last: bool },
+    /// The program ended; the connection closes next.
+    Leave,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CommandMessage {
+    Checkpoint {
+        kill: bool,
+        overrides: Overrides,
+    },
+    List,
+    Status,
+    /// Seconds between checkpoints; 0 turns them off.
+    Interval {
+        seconds: u32,
+    },
+    /// End every program of the computation.
+    Kill,
+    /// `Kill`, then the coordinator exits.
+    Quit,
+}
+
+/// What one checkpoint does otherwise than the agent's own options say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overrides {
+    pub compression: Option<Compression>,
+    pub pause: Option<PauseMode>,
+}
+
+/// The coordinator takes the client in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    pub client: u32,
+    pub computation: ComputationId,
+    pub next_generation: u32,
+}
+
+/// Everything the coordinator can send.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CoordinatorMessage {
+    Welcome(Welcome),
+    /// The client cannot join; the connection closes next.
+    Refused {
+        reason: String,
+    },
+
+    // To agents.
+    /// Quiesce. Index and count are provisional until `Release { stage: Quiesced }`.
+    Checkpoint {
+        generation: u32,
+        member_index: u32,
+        member_count: u32,
+        kill_after: bool,
+        overrides: Overrides,
+    },
+    /// Every member stands at `stage`: go on. Index and count are final.
+    Release {
+        generation: u32,
+        stage: Stage,
+        member_index: u32,
+        member_count: u32,
+    },
+    /// Give this generation up: remove what was written and let the program go on.
+    Abort {
+        generation: u32,
+        reason: String,
+    },
+    /// Answer with `Processes` of the same `request`.
+    ListProcesses {
+        request: u32,
+    },
+    /// End the program, then `Leave`.
+    Kill,
+
+    // To commands.
+    Done(Summary),
+    Failed {
+        reason: String,
+    },
+    Processes {
+        agents: Vec<(AgentInfo, Vec<ProcessRow>)>,
+        silent: Vec<AgentInfo>,
+    },
+    Status(Status),
+    /// The command was carried out and has nothing more to say.
+    Ok,
+}
+
+/// An agent as commands see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentInfo {
+    pub client: u32,
+    pub host: String,
+    pub pid: u32,
+    pub program: String,
+}
+
+/// A finished checkpoint.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    pub generation: u32,
+    pub images: Vec<String>,
+    pub bytes: u64,
+    pub processes: u32,
+    /// The longest pause of any process.
+    pub pause_us: u64,
+    /// From the first message of the coordinator to the last answer.
+    pub duration_us: u64,
+    /// How long the barrier took to reach each stage.
+    pub stages: Vec<Timing>,
+    /// The slowest agent's own timings, by name.
+    pub agent_stages: Vec<Timing>,
+}
+
+/// A checkpoint that is under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    pub generation: u32,
+    /// The stage that is awaited.
+    pub stage: Stage,
+    pub arrived: u32,
+    pub members: u32,
+    pub queued: bool,
+}
+
+/// The coordinator's whole state in brief.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    pub port: u16,
+    pub pid: u32,
+    pub computation: ComputationId,
+    pub next_generation: u32,
+    /// Seconds; 0 is off.
+    pub interval: u32,
+    pub agents: Vec<AgentInfo>,
+    pub running: Option<Progress>,
+    pub last: Option<Summary>,
+    pub last_failure: Option<String>,
+}
