@@ -1,0 +1,15 @@
+//! The image file.
+//!
+//! ```text
+//! 0        header, 4096 bytes, fixed layout, little endian, own checksum
+//! 4096     data: pages of each process in the order of its runs, shared memory, blobs; page aligned pieces
+//! meta_at  metadata: bincode of `ImageMeta`; its checksum is in the header
+//! ```
+//! The header is written last, so a file without a valid one is not an image. All data are covered by checksums in
+//! the metadata, the metadata by one in the header.
+
+pub mod file;
+pub mod meta;
+
+pub use file::{Header, ImageError, ImageFile, ImageWriter};
+pub use meta::*;

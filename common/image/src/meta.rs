@@ -1,0 +1,231 @@
+//! What an image says about a computation, apart from the bytes of its memory.
+
+use ckpt_objects::ipc::SysvSet;
+use ckpt_objects::{BlobRef, ObjectSet};
+use ckpt_sys::flat::{self, Pending, ProcessRecord, RangePolicy, SigAction, ThreadRecord, Timer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A flat record, stored as its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Flat<T>(pub T);
+
+impl<T: Copy> Serialize for Flat<T> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        flat::bytes_of(&self.0).to_vec().serialize(s)
+    }
+}
+
+impl<'de, T: Copy> Deserialize<'de> for Flat<T> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let bytes = Vec::<u8>::deserialize(d)?;
+        if bytes.len() != size_of::<T>() {
+            return Err(D::Error::custom("a record has another length than this version's"));
+        }
+        flat::from_bytes(&bytes).map(Flat).ok_or_else(|| D::Error::custom("short record"))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub struct ImageMeta {
+    pub program: String,
+    pub host: String,
+    /// /proc/sys/kernel/random/boot_id: monotonic clocks go on only within a boot
+    pub boot_id: String,
+    /// seconds since 1970
+    pub created: u64,
+    /// CLOCK_MONOTONIC at the checkpoint, nanoseconds
+    pub monotonic: u64,
+    /// The agent's pid, session and group then: what the program knew as its surroundings.
+    pub agent: Surroundings,
+    /// kernel's id then, program's id: where they differ
+    pub ids: Vec<(i32, i32)>,
+    pub processes: Vec<ProcessMeta>,
+    pub objects: ObjectSet,
+    /// Programs and libraries, so that an upgrade does not break the image.
+    pub files: Vec<SavedFile>,
+    pub shared: Vec<SharedMemory>,
+    pub sysv: SysvSet,
+}
+
+#[derive(Serialize, Deserialize, Clone, Copy, Debug)]
+pub struct Surroundings {
+    pub pid: i32,
+    pub pgid: i32,
+    pub sid: i32,
+    /// the process whose exit status is the foreground part's
+    pub program: i32,
+    /// agent, group and session as the program knows them
+    pub known: [i32; 3],
+    /// foreground group of the terminal, 0 without one
+    pub foreground: i32,
+}
+
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunState {
+    Running,
+    /// by job control
+    Stopped,
+    /// wait(2) status
+    Zombie(i32),
+}
+
+#[derive(Serialize, Deserialize)]
+pub struct ProcessMeta {
+    pub pid: i32,
+    pub ppid: i32,
+    pub pgid: i32,
+    pub sid: i32,
+    pub state: RunState,
+    pub name: String,
+    /// Absent for a zombie.
+    pub body: Option<Body>,
+}
+
+/// Path bytes need not be UTF-8.
+pub type PathBytes = Vec<u8>;
+
+#[derive(Serialize, Deserialize)]
+pub struct Body {
+    pub record: Flat<ProcessRecord>,
+    pub threads: Vec<Flat<ThreadRecord>>,
+    pub sigactions: Vec<Flat<SigAction>>,
+    pub pendings: Vec<Flat<Pending>>,
+    pub timers: Vec<Flat<Timer>>,
+    /// start_code, end_code, start_data, end_data, start_brk, brk, start_stack, arg_start, arg_end, env_start,
+    /// env_end, as in struct prctl_mm_map
+    pub mm: [u64; 11],
+    pub auxv: Vec<u8>,
+    pub exe: FileIdentity,
+    pub cwd: PathBytes,
+    pub root: PathBytes,
+    pub umask: u32,
+    pub credentials: Credentials,
+    /// soft, hard by resource number
+    pub rlimits: Vec<(u64, u64)>,
+    pub oom_score_adj: i32,
+    pub coredump_filter: u32,
+    /// mbind(2)
+    pub policies: Vec<Flat<RangePolicy>>,
+    pub aio: Vec<AioContext>,
+    pub maps: Vec<MapMeta>,
+    pub memory: Memory,
+    /// Where the table of ids was mapped, 0: nowhere. A thread may be in the middle of reading it.
+    pub id_table: u64,
+    /// Descriptors are those of this process (CLONE_FILES across processes); itself otherwise.
+    pub files_of: i32,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Credentials {
+    /// real, effective, saved, filesystem
+    pub uid: [u32; 4],
+    pub gid: [u32; 4],
+    pub groups: Vec<u32>,
+    /// inheritable, permitted, effective, bounding, ambient
+    pub caps: [u64; 5],
+    pub seccomp: u32,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileIdentity {
+    pub path: PathBytes,
+    pub dev: u64,
+    pub ino: u64,
+    pub size: u64,
+    pub mtime_ns: i64,
+    /// It had no name any more.
+    pub deleted: bool,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug)]
+pub struct MapMeta {
+    pub start: u64,
+    pub end: u64,
+    pub prot: u32,
+    pub shared: bool,
+    pub offset: u64,
+    /// `plan::MAP_*`
+    pub advice: u32,
+    pub grows_down: bool,
+    pub no_reserve: bool,
+    pub kind: MapKind,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub enum MapKind {
+    Anonymous,
+    Heap,
+    Stack,
+    /// index into `files` of the image: by path
+    File(FileIdentity),
+    /// index into `ImageMeta::shared`
+    Shared(u32),
+    Vdso,
+    Vvar,
+    /// vsyscall, uprobes: the kernel makes them by itself
+    Kernel,
+}
+
+/// The mapped parts of a file: used at restart when the file is another one by then.
+#[derive(Serialize, Deserialize, Clone, Debug)]
+pub struct SavedFile {
+    pub identity: FileIdentity,
+    /// offset in the file, place in the image, CRC-32C
+    pub pieces: Vec<(u64, BlobRef, u32)>,
+}
+
+/// Memory that processes share and no file on disk holds: anonymous, memfd, /dev/shm, SysV.
+#[derive(Serialize, Deserialize, Clone, Debug)]
+pub struct SharedMemory {
+    pub dev: u64,
+    pub ino: u64,
+    pub name: PathBytes,
+    pub size: u64,
+    pub kind: SharedKind,
+    /// offset in the object, place in the image
+    pub pieces: Vec<(u64, BlobRef)>,
+}
+
+/// A context of native AIO (`io_setup`): its id is the address of its ring.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct AioContext {
+    pub start: u64,
+    pub len: u64,
+    /// slots of the ring
+    pub slots: u32,
+    /// `struct io_event`s that nobody has taken
+    pub events: Vec<[u64; 4]>,
+}
+
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SharedKind {
+    Anonymous,
+    /// an open descriptor's object holds the content
+    Object,
+    /// a file for shared memory that still has its name
+    Named,
+    SysV { id: i32, key: i32 },
+}
+
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Codec {
+    None,
+    Lz4,
+    Zstd,
+    Gzip,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug)]
+pub struct Memory {
+    /// address, bytes; the data follow in this order
+    pub runs: Vec<(u64, u64)>,
+    pub bytes: u64,
+    pub codec: Codec,
+    /// Codec::None: one place, with a CRC-32C for each MiB. Else: one piece for each MiB, with the CRC of what is stored.
+    pub pieces: Vec<BlobRef>,
+    pub checksums: Vec<u32>,
+}
+
+/// Unit of checksums and of compression, bytes of memory.
+pub const CHUNK: u64 = 1 << 20;
