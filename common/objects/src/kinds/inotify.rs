@@ -1,0 +1,182 @@
+//! inotify: watches with their numbers. fdinfo names the watched inode; its path is searched. Events that were not
+//! read yet stay where they are and are lost at a restart.
+
+use crate::bytes::Bytes;
+use crate::capture::Capturing;
+use crate::model::ObjectId;
+use crate::probe::Probe;
+use crate::rebuild::Rebuilding;
+use crate::sys;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
+
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct InotifyState {
+    pub watches: Vec<Watch>,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Watch {
+    pub wd: i32,
+    pub mask: u32,
+    pub path: Option<Bytes>,
+}
+
+struct Line {
+    wd: i32,
+    ino: u64,
+    dev: u64,
+    mask: u32,
+    handle_type: i32,
+    handle: Vec<u8>,
+}
+
+/// `inotify wd:1 ino:7a0003 sdev:fe00000 mask:fce ignored_mask:0 fhandle-bytes:8 fhandle-type:1 f_handle:03007a00`
+fn parse(line: &str) -> Option<Line> {
+    let value = |key: &str| {
+        line.split_whitespace()
+            .find_map(|w| w.strip_prefix(key)?.strip_prefix(':'))
+    };
+    let hex = |key: &str| u64::from_str_radix(value(key)?, 16).ok();
+    line.starts_with("inotify").then_some(())?;
+    let dev = hex("sdev")?;
+    let text = value("f_handle").unwrap_or_default();
+    let handle = (0..text.len() / 2).filter_map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).ok());
+    Some(Line {
+        wd: hex("wd")? as i32,
+        ino: hex("ino")?,
+        dev: libc::makedev((dev >> 20) as u32, (dev & 0xfffff) as u32),
+        mask: hex("mask")? as u32,
+        handle_type: hex("fhandle-type").unwrap_or(0) as i32,
+        handle: handle.collect(),
+    })
+}
+
+pub fn capture(probe: &Probe, id: ObjectId, cx: &mut Capturing) -> io::Result<InotifyState> {
+    let lines: Vec<Line> = probe.fdinfo()?.lines().filter_map(parse).collect();
+    let folders = search_folders(cx);
+    let mut watches = Vec::new();
+    for line in lines {
+        let path = by_handle(&line, &folders).or_else(|| by_search(&line, &folders));
+        if path.is_none() {
+            cx.risk(format!(
+                "{}: the path of watch {} was not found; it is lost",
+                cx.describe(id),
+                line.wd
+            ));
+        }
+        let path = path.map(|p| Bytes::from(p.as_path()));
+        watches.push(Watch {
+            wd: line.wd,
+            mask: line.mask,
+            path,
+        });
+    }
+    if sys::readable_bytes(probe.fd)? > 0 {
+        cx.risk(format!(
+            "{}: events it has not read yet are lost at a restart",
+            cx.describe(id)
+        ));
+    }
+    watches.sort_by_key(|w| w.wd);
+    Ok(InotifyState { watches })
+}
+
+/// Where watched things usually are: the processes' folders, what they have open, the places for temporary files.
+fn search_folders(cx: &Capturing) -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = Vec::new();
+    for (pid, _) in &cx.set.processes {
+        folders.extend(std::fs::read_link(format!("/proc/{pid}/cwd")));
+    }
+    for id in cx.ids() {
+        let name = Bytes::from(cx.probe(id).link.as_slice());
+        let path = name.as_path();
+        if path.is_absolute() {
+            folders.push(path.to_path_buf());
+            folders.extend(path.parent().map(Path::to_path_buf));
+        }
+    }
+    folders.extend(["/", "/tmp", "/dev/shm", "/etc", "/var/tmp"].map(PathBuf::from));
+    folders.extend(std::env::var_os("HOME").map(PathBuf::from));
+    folders.sort();
+    folders.dedup();
+    folders
+}
+
+fn is_it(path: &Path, line: &Line) -> bool {
+    sys::stat(path).is_ok_and(|s| s.st_ino == line.ino && s.st_dev == line.dev)
+}
+
+#[repr(C)]
+struct Handle {
+    bytes: u32,
+    kind: i32,
+    data: [u8; 128],
+}
+
+/// With CAP_DAC_READ_SEARCH the kernel itself finds the name.
+fn by_handle(line: &Line, folders: &[PathBuf]) -> Option<PathBuf> {
+    let mut handle = Handle {
+        bytes: line.handle.len() as u32,
+        kind: line.handle_type,
+        data: [0; 128],
+    };
+    handle.data.get_mut(..line.handle.len())?.copy_from_slice(&line.handle);
+    let on_device = |folder: &&PathBuf| sys::stat(folder).is_ok_and(|s| s.st_dev == line.dev);
+    let mount = sys::open(folders.iter().find(on_device)?, libc::O_RDONLY, 0).ok()?;
+    let flags = libc::O_PATH | libc::O_CLOEXEC;
+    // SAFETY: a handle of the length it says.
+    let fd = unsafe { libc::syscall(libc::SYS_open_by_handle_at, mount.as_raw_fd(), &handle, flags) };
+    let fd = sys::own(fd as i32).ok()?;
+    let path = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?;
+    is_it(&path, line).then_some(path)
+}
+
+fn by_search(line: &Line, folders: &[PathBuf]) -> Option<PathBuf> {
+    if let Some(found) = folders.iter().find(|f| is_it(f, line)) {
+        return Some(found.clone());
+    }
+    let entries = folders
+        .iter()
+        .filter_map(|f| std::fs::read_dir(f).ok())
+        .flatten()
+        .flatten();
+    entries.take(20_000).map(|e| e.path()).find(|p| is_it(p, line))
+}
+
+pub fn rebuild(state: &InotifyState, rb: &mut Rebuilding) -> io::Result<OwnedFd> {
+    // SAFETY: no memory involved.
+    let fd = sys::own(unsafe { libc::inotify_init1(libc::IN_CLOEXEC | libc::IN_NONBLOCK) })?;
+    for watch in &state.watches {
+        let Some(path) = &watch.path else { continue };
+        let path = rb.map_path(path);
+        if let Err(e) = add_numbered(fd.as_raw_fd(), &path, watch) {
+            rb.risk(format!("inotify watch on {} is lost: {e}", path.display()));
+        }
+    }
+    // Watches removed to reach a number have left IN_IGNORED events.
+    let mut buffer = [0; 4096];
+    while sys::read(fd.as_raw_fd(), &mut buffer).is_ok_and(|n| n > 0) {}
+    Ok(fd)
+}
+
+/// Numbers only grow: watches are added and removed until it is the wanted one's turn.
+fn add_numbered(fd: RawFd, path: &Path, watch: &Watch) -> io::Result<()> {
+    const FLAGS: u32 = libc::IN_EXCL_UNLINK | libc::IN_ONESHOT;
+    let mask = watch.mask & (libc::IN_ALL_EVENTS | FLAGS);
+    let name = sys::cstring(path)?;
+    loop {
+        // SAFETY: a NUL-terminated path.
+        let wd = sys::cvt(unsafe { libc::inotify_add_watch(fd, name.as_ptr(), mask) })?;
+        match wd.cmp(&watch.wd) {
+            std::cmp::Ordering::Equal => return Ok(()),
+            // SAFETY: no memory involved.
+            std::cmp::Ordering::Less => drop(unsafe { libc::inotify_rm_watch(fd, wd) }),
+            std::cmp::Ordering::Greater => return Err(io::Error::other("its number is taken")),
+        }
+        let mut buffer = [0; 4096];
+        let _ = sys::read(fd, &mut buffer);
+    }
+}

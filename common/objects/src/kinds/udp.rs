@@ -1,0 +1,158 @@
+//! UDP (and ping) sockets: name, peer, options; waiting datagrams by MSG_PEEK, sent again at restart.
+
+use super::unixqueue::PeekOffset;
+use crate::bytes::Bytes;
+use crate::model::{Kind, ObjectId};
+use crate::probe::Probe;
+use crate::rebuild::Rebuilding;
+use crate::sock::{self, Options, Stage};
+use crate::sys;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+#[derive(Serialize, Deserialize, Clone, Debug)]
+pub struct UdpState {
+    pub domain: i32,
+    pub protocol: i32,
+    pub name: Bytes,
+    pub peer: Option<Bytes>,
+    /// `(data, sender)`.
+    pub queue: Vec<(Bytes, Bytes)>,
+    pub options: Options,
+}
+
+pub fn capture(probe: &Probe, domain: i32, protocol: i32) -> io::Result<UdpState> {
+    Ok(UdpState {
+        domain,
+        protocol,
+        name: sock::local_name(probe.fd)?,
+        peer: sock::peer_name(probe.fd).ok(),
+        queue: peek(probe.fd)?,
+        options: Options::read(probe.fd, domain, protocol),
+    })
+}
+
+fn peek(fd: RawFd) -> io::Result<Vec<(Bytes, Bytes)>> {
+    let mut queue = Vec::new();
+    if sys::poll(fd, libc::POLLIN, 0)? & libc::POLLIN == 0 {
+        return Ok(queue);
+    }
+    let guard = PeekOffset::start(fd)?;
+    let mut buffer = vec![0; 65536];
+    let mut at = 0;
+    loop {
+        guard.set(at)?;
+        match sock::receive(fd, &mut buffer, libc::MSG_PEEK) {
+            Ok(message) => {
+                at += message.len;
+                queue.push((buffer[..message.len].into(), message.from));
+            }
+            Err(e) if sock::would_block(&e) => return Ok(queue),
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+pub fn port(name: &[u8]) -> u16 {
+    name.get(2..4).map_or(0, |p| u16::from_be_bytes([p[0], p[1]]))
+}
+
+pub fn rebuild(state: &UdpState, rb: &mut Rebuilding) -> io::Result<OwnedFd> {
+    let fd = sock::socket(state.domain, libc::SOCK_DGRAM, state.protocol)?;
+    let raw = fd.as_raw_fd();
+    state.options.apply(raw, Stage::Early);
+    if port(&state.name) != 0 {
+        bind(raw, state, rb)?;
+    }
+    if state.queue.is_empty() {
+        finish(raw, state, rb);
+    }
+    Ok(fd)
+}
+
+fn bind(fd: RawFd, state: &UdpState, rb: &mut Rebuilding) -> io::Result<()> {
+    let Err(error) = sock::bind(fd, &state.name) else {
+        return Ok(());
+    };
+    match error.raw_os_error() {
+        // A client's source address on another host: the port is what counts.
+        Some(libc::EADDRNOTAVAIL) if state.peer.is_some() => {
+            rb.risk("a UDP socket keeps its port but not its address, which this host does not have".into());
+            let mut any = state.name.0.clone();
+            let address = if state.domain == libc::AF_INET { 4..8 } else { 8..24 };
+            any[address].fill(0);
+            sock::bind(fd, &any)
+        }
+        _ => Err(io::Error::other(format!(
+            "UDP port {}: {error}; free it and try again",
+            port(&state.name)
+        ))),
+    }
+}
+
+/// A connected socket takes datagrams from its peer only, so this follows the refill.
+fn finish(fd: RawFd, state: &UdpState, rb: &mut Rebuilding) {
+    if let Some(peer) = &state.peer {
+        if let Err(e) = sock::connect(fd, peer) {
+            rb.risk(format!("a UDP socket could not be connected again: {e}"));
+        }
+    }
+    state.options.apply(fd, Stage::Late);
+    state.options.apply(fd, Stage::Last);
+}
+
+pub fn refill(rb: &mut Rebuilding) -> Result<(), (ObjectId, io::Error)> {
+    let set = rb.set;
+    for (id, object) in set.ids() {
+        let Kind::Udp(state) = &object.kind else { continue };
+        if state.queue.is_empty() {
+            continue;
+        }
+        let fd = rb.raw(id).map_err(|e| (id, e))?;
+        let lost = state
+            .queue
+            .iter()
+            .filter(|(data, from)| deliver(fd, data, from, state, rb).is_err())
+            .count();
+        if lost > 0 {
+            rb.risk(format!(
+                "{}: {lost} datagrams from senders elsewhere are lost",
+                rb.name(id)
+            ));
+        }
+        finish(fd, state, rb);
+    }
+    Ok(())
+}
+
+fn deliver(fd: RawFd, data: &Bytes, from: &Bytes, state: &UdpState, rb: &Rebuilding) -> io::Result<()> {
+    let mut to = sock::local_name(fd)?.0;
+    fill_loopback(&mut to, from);
+    let ours = rb.set.ids().find_map(|(id, o)| match &o.kind {
+        Kind::Udp(sender) if sender.domain == state.domain && port(&sender.name) == port(from) => rb.raw(id).ok(),
+        _ => None,
+    });
+    let stand_in = sock::socket(state.domain, libc::SOCK_DGRAM, state.protocol)?;
+    let sender = match ours.filter(|s| sock::peer_name(*s).is_err() || sock::peer_name(*s).is_ok_and(|p| p.0 == to)) {
+        Some(sender) => sender,
+        None => {
+            let stand_in = stand_in.as_raw_fd();
+            sock::set_int(stand_in, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
+            sock::set_int(stand_in, libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
+            sock::bind(stand_in, from)?;
+            stand_in
+        }
+    };
+    sock::send(sender, data, Some(&to), &[]).map(drop)
+}
+
+/// A socket bound to any address is reached at the sender's.
+fn fill_loopback(to: &mut [u8], from: &[u8]) {
+    let address = if to.len() > 16 { 8..24 } else { 4..8 };
+    if let (Some(to), Some(from)) = (to.get_mut(address.clone()), from.get(address)) {
+        if to.iter().all(|b| *b == 0) {
+            to.copy_from_slice(from);
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! UNIX sockets: what they are and who their peer is. Peers come from sock_diag, data by MSG_PEEK (see unixqueue).
+
+use super::inherited::Inherited;
+use super::unixqueue::{self, Queued};
+use crate::bytes::Bytes;
+use crate::capture::Capturing;
+use crate::model::{Kind, ObjectId};
+use crate::probe::Probe;
+use crate::sock::{self, Cred, Options};
+use crate::sys;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+
+#[derive(Serialize, Deserialize, Clone, Debug)]
+pub struct UnixState {
+    /// SOCK_STREAM, SOCK_DGRAM or SOCK_SEQPACKET.
+    pub kind: i32,
+    /// As getsockname gives it; two bytes when it has no name.
+    pub name: Bytes,
+    pub peer_name: Bytes,
+    pub file: Option<SocketFile>,
+    pub peer: Peer,
+    /// Who is at the other end; of a listening socket, who listens.
+    pub peer_cred: Option<Cred>,
+    /// The backlog, for a listening socket.
+    pub listening: Option<i32>,
+    /// Clients that wait to be accepted, in order.
+    pub pending: Vec<ObjectId>,
+    /// Bit 0: no more reading, bit 1: no more writing.
+    pub shutdown: u8,
+    pub queue: Vec<Queued>,
+    pub options: Options,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub enum Peer {
+    None,
+    Object(ObjectId),
+    /// Waits in the backlog of a listener of ours.
+    Backlog(ObjectId),
+    Outside,
+    Gone,
+}
+
+/// The name in the file system.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct SocketFile {
+    /// Where a relative name was bound.
+    pub folder: Bytes,
+    /// False: it was unlinked since.
+    pub linked: bool,
+    pub mode: u32,
+}
+
+impl UnixState {
+    pub fn is_datagram(&self) -> bool {
+        self.kind == libc::SOCK_DGRAM
+    }
+
+    pub fn is_named(&self) -> bool {
+        self.name.len() > 2
+    }
+}
+
+/// The path in a socket address, without the NUL that may end it.
+pub fn path_of(name: &[u8]) -> Option<&[u8]> {
+    let path = name.get(2..)?;
+    let end = path.iter().position(|b| *b == 0).unwrap_or(path.len());
+    (end > 0).then_some(&path[..end])
+}
+
+/// What sock_diag says of one socket.
+#[derive(Default)]
+pub struct Info {
+    listening: bool,
+    backlog: u32,
+    peer: Option<u32>,
+    vfs: Option<(u32, u32)>,
+    pending: Vec<u32>,
+    shutdown: u8,
+}
+
+/// A netlink socket, opened when the first UNIX socket is met, and what relates sockets by inode.
+#[derive(Default)]
+pub struct Diag {
+    netlink: Option<OwnedFd>,
+    infos: Vec<(ObjectId, Info)>,
+}
+
+const NETLINK_SOCK_DIAG: i32 = 4;
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const SHOW_ALL: u32 = 0x3f;
+
+impl Diag {
+    pub fn ask(&mut self, ino: u32) -> io::Result<Info> {
+        if self.netlink.is_none() {
+            self.netlink = Some(sock::socket(libc::AF_NETLINK, libc::SOCK_DGRAM, NETLINK_SOCK_DIAG)?);
+        }
+        let fd = self.netlink.as_ref().map(|fd| fd.as_raw_fd()).unwrap_or(-1);
+        let mut request = Vec::with_capacity(40);
+        request.extend(40u32.to_ne_bytes());
+        request.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+        request.extend((libc::NLM_F_REQUEST as u16).to_ne_bytes());
+        request.extend([0; 8]);
+        request.extend([libc::AF_UNIX as u8, 0, 0, 0]);
+        for word in [u32::MAX, ino, SHOW_ALL, u32::MAX, u32::MAX] {
+            request.extend(word.to_ne_bytes());
+        }
+        sock::send(fd, &request, None, &[])?;
+        let mut reply = [0; 8192];
+        let n = sock::receive(fd, &mut reply, 0)?.len;
+        parse(&reply[..n])
+    }
+}
+
+fn parse(reply: &[u8]) -> io::Result<Info> {
+    let word = |at: usize| sys::from_bytes::<u32>(reply.get(at..at + 4).unwrap_or_default());
+    let kind = sys::from_bytes::<u16>(reply.get(4..6).unwrap_or_default());
+    if kind != SOCK_DIAG_BY_FAMILY {
+        let error = word(16) as i32;
+        return Err(io::Error::from_raw_os_error(-error));
+    }
+    // nlmsghdr (16), unix_diag_msg (16), attributes.
+    let mut info = Info {
+        listening: reply.get(18) == Some(&10),
+        ..Info::default()
+    };
+    let mut at = 32;
+    while at + 4 <= reply.len() {
+        let len = sys::from_bytes::<u16>(&reply[at..]) as usize;
+        let attribute = sys::from_bytes::<u16>(&reply[at + 2..]);
+        if len < 4 || at + len > reply.len() {
+            break;
+        }
+        let value = &reply[at + 4..at + len];
+        match attribute {
+            1 => info.vfs = Some((word(at + 4), word(at + 8))),
+            2 => info.peer = Some(word(at + 4)),
+            3 => info.pending = value.chunks_exact(4).map(sys::from_bytes::<u32>).collect(),
+            4 => info.backlog = word(at + 8),
+            6 => info.shutdown = value.first().copied().unwrap_or(0),
+            _ => {}
+        }
+        at += len.next_multiple_of(4);
+    }
+    Ok(info)
+}
+
+pub fn capture(probe: &Probe, id: ObjectId, kind: i32, cx: &mut Capturing) -> io::Result<UnixState> {
+    let info = cx.unix.ask(probe.stat.st_ino as u32)?;
+    let name = sock::local_name(probe.fd)?;
+    let file = path_of(&name).map(|path| socket_file(path, &info, cx));
+    let queue = if info.listening {
+        Vec::new()
+    } else {
+        unixqueue::peek(probe.fd, kind, cx)?
+    };
+    let state = UnixState {
+        kind,
+        name,
+        peer_name: sock::peer_name(probe.fd).unwrap_or_default(),
+        file,
+        peer: Peer::None,
+        peer_cred: sock::peer_cred(probe.fd),
+        listening: info.listening.then_some(info.backlog as i32),
+        pending: Vec::new(),
+        shutdown: info.shutdown,
+        queue,
+        options: Options::read(probe.fd, libc::AF_UNIX, 0),
+    };
+    cx.unix.infos.push((id, info));
+    Ok(state)
+}
+
+fn socket_file(path: &[u8], info: &Info, cx: &Capturing) -> SocketFile {
+    let path = Bytes::from(path);
+    let unlinked = SocketFile {
+        folder: Bytes::default(),
+        linked: false,
+        mode: 0o777,
+    };
+    let found = |folder: &Path| -> Option<SocketFile> {
+        let stat = sys::stat(&folder.join(path.as_path())).ok()?;
+        let same = info
+            .vfs
+            .is_some_and(|(ino, _)| u64::from(ino) == stat.st_ino & 0xffff_ffff);
+        same.then(|| SocketFile {
+            folder: folder.into(),
+            linked: true,
+            mode: stat.st_mode & 0o7777,
+        })
+    };
+    if path.as_path().is_absolute() {
+        return found(Path::new("/")).unwrap_or(unlinked);
+    }
+    // A relative name: some process's folder, as long as nobody has changed it since.
+    let folder = |pid: &i32| std::fs::read_link(format!("/proc/{pid}/cwd")).ok();
+    let folders: Vec<_> = cx.set.processes.iter().filter_map(|p| folder(&p.0)).collect();
+    folders.iter().find_map(|f| found(f)).unwrap_or_else(|| SocketFile {
+        folder: folders.first().map(|f| f.as_path().into()).unwrap_or_default(),
+        ..unlinked
+    })
+}
+
+/// Peers become objects, now that all are known.
+pub fn relate(cx: &mut Capturing) {
+    let infos = std::mem::take(&mut cx.unix.infos);
+    let inode = |id: &ObjectId| cx.probe(*id).stat.st_ino as u32;
+    let by_inode: HashMap<u32, ObjectId> = infos.iter().map(|(id, _)| (inode(id), *id)).collect();
+    for (id, info) in &infos {
+        let pending: Vec<Option<ObjectId>> = info.pending.iter().map(|ino| by_inode.get(ino).copied()).collect();
+        let peer = match info.peer {
+            None => Peer::None,
+            Some(0) if info.shutdown == 3 => Peer::Gone,
+            Some(0) => match infos
+                .iter()
+                .find(|l| l.1.pending.contains(&(cx.probe(*id).stat.st_ino as u32)))
+            {
+                Some(listener) => Peer::Backlog(listener.0),
+                None => Peer::Outside,
+            },
+            Some(ino) => by_inode.get(&ino).copied().map_or(Peer::Outside, Peer::Object),
+        };
+        relate_one(*id, peer, pending, cx);
+    }
+}
+
+fn relate_one(id: ObjectId, peer: Peer, pending: Vec<Option<ObjectId>>, cx: &mut Capturing) {
+    let fd = cx.probe(id).fd;
+    if pending.contains(&None) {
+        cx.risk(format!(
+            "{}: a client from outside waits in its backlog and will be refused",
+            cx.describe(id)
+        ));
+    }
+    let unread = matches!(peer, Peer::Backlog(_)) && sys::ioctl_get::<i32>(fd, libc::TIOCOUTQ).unwrap_or(0) > 0;
+    if unread {
+        cx.refuse(
+            id,
+            "it has sent data on a connection that is not accepted yet; try again when it is",
+        );
+    }
+    let like = cx.std_number(id);
+    let Some(Kind::Unix(state)) = cx.kind_mut(id) else {
+        return;
+    };
+    state.peer = peer;
+    state.pending = pending.into_iter().flatten().collect();
+    if let (Peer::Outside, Some(like), false) = (&state.peer, like, state.is_datagram()) {
+        set_inherited(id, like, cx);
+        return;
+    }
+    if matches!(state.peer, Peer::Outside) && !state.is_datagram() {
+        cx.risk(format!(
+            "{}: its peer is outside the computation; it will find the connection closed",
+            cx.describe(id)
+        ));
+    }
+}
+
+fn set_inherited(id: ObjectId, like: u8, cx: &mut Capturing) {
+    if let Some(kind) = cx.kind_mut(id) {
+        *kind = Kind::Inherited(Inherited::OuterSocket { like });
+    }
+}

@@ -1,0 +1,29 @@
+//! Every kernel object behind a file descriptor: recognise, capture, rebuild, install.
+//!
+//! The agent calls [`capture`] while all members of the computation are stopped; it holds a duplicate of each of
+//! their descriptors. Nothing a program could notice is different afterwards. `ckpt_restart` calls [`preflight`] and
+//! [`rebuild`] before it forks the tree; every forked child calls [`Rebuilt::install`] and execs.
+//!
+//! An *object* is an open file description (what `dup` and `fork` share), not a descriptor.
+
+mod bytes;
+mod capture;
+mod error;
+mod install;
+mod intern;
+pub mod ipc;
+pub mod kinds;
+mod locks;
+mod model;
+mod preflight;
+mod probe;
+mod rebuild;
+mod sock;
+mod sys;
+
+pub use bytes::Bytes;
+pub use capture::{capture, BlobSink, CaptureContext, ProcessFd, ProcessFds};
+pub use error::{CaptureError, RebuildError, Refusal};
+pub use model::{BlobRef, FdEntry, Kind, Object, ObjectId, ObjectSet, RangeLock, RecordLock, SignalOwner};
+pub use preflight::{preflight, PreflightOptions, Problem, Severity};
+pub use rebuild::{rebuild, AsProcess, BlobSource, PidMap, RebuildContext, Rebuilt, Terminal};
