@@ -1,0 +1,318 @@
+//! The agent's life: one thread looks after children and signals, one after the coordinator and checkpoints.
+
+use crate::checkpoint::{Barrier, Checkpoint, Settings, Writers};
+use crate::foreground::{FORWARDED, StatusPipe};
+use crate::link::{Listener, poll};
+use crate::{members, procfs};
+use ckpt_coordinator::client::{Client, Polled};
+use ckpt_coordinator::launch::{self, LaunchOptions};
+use ckpt_sys::flat::msg;
+use ckpt_sys::idtable::IdTable;
+use ckpt_wire::{AgentMessage, CheckpointStats, CoordinatorMessage, Hello, ProcessRow, Stage, Welcome};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use std::collections::HashSet;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::time::Duration;
+
+pub struct Agent {
+    pub settings: Settings,
+    pub listener: Listener,
+    pub launch: LaunchOptions,
+    pub hello: Hello,
+    pub quiet: bool,
+    writers: WriterSet,
+    ended: AtomicBool,
+    /// Killed by us: after `--checkpoint --kill`, `--kill`.
+    killed: AtomicBool,
+    program: AtomicI32,
+    id_table: Option<&'static IdTable>,
+    outer: Option<[i32; 3]>,
+}
+
+#[derive(Default)]
+struct WriterSet(Mutex<HashSet<i32>>);
+
+impl Writers for WriterSet {
+    fn known(&self) -> HashSet<i32> {
+        self.0.lock().map(|s| s.clone()).unwrap_or_default()
+    }
+
+    fn add(&self, pid: i32) {
+        if let Ok(mut s) = self.0.lock() {
+            s.insert(pid);
+        }
+    }
+}
+
+impl WriterSet {
+    /// Its pid may be another process's soon.
+    fn ended(&self, pid: i32) {
+        if let Ok(mut s) = self.0.lock() {
+            s.remove(&pid);
+        }
+    }
+}
+
+/// Signals that the supervising thread takes.
+pub fn signal_set() -> SigSet {
+    let mut set = SigSet::empty();
+    FORWARDED.iter().chain([Signal::SIGCHLD, Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU].iter()).for_each(|&s| set.add(s));
+    set
+}
+
+impl Agent {
+    pub fn new(settings: Settings, listener: Listener, launch: LaunchOptions, hello: Hello, quiet: bool) -> Agent {
+        Agent {
+            settings,
+            listener,
+            launch,
+            hello,
+            quiet,
+            writers: WriterSet::default(),
+            ended: AtomicBool::new(false),
+            killed: AtomicBool::new(false),
+            program: AtomicI32::new(0),
+            id_table: None,
+            outer: None,
+        }
+    }
+
+    /// After a restart: what ids mean to the program.
+    pub fn with_ids(self, table: &'static IdTable, outer: [i32; 3]) -> Agent {
+        Agent { id_table: Some(table), outer: Some(outer), ..self }
+    }
+
+    /// Runs until every member has ended. `program` is the process whose status is the foreground part's.
+    pub fn run(&self, client: Client, welcome: Welcome, program: i32, mut status: StatusPipe) {
+        self.program.store(program, Ordering::Release);
+        let Ok((stop_read, stop_write)) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC) else { return };
+        std::thread::scope(|scope| {
+            let worker = scope.spawn(move || self.serve(client, welcome, stop_read));
+            let program_status = self.supervise(program, &mut status);
+            self.ended.store(true, Ordering::Release);
+            drop(stop_write);
+            let _ = worker.join();
+            status.ended(program_status);
+        });
+    }
+
+    /// Reaps, forwards signals; returns when the program and all its descendants are gone. A program that ended
+    /// while daemons of its live on is reported at once.
+    fn supervise(&self, program: i32, status: &mut StatusPipe) -> i32 {
+        let Ok(signals) = SignalFd::with_flags(&signal_set(), SfdFlags::SFD_CLOEXEC) else { return 1 << 8 };
+        let mut program_status = None;
+        let mut reported = false;
+        loop {
+            while let Some((pid, st)) = reap() {
+                self.writers.ended(pid);
+                if pid == program {
+                    program_status = Some(st);
+                }
+            }
+            if let Some(st) = program_status {
+                let left = members::find(std::process::id() as i32, &self.writers.known());
+                let left = left.iter().any(|c| !members::is_dead(c));
+                if !left {
+                    return st;
+                }
+                if !reported && !self.killed.load(Ordering::Acquire) {
+                    status.ended(st);
+                    reported = true;
+                }
+            }
+            if let Ok(Some(s)) = signals.read_signal() {
+                let terminal = [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU].iter().any(|&t| t as u32 == s.ssi_signo);
+                if s.ssi_code <= 0 && s.ssi_signo != libc::SIGCHLD as u32 && !terminal && program_status.is_none() {
+                    // SAFETY: numbers only.
+                    unsafe { libc::kill(program, s.ssi_signo as i32) };
+                }
+            }
+        }
+    }
+
+    /// The coordinator's side, until the program has ended.
+    fn serve(&self, client: Client, welcome: Welcome, stop: OwnedFd) {
+        let mut session = Session { agent: self, client: Some(client), computation: welcome.computation.0, generation: welcome.next_generation.saturating_sub(1) };
+        loop {
+            let mut fds = vec![stop.as_raw_fd(), self.listener.fd.as_raw_fd()];
+            fds.extend(session.client.as_ref().map(AsRawFd::as_raw_fd));
+            let patience = if session.client.is_some() { Duration::from_secs(3600) } else { Duration::from_millis(200) };
+            let ready = poll(&fds, patience).unwrap_or_default();
+            if ready.contains(&stop.as_raw_fd()) {
+                session.send(AgentMessage::Leave);
+                return;
+            }
+            while let Some((link, _)) = self.listener.accept() {
+                let _ = link.send(msg::CANCEL);
+            }
+            session.serve_coordinator();
+        }
+    }
+
+    /// Ends every member.
+    fn kill_all(&self) {
+        self.killed.store(true, Ordering::Release);
+        loop {
+            let left = members::find(std::process::id() as i32, &self.writers.known());
+            let alive: Vec<i32> = left.iter().filter(|c| !members::is_dead(c)).map(|c| c.stat.pid).collect();
+            if alive.is_empty() {
+                return;
+            }
+            for pid in alive {
+                // SAFETY: numbers only.
+                unsafe { libc::kill(pid, libc::SIGKILL) };
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// One ended child.
+fn reap() -> Option<(i32, i32)> {
+    let mut status = 0;
+    // SAFETY: status is an int.
+    let pid = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG | libc::__WALL) };
+    (pid > 0).then_some((pid, status))
+}
+
+struct Session<'a> {
+    agent: &'a Agent,
+    client: Option<Client>,
+    computation: [u8; 16],
+    generation: u32,
+}
+
+impl Session<'_> {
+    fn send(&mut self, m: AgentMessage) {
+        if self.client.as_mut().is_some_and(|c| c.send(&m).is_err()) {
+            self.client = None;
+        }
+    }
+
+    fn serve_coordinator(&mut self) {
+        if self.client.is_none() {
+            return self.reconnect();
+        }
+        loop {
+            let Some(client) = &mut self.client else { return };
+            match client.try_recv() {
+                Ok(Polled::Message(m)) => self.handle(*m),
+                Ok(Polled::Nothing) => return,
+                Ok(Polled::Closed) | Err(_) => self.client = None,
+            }
+        }
+    }
+
+    /// A coordinator that died is replaced; the computation goes on meanwhile.
+    fn reconnect(&mut self) {
+        let mut hello = self.agent.hello.clone();
+        hello.computation = Some(ckpt_wire::ComputationId(self.computation));
+        hello.generation = self.generation;
+        if self.agent.ended.load(Ordering::Acquire) {
+            return;
+        }
+        if let Ok((client, _)) = launch::reconnect(&self.agent.launch, &hello) {
+            self.client = Some(client);
+        }
+    }
+
+    fn handle(&mut self, m: CoordinatorMessage) {
+        match m {
+            CoordinatorMessage::Checkpoint { generation, kill_after, .. } => self.checkpoint(generation, kill_after),
+            CoordinatorMessage::ListProcesses { request } => {
+                let rows = self.agent.rows();
+                let chunks: Vec<&[ProcessRow]> = if rows.is_empty() { vec![&[]] } else { rows.chunks(500).collect() };
+                let last = chunks.len() - 1;
+                for (i, part) in chunks.into_iter().enumerate() {
+                    self.send(AgentMessage::Processes { request, rows: part.to_vec(), last: i == last });
+                }
+            }
+            CoordinatorMessage::Kill => self.agent.kill_all(),
+            _ => {}
+        }
+    }
+
+    fn checkpoint(&mut self, generation: u32, kill: bool) {
+        let agent = self.agent;
+        let computation = self.computation;
+        let work = Checkpoint { settings: &agent.settings, listener: &agent.listener, computation, generation, kill, program: agent.program.load(Ordering::Acquire), id_table: agent.id_table, outer: agent.outer, writers: &agent.writers };
+        let mut barrier = Waiting { session: self, generation };
+        let done = work.run(&mut barrier, &|| agent.kill_all());
+        match done {
+            Ok(_) => self.generation = generation,
+            Err(e) => {
+                let reason = e.to_string();
+                if !agent.quiet {
+                    eprintln!("ckpt: checkpoint {generation} failed: {reason}");
+                }
+                self.send(AgentMessage::Failed { generation, reason });
+            }
+        }
+    }
+}
+
+impl Agent {
+    fn rows(&self) -> Vec<ProcessRow> {
+        let members = members::find(std::process::id() as i32, &self.writers.known());
+        let row = |c: members::Candidate| {
+            let s: procfs::Stat = c.stat;
+            ProcessRow { pid: s.pid, ppid: s.ppid, name: s.name, state: s.state, threads: s.threads }
+        };
+        members.into_iter().map(row).collect()
+    }
+}
+
+struct Waiting<'a, 'b> {
+    session: &'a mut Session<'b>,
+    generation: u32,
+}
+
+impl Waiting<'_, '_> {
+    fn reach(&mut self, stage: Stage, stats: Option<CheckpointStats>) -> Result<(), String> {
+        self.session.send(AgentMessage::Reached { generation: self.generation, stage, stats });
+        if self.session.client.is_none() {
+            return Err("the coordinator went away; run ckpt_command --checkpoint again".into());
+        }
+        Ok(())
+    }
+}
+
+impl Barrier for Waiting<'_, '_> {
+    fn wait(&mut self, stage: Stage) -> Result<(u32, u32), String> {
+        self.reach(stage, None)?;
+        loop {
+            let received = self.session.client.as_mut().map(Client::recv);
+            match received {
+                Some(Ok(Some(CoordinatorMessage::Release { generation, stage: s, member_index, member_count })))
+                    if generation == self.generation && s == stage =>
+                {
+                    return Ok((member_index, member_count));
+                }
+                Some(Ok(Some(CoordinatorMessage::Abort { generation, reason }))) if generation == self.generation => {
+                    return Err(reason);
+                }
+                Some(Ok(Some(other))) => self.session.handle_during(other),
+                _ => {
+                    self.session.client = None;
+                    return Err("the coordinator went away; run ckpt_command --checkpoint again".into());
+                }
+            }
+        }
+    }
+
+    fn committed(&mut self, stats: CheckpointStats) -> Result<(), String> {
+        self.reach(Stage::Committed, Some(stats))
+    }
+}
+
+impl Session<'_> {
+    /// While a checkpoint is under way only questions are answered; a kill is obeyed.
+    fn handle_during(&mut self, m: CoordinatorMessage) {
+        if !matches!(m, CoordinatorMessage::Checkpoint { .. }) {
+            self.handle(m);
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Starts a program so that it can be checkpointed.
+
+fn main() {
+    ckpt_agent::launch::main()
+}

@@ -1,0 +1,535 @@
+//! One checkpoint on this host, as its sentence reads: stop, capture, freeze, go on, write, commit.
+
+use crate::gather::{self, RawMap, VmFlags};
+use crate::link::{self, Link, Listener};
+use crate::members::{self, Candidate};
+use crate::quiesce::{Quiesce, QuiesceError, Stopped};
+use crate::records::Records;
+use crate::write::{self, WriteError};
+use crate::{libraries, ipc, shared, store};
+use ckpt_image::file::Blobs;
+use ckpt_image::{Body, Codec, Header, ImageMeta, ImageWriter, ProcessMeta, RunState, SavedFile, SharedMemory, Surroundings};
+use ckpt_objects::ipc::{IpcError, SysvSet};
+use ckpt_objects::{CaptureContext, CaptureError, ObjectSet, ProcessFd, ProcessFds};
+use ckpt_sys::flat::{FdEntry, Msg, SharedRange, bytes_of, from_bytes, msg, stage};
+use ckpt_sys::idtable::{IdTable, RealPid};
+use ckpt_wire::{CheckpointStats, Stage, Timing};
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    #[error(transparent)]
+    Quiesce(#[from] QuiesceError),
+    #[error("process {pid}: {what}")]
+    Process { pid: i32, what: String },
+    #[error("{0}")]
+    Capture(#[from] CaptureError),
+    #[error(transparent)]
+    Ipc(#[from] IpcError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    #[error("{path}: {source}; choose another --ckptdir", path = .0.display(), source = .1)]
+    Folder(PathBuf, #[source] io::Error),
+    #[error("{0}")]
+    Aborted(String),
+    #[error("checkpoint: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// What a checkpoint needs to know that does not change between checkpoints.
+pub struct Settings {
+    pub folder: PathBuf,
+    pub program: String,
+    pub signal: i32,
+    pub codec: Codec,
+    pub hold: bool,
+    pub keep: u32,
+    pub unique_names: bool,
+    pub save_open_files: bool,
+}
+
+/// The other members' side: tell where we are, wait until all are there.
+pub trait Barrier {
+    /// Err: another member failed. Ok: our place among the members.
+    fn wait(&mut self, stage: Stage) -> Result<(u32, u32), String>;
+    fn committed(&mut self, stats: CheckpointStats) -> Result<(), String>;
+}
+
+pub struct Checkpoint<'a> {
+    pub settings: &'a Settings,
+    pub listener: &'a Listener,
+    pub computation: [u8; 16],
+    pub generation: u32,
+    /// The program is to end with this checkpoint: it does not run again in between.
+    pub kill: bool,
+    pub program: i32,
+    /// after a restart
+    pub id_table: Option<&'a IdTable>,
+    pub outer: Option<[i32; 3]>,
+    pub writers: &'a dyn Writers,
+}
+
+/// The frozen copies are children of the agent but not of the program.
+pub trait Writers {
+    fn known(&self) -> HashSet<i32>;
+    fn add(&self, pid: i32);
+}
+
+struct Process {
+    stopped: Stopped,
+    flags: VmFlags,
+    records: Records,
+    writer: Option<Link>,
+}
+
+struct Clock {
+    last: Instant,
+    stages: Vec<Timing>,
+}
+
+impl Clock {
+    fn new() -> Clock {
+        let now = Instant::now();
+        Clock { last: now, stages: Vec::new() }
+    }
+
+    fn mark(&mut self, name: &str) {
+        let now = Instant::now();
+        self.stages.push(Timing { name: name.into(), us: now.duration_since(self.last).as_micros() as u64 });
+        self.last = now;
+    }
+}
+
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+const CAPTURE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is left to write when the program runs again.
+struct Snapshot {
+    processes: Vec<(Process, Option<Body>)>,
+    zombies: Vec<Candidate>,
+    objects: ObjectSet,
+    shared: Vec<SharedMemory>,
+    sysv: SysvSet,
+    /// processes that wait for a message in a POSIX queue
+    notified: Vec<i32>,
+    image: ImageWriter,
+    place: (u32, u32),
+}
+
+impl Checkpoint<'_> {
+    /// Returns when the image is committed by all members, or has failed and everything is as before.
+    pub fn run(&self, barrier: &mut dyn Barrier, kill: &dyn Fn()) -> Result<PathBuf, CheckpointError> {
+        let mut clock = Clock::new();
+        let image = self.create()?;
+        let flags = self.read_flags();
+        clock.mark("prepare");
+        let pause = Instant::now();
+        let mut snapshot = self.stop_and_capture(image, flags, barrier, &mut clock)?;
+        if self.holds() {
+            let bytes = self.write(&mut snapshot, &mut clock)?;
+            let done = self.commit(&mut snapshot, bytes, pause.elapsed(), barrier, clock)?;
+            if self.kill {
+                kill();
+            } else {
+                self.resume(&mut snapshot, &mut Clock::new());
+            }
+            return self.report(done, barrier);
+        }
+        self.resume(&mut snapshot, &mut clock);
+        let pause = pause.elapsed();
+        let bytes = self.write(&mut snapshot, &mut clock)?;
+        let done = self.commit(&mut snapshot, bytes, pause, barrier, clock)?;
+        self.report(done, barrier)
+    }
+
+    fn holds(&self) -> bool {
+        self.settings.hold || self.kill
+    }
+
+    fn report(&self, (to, stats): (PathBuf, CheckpointStats), barrier: &mut dyn Barrier) -> Result<PathBuf, CheckpointError> {
+        barrier.committed(stats).map_err(CheckpointError::Aborted)?;
+        Ok(to)
+    }
+
+    fn create(&self) -> Result<ImageWriter, CheckpointError> {
+        let folder = &self.settings.folder;
+        let failed = |e| CheckpointError::Folder(folder.clone(), e);
+        if !folder.is_dir() {
+            use std::os::unix::fs::DirBuilderExt;
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+        }
+        ImageWriter::create(folder, &self.name((0, 1))).map_err(failed)
+    }
+
+    fn name(&self, place: (u32, u32)) -> String {
+        let mut member = if place.1 > 1 { format!("-m{}", place.0) } else { String::new() };
+        if self.settings.unique_names {
+            member += &format!("-{}-{}-{}", host_name(), std::process::id(), now_seconds());
+        }
+        store::image_name(&self.settings.program, &self.computation, &member, self.generation)
+    }
+
+    fn read_flags(&self) -> Vec<(i32, VmFlags)> {
+        let members = members::find(std::process::id() as i32, &self.writers.known());
+        members.iter().map(|c| (c.stat.pid, VmFlags::read(c.stat.pid))).collect()
+    }
+
+    fn stop_and_capture(
+        &self,
+        image: ImageWriter,
+        mut flags: Vec<(i32, VmFlags)>,
+        barrier: &mut dyn Barrier,
+        clock: &mut Clock,
+    ) -> Result<Snapshot, CheckpointError> {
+        let quiesce = Quiesce {
+            agent: std::process::id() as i32,
+            signal: self.settings.signal,
+            listener: self.listener,
+            writers: &self.writers.known(),
+            deadline: Instant::now() + STOP_PATIENCE,
+        };
+        let stop = quiesce.run()?;
+        clock.mark("quiesce");
+        let place = barrier.wait(Stage::Quiesced).map_err(CheckpointError::Aborted)?;
+        clock.mark("barrier quiesced");
+        let mut processes = Vec::new();
+        for stopped in &stop.stopped {
+            stopped.link.send(msg::CAPTURE)?;
+        }
+        for stopped in stop.stopped {
+            let pid = stopped.who.stat.pid;
+            let known = flags.iter().position(|f| f.0 == pid);
+            let flags = known.map_or_else(|| VmFlags::read(pid), |i| flags.swap_remove(i).1);
+            let records = receive_records(&stopped)?;
+            processes.push(Process { stopped, flags, records, writer: None });
+        }
+        clock.mark("records");
+        let snapshot = self.look(processes, stop.zombies, image, place, clock)?;
+        barrier.wait(Stage::Captured).map_err(CheckpointError::Aborted)?;
+        clock.mark("barrier captured");
+        Ok(snapshot)
+    }
+
+    /// Descriptors, shared memory, then the frozen copies.
+    fn look(
+        &self,
+        mut processes: Vec<Process>,
+        zombies: Vec<Candidate>,
+        image: ImageWriter,
+        place: (u32, u32),
+        clock: &mut Clock,
+    ) -> Result<Snapshot, CheckpointError> {
+        let tables: Vec<ProcessFds> = processes.iter_mut().map(take_descriptors).collect();
+        let std = [0, 1, 2].map(|fd: RawFd| is_open(fd).then_some(fd));
+        let mut blobs = Blobs(&image);
+        let mut ctx = CaptureContext { std, save_open_files: self.settings.save_open_files, blobs: &mut blobs };
+        let objects = ckpt_objects::capture(&tables, &mut ctx)?;
+        drop(tables);
+        clock.mark("objects");
+        let mut maps: Vec<Vec<RawMap>> =
+            processes.iter().map(|p| gather::parse_maps(&p.records.maps, &p.flags, p.stopped.who.stat.pid)).collect();
+        let (shared, work) = shared::plan(&mut maps, &objects, &image);
+        let sysv = ipc::capture(processes.iter().map(|p| (p.stopped.who.stat.pid, &p.records)), &shared, &mut Blobs(&image))?;
+        let mut bodies = Vec::new();
+        for (p, maps) in processes.iter().zip(&maps) {
+            let body = gather::body(p.stopped.who.stat.pid, &p.records, maps)?;
+            refuse(p, &body)?;
+            bodies.push(body);
+        }
+        clock.mark("look");
+        write_shared(&processes, &work, &image)?;
+        clock.mark("shared memory");
+        for p in &mut processes {
+            self.freeze(p)?;
+        }
+        clock.mark("freeze");
+        let notified = objects.queues.iter().filter_map(|q| q.notify.as_ref()).map(|n| n.pid).collect();
+        let processes = processes.into_iter().zip(bodies.into_iter().map(Some)).collect();
+        Ok(Snapshot { processes, zombies, objects, shared, sysv, notified, image, place })
+    }
+
+    fn freeze(&self, p: &mut Process) -> Result<(), CheckpointError> {
+        let pid = p.stopped.who.stat.pid;
+        let (writer, theirs) = link::pair()?;
+        let ranges: Vec<u8> = p
+            .flags
+            .forkless()
+            .iter()
+            .flat_map(|&(addr, len, offset)| bytes_of(&SharedRange { addr, len, offset }).to_vec())
+            .take(4000)
+            .collect();
+        let freeze = Msg { kind: msg::FREEZE, arg: self.holds() as u64, ..Msg::default() };
+        p.stopped.link.send_with(freeze, &ranges, &[theirs.as_raw_fd()])?;
+        drop(theirs);
+        p.writer = Some(writer);
+        if self.holds() {
+            return Ok(());
+        }
+        let frozen = expect(&p.stopped.link, pid, msg::FROZEN)?;
+        self.writers.add(frozen.arg as i32);
+        let ready = p.writer.as_ref().map(|w| w.recv_within(CAPTURE_PATIENCE));
+        match ready {
+            Some(Ok(packet)) if packet.msg.kind == msg::READY => Ok(()),
+            _ => Err(CheckpointError::Process { pid, what: "its frozen copy did not start; is memory short? Try --pause hold".into() }),
+        }
+    }
+
+    /// Back to running, stopped ones to being stopped. Returns when every thread is out of our hands.
+    fn resume(&self, snapshot: &mut Snapshot, clock: &mut Clock) {
+        for (p, _) in &snapshot.processes {
+            if p.stopped.job_stopped {
+                // SAFETY: numbers only.
+                unsafe { libc::kill(p.stopped.who.stat.pid, libc::SIGSTOP) };
+            }
+            let notified = snapshot.notified.contains(&p.stopped.who.stat.pid);
+            let resume = Msg { kind: msg::RESUME, arg: notified as u64, ..Msg::default() };
+            let _ = p.stopped.link.send_with(resume, &[], &[]);
+        }
+        for (p, _) in &snapshot.processes {
+            if !p.stopped.job_stopped {
+                let _ = p.stopped.link.recv_within(Duration::from_secs(2));
+            }
+        }
+        clock.mark("resume");
+    }
+
+    fn write(&self, snapshot: &mut Snapshot, clock: &mut Clock) -> Result<u64, CheckpointError> {
+        let (image, codec) = (&snapshot.image, self.settings.codec);
+        let results: Vec<Result<_, WriteError>> = std::thread::scope(|scope| {
+            let handles: Vec<_> = snapshot
+                .processes
+                .iter()
+                .map(|(p, _)| {
+                    let pid = p.stopped.who.stat.pid;
+                    scope.spawn(move || match &p.writer {
+                        Some(writer) => write::process(pid, writer, image, codec),
+                        None => Err(WriteError::Vanished { pid }),
+                    })
+                })
+                .collect();
+            handles.into_iter().map(|h| h.join().unwrap_or(Err(WriteError::Io(io::Error::other("a writing thread ended"))))).collect()
+        });
+        for ((_, body), memory) in snapshot.processes.iter_mut().zip(results) {
+            if let Some(body) = body {
+                body.memory = memory?;
+            }
+        }
+        clock.mark("write");
+        let bodies = snapshot.processes.iter().filter_map(|(_, body)| body.as_ref());
+        let files = libraries::save(bodies, &snapshot.image).map_err(|e| CheckpointError::Folder(self.settings.folder.clone(), e))?;
+        clock.mark("libraries");
+        let meta = self.meta(snapshot, files);
+        let header = Header {
+            computation: self.computation,
+            generation: self.generation,
+            member_index: snapshot.place.0,
+            member_count: snapshot.place.1,
+            total: 0,
+            meta_at: 0,
+            meta_len: 0,
+            meta_crc: 0,
+            created: std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64),
+        };
+        let total = snapshot.image.finish(&meta, header).map_err(|e| CheckpointError::Folder(self.settings.folder.clone(), e))?;
+        clock.mark("sync");
+        Ok(total)
+    }
+
+    fn meta(&self, snapshot: &mut Snapshot, files: Vec<SavedFile>) -> ImageMeta {
+        let zombies = snapshot.zombies.iter().map(|z| ProcessMeta {
+            pid: z.stat.pid,
+            ppid: z.stat.ppid,
+            pgid: z.stat.pgid,
+            sid: z.stat.sid,
+            state: RunState::Zombie(z.stat.field(52) as i32),
+            name: z.stat.name.clone(),
+            body: None,
+        });
+        let bodies = snapshot.processes.iter_mut().map(|(p, body)| (&p.stopped, body.take()));
+        let mut processes: Vec<ProcessMeta> = bodies.filter_map(|(s, body)| Some(process_meta(s, body?))).collect();
+        processes.extend(zombies);
+        let ids = self.changed_ids(&processes);
+        let foreground = processes.iter().find(|p| p.sid == sid_of_agent()).map_or(0, |p| crate::procfs::stat(p.pid).map_or(0, |s| s.field(8) as i32));
+        // SAFETY: getpgrp and getsid only ask.
+        let (pgid, sid) = unsafe { (libc::getpgrp(), libc::getsid(0)) };
+        ImageMeta {
+            program: self.settings.program.clone(),
+            host: host_name(),
+            boot_id: std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned(),
+            created: now_seconds(),
+            monotonic: ckpt_sys::calls::monotonic_ns(),
+            agent: Surroundings { pid: std::process::id() as i32, pgid, sid, program: self.program, foreground, known: self.known_outer(pgid, sid) },
+            ids,
+            processes,
+            objects: std::mem::take(&mut snapshot.objects),
+            files,
+            shared: std::mem::take(&mut snapshot.shared),
+            sysv: std::mem::take(&mut snapshot.sysv),
+        }
+    }
+
+    /// Ids that mean something else to the program than to the kernel.
+    fn changed_ids(&self, processes: &[ProcessMeta]) -> Vec<(i32, i32)> {
+        let Some(table) = self.id_table else { return Vec::new() };
+        let mut all = Vec::new();
+        for p in processes {
+            all.extend([p.pid, p.ppid, p.pgid, p.sid]);
+            all.extend(p.body.iter().flat_map(|b| b.threads.iter().map(|t| t.0.tid)));
+        }
+        all.sort_unstable();
+        all.dedup();
+        all.into_iter().map(|real| (real, table.to_virtual(RealPid(real)).0)).filter(|(r, v)| r != v).collect()
+    }
+
+    /// What the program calls its agent, group and session: as it has since it was launched.
+    fn known_outer(&self, pgid: i32, sid: i32) -> [i32; 3] {
+        self.outer.unwrap_or([std::process::id() as i32, pgid, sid])
+    }
+
+    fn commit(
+        &self,
+        snapshot: &mut Snapshot,
+        bytes: u64,
+        pause: Duration,
+        barrier: &mut dyn Barrier,
+        mut clock: Clock,
+    ) -> Result<(PathBuf, CheckpointStats), CheckpointError> {
+        barrier.wait(Stage::Written).map_err(CheckpointError::Aborted)?;
+        let to = self.settings.folder.join(self.name(snapshot.place));
+        snapshot.image.commit(&to).map_err(|e| CheckpointError::Folder(to.clone(), e))?;
+        store::remove_old(&self.settings.folder, &self.computation, self.generation, self.settings.keep);
+        clock.mark("commit");
+        let stats = CheckpointStats {
+            images: vec![shown(&to)],
+            bytes,
+            processes: snapshot.processes.len() as u32,
+            pause_us: pause.as_micros() as u64,
+            stages: clock.stages,
+        };
+        Ok((to, stats))
+    }
+}
+
+/// Cut to what a message may carry.
+fn shown(path: &std::path::Path) -> String {
+    ckpt_wire::clip(&path.display().to_string(), 4000).to_string()
+}
+
+fn process_meta(s: &Stopped, body: Body) -> ProcessMeta {
+    let stat = &s.who.stat;
+    ProcessMeta {
+        pid: stat.pid,
+        ppid: stat.ppid,
+        pgid: stat.pgid,
+        sid: stat.sid,
+        state: if s.job_stopped { RunState::Stopped } else { RunState::Running },
+        name: stat.name.clone(),
+        body: Some(body),
+    }
+}
+
+/// What cannot be brought back is said now.
+fn refuse(p: &Process, body: &Body) -> Result<(), CheckpointError> {
+    let pid = p.stopped.who.stat.pid;
+    let no = |what: &str| Err(CheckpointError::Process { pid, what: what.into() });
+    match () {
+        _ if body.root != b"/" && !body.root.is_empty() => no("it runs in a chroot; that is not supported yet"),
+        _ if body.credentials.seccomp == 2 => {
+            no("it has a seccomp filter, which cannot be read back; start it without its sandbox option")
+        }
+        _ if has_odd_thread(body) => {
+            no("a thread has descriptors or a working directory of its own (unshare); that is not supported")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Does a thread share less with the others than threads do?
+fn has_odd_thread(body: &Body) -> bool {
+    const KCMP_FILES: i32 = 2;
+    const KCMP_FS: i32 = 3;
+    let Some((first, others)) = body.threads.split_first() else { return false };
+    // SAFETY: kcmp only compares; an error (-1, where it is denied) tells nothing.
+    let differ = |tid: i32, what: i32| unsafe { libc::syscall(libc::SYS_kcmp, first.0.tid, tid, what, 0, 0) } > 0;
+    others.iter().any(|t| differ(t.0.tid, KCMP_FILES) || differ(t.0.tid, KCMP_FS))
+}
+
+fn write_shared(processes: &[Process], work: &shared::Assignments, image: &ImageWriter) -> Result<(), CheckpointError> {
+    const PER_MESSAGE: usize = 128;
+    let busy = || processes.iter().zip(work).filter(|(_, w)| !w.is_empty());
+    for (p, ranges) in busy() {
+        for part in ranges.chunks(PER_MESSAGE) {
+            let body: Vec<u8> = part.iter().flat_map(|r| bytes_of(r).to_vec()).collect();
+            p.stopped.link.send_with(Msg { kind: msg::SHARED, ..Msg::default() }, &body, &[image.file.as_raw_fd()])?;
+        }
+    }
+    for (p, ranges) in busy() {
+        for _ in ranges.chunks(PER_MESSAGE) {
+            expect(&p.stopped.link, p.stopped.who.stat.pid, msg::SHARED_DONE)?;
+        }
+    }
+    Ok(())
+}
+
+fn expect(link: &Link, pid: i32, kind: u32) -> Result<Msg, CheckpointError> {
+    let gone = |e: io::Error| CheckpointError::Process { pid, what: format!("it does not answer ({e})") };
+    let p = link.recv_within(CAPTURE_PATIENCE).map_err(gone)?;
+    if p.msg.kind == kind { Ok(p.msg) } else { Err(CheckpointError::Process { pid, what: reason(&p.msg) }) }
+}
+
+fn reason(m: &Msg) -> String {
+    let what = match m.stage {
+        stage::RECORDS => "its state could not be recorded",
+        stage::DESCRIPTORS => "its descriptors could not be passed on",
+        stage::FREEZE => "it could not be forked; is memory short, or RLIMIT_NPROC reached? Try --pause hold",
+        stage::SHARED => "its shared memory could not be written; is the disk full?",
+        stage::WRITE | stage::RUNS => "its memory could not be written; is the disk full?",
+        _ => "it gave an unexpected answer",
+    };
+    if m.errno == 0 { what.into() } else { format!("{what} ({})", io::Error::from_raw_os_error(m.errno)) }
+}
+
+fn receive_records(s: &Stopped) -> Result<Records, CheckpointError> {
+    let pid = s.who.stat.pid;
+    let mut records = None;
+    let mut fds = Vec::new();
+    loop {
+        let p = s.link.recv_within(CAPTURE_PATIENCE).map_err(|e| CheckpointError::Process { pid, what: format!("it does not answer ({e})") })?;
+        match p.msg.kind {
+            msg::RECORDS => records = p.fds.into_iter().next(),
+            msg::FDS => fds.extend(p.body.chunks_exact(size_of::<FdEntry>()).filter_map(from_bytes::<FdEntry>).zip(p.fds)),
+            msg::CAPTURED => break,
+            _ => return Err(CheckpointError::Process { pid, what: reason(&p.msg) }),
+        }
+    }
+    let memfd = records.ok_or_else(|| CheckpointError::Process { pid, what: "it sent no records".into() })?;
+    Ok(Records { fds, ..Records::read(memfd)? })
+}
+
+fn take_descriptors(p: &mut Process) -> ProcessFds {
+    let fds = std::mem::take(&mut p.records.fds);
+    let fds = fds.into_iter().map(|(e, fd)| ProcessFd { number: e.number, cloexec: e.cloexec != 0, fd }).collect();
+    ProcessFds { pid: p.stopped.who.stat.pid, fds }
+}
+
+fn is_open(fd: RawFd) -> bool {
+    // SAFETY: only asks.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+}
+
+fn sid_of_agent() -> i32 {
+    // SAFETY: only asks.
+    unsafe { libc::getsid(0) }
+}
+
+pub fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+}
+
+fn now_seconds() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}

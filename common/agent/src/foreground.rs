@@ -1,0 +1,107 @@
+//! The foreground part: what the shell waits for. It passes signals and the exit status through and holds
+//! nothing else; the agent is its child, the program its grandchild.
+
+use nix::sys::signal::{SigSet, Signal, SigmaskHow, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+/// Signals that somebody may send to the foreground part and that are meant for the program.
+pub const FORWARDED: [Signal; 12] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGALRM,
+    Signal::SIGWINCH,
+    Signal::SIGCONT,
+    Signal::SIGURG,
+    Signal::SIGIO,
+    Signal::SIGPWR,
+];
+
+/// What the agent tells the foreground part, once.
+pub struct StatusPipe(std::fs::File);
+
+impl StatusPipe {
+    /// The program ended with this wait(2) status.
+    pub fn ended(&mut self, status: i32) {
+        let _ = self.0.write_all(&status.to_ne_bytes());
+    }
+}
+
+/// Forks the agent, which returns from here with its end of the pipe; the foreground part never does.
+pub fn split() -> std::io::Result<StatusPipe> {
+    let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+    let mut set = SigSet::empty();
+    FORWARDED.iter().chain([Signal::SIGCHLD].iter()).for_each(|&s| set.add(s));
+    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None)?;
+    // SAFETY: single-threaded; the child goes on as the agent.
+    match unsafe { nix::unistd::fork() }? {
+        nix::unistd::ForkResult::Child => {
+            drop(read);
+            Ok(StatusPipe(write.into()))
+        }
+        nix::unistd::ForkResult::Parent { child } => {
+            drop(write);
+            // SAFETY: numbers only.
+            unsafe { libc::prctl(libc::PR_SET_NAME, c"ckpt".as_ptr()) };
+            let status = follow(child, read, &set);
+            finish(status)
+        }
+    }
+}
+
+/// Until the agent says how the program ended, or is gone itself.
+fn follow(agent: nix::unistd::Pid, status: OwnedFd, set: &SigSet) -> i32 {
+    let Ok(signals) = SignalFd::with_flags(set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK) else { return 1 << 8 };
+    let fds = [status.as_raw_fd(), signals.as_raw_fd()];
+    loop {
+        let ready = crate::link::poll(&fds, std::time::Duration::from_secs(3600)).unwrap_or_default();
+        while let Ok(Some(s)) = signals.read_signal() {
+            // Those of the terminal have reached the program already (si_code SI_KERNEL).
+            if s.ssi_code <= 0 && s.ssi_signo != libc::SIGCHLD as u32 && s.ssi_pid != agent.as_raw() as u32 {
+                // SAFETY: numbers only.
+                unsafe { libc::kill(agent.as_raw(), s.ssi_signo as i32) };
+            }
+        }
+        if ready.contains(&status.as_raw_fd()) {
+            let mut bytes = [0; 4];
+            let mut file = std::fs::File::from(status);
+            return match file.read_exact(&mut bytes) {
+                Ok(()) => i32::from_ne_bytes(bytes),
+                Err(_) => agent_status(agent),
+            };
+        }
+    }
+}
+
+/// The agent ended without a word about the program.
+fn agent_status(agent: nix::unistd::Pid) -> i32 {
+    let mut status = 0;
+    // SAFETY: status is an int.
+    unsafe { libc::waitpid(agent.as_raw(), &mut status, 0) };
+    status
+}
+
+/// Ends as the program did: same code, or same signal.
+pub fn finish(status: i32) -> ! {
+    if libc::WIFSIGNALED(status) {
+        let sig = libc::WTERMSIG(status);
+        // SAFETY: our own disposition and mask, then our own end; no core of ours beside the program's.
+        unsafe {
+            let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            libc::setrlimit(libc::RLIMIT_CORE, &none);
+            libc::signal(sig, libc::SIG_DFL);
+            let mut set = std::mem::zeroed();
+            libc::sigemptyset(&mut set);
+            libc::sigaddset(&mut set, sig);
+            libc::sigprocmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
+            libc::raise(sig);
+        }
+        std::process::exit(128 + sig)
+    }
+    std::process::exit(libc::WEXITSTATUS(status))
+}

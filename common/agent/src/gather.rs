@@ -1,0 +1,247 @@
+//! From records and /proc to what the image says about one process.
+
+use crate::procfs;
+use crate::records::Records;
+use ckpt_image::{Body, Codec, Credentials, FileIdentity, Flat, MapKind, MapMeta, Memory};
+use ckpt_sys::flat::plan;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+
+/// VmFlags of smaps by the start of the mapping.
+pub struct VmFlags(Vec<(u64, u64, Vec<String>)>);
+
+impl VmFlags {
+    /// Before the pause: smaps walks the page tables.
+    pub fn read(pid: i32) -> VmFlags {
+        let text = fs::read(format!("/proc/{pid}/smaps")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let mut out = Vec::new();
+        let mut range = (0, 0);
+        for line in text.lines() {
+            if let Some(flags) = line.strip_prefix("VmFlags:") {
+                out.push((range.0, range.1, flags.split_ascii_whitespace().map(str::to_owned).collect()));
+            } else if let Some(r) = line.split(' ').next().and_then(parse_range) {
+                range = r;
+            }
+        }
+        VmFlags(out)
+    }
+
+    fn at(&self, start: u64) -> &[String] {
+        self.0.iter().find(|r| r.0 <= start && start < r.1).map_or(&[], |r| &r.2)
+    }
+
+    /// Ranges that a fork leaves out (0) or wipes (1).
+    pub fn forkless(&self) -> Vec<(u64, u64, u64)> {
+        let has = |f: &[String], n: &str| f.iter().any(|x| x == n);
+        let pick = |r: &(u64, u64, Vec<String>)| match () {
+            _ if has(&r.2, "dc") && !has(&r.2, "io") && !has(&r.2, "pf") => Some((r.0, r.1 - r.0, 0)),
+            _ if has(&r.2, "wf") => Some((r.0, r.1 - r.0, 1)),
+            _ => None,
+        };
+        self.0.iter().filter_map(pick).collect()
+    }
+}
+
+fn parse_range(word: &str) -> Option<(u64, u64)> {
+    let (a, b) = word.split_once('-')?;
+    Some((u64::from_str_radix(a, 16).ok()?, u64::from_str_radix(b, 16).ok()?))
+}
+
+fn advice(flags: &[String]) -> u32 {
+    const WORDS: [(&str, u32); 9] = [
+        ("lo", plan::MAP_LOCKED),
+        ("hg", plan::MAP_HUGE),
+        ("nh", plan::MAP_NOHUGE),
+        ("dc", plan::MAP_DONTFORK),
+        ("wf", plan::MAP_WIPEONFORK),
+        ("dd", plan::MAP_DONTDUMP),
+        ("sr", plan::MAP_SEQ),
+        ("rr", plan::MAP_RAND),
+        ("mg", plan::MAP_MERGEABLE),
+    ];
+    WORDS.iter().filter(|(w, _)| flags.iter().any(|f| f == w)).fold(0, |n, (_, bit)| n | bit)
+}
+
+/// A mapping as the process itself read it, and the identity of what it maps.
+pub struct RawMap {
+    pub meta: MapMeta,
+    pub dev: u64,
+    pub ino: u64,
+    pub path: Vec<u8>,
+}
+
+pub fn parse_maps(text: &[u8], flags: &VmFlags, pid: i32) -> Vec<RawMap> {
+    // The table of ids is the agent's; a restart brings its own.
+    let lines = text.split(|&b| b == b'\n').filter(|l| !is_id_table(l));
+    lines.filter_map(|l| parse_map(l, flags, pid)).collect()
+}
+
+fn is_id_table(line: &[u8]) -> bool {
+    line.ends_with(b"/memfd:ckpt-ids (deleted)")
+}
+
+fn id_table(maps: &[u8]) -> u64 {
+    let line = maps.split(|&b| b == b'\n').find(|l| is_id_table(l));
+    let start = line.and_then(|l| std::str::from_utf8(l.split(|&b| b == b'-').next()?).ok());
+    start.and_then(|s| u64::from_str_radix(s, 16).ok()).unwrap_or(0)
+}
+
+fn parse_map(line: &[u8], flags: &VmFlags, pid: i32) -> Option<RawMap> {
+    let mut words = line.splitn(6, |&b| b == b' ');
+    let text = |w: &[u8]| std::str::from_utf8(w).ok().map(str::to_owned);
+    let (start, end) = parse_range(&text(words.next()?)?)?;
+    let perms = words.next()?;
+    let offset = u64::from_str_radix(&text(words.next()?)?, 16).ok()?;
+    let device = text(words.next()?)?;
+    let (major, minor) = device.split_once(':')?;
+    let dev = libc::makedev(u32::from_str_radix(major, 16).ok()?, u32::from_str_radix(minor, 16).ok()?);
+    let ino: u64 = text(words.next()?)?.parse().ok()?;
+    let path = words.next().unwrap_or(b"").trim_ascii_start().to_vec();
+    let vm = flags.at(start);
+    let has = |n: &str| vm.iter().any(|f| f == n);
+    let prot = [(b'r', libc::PROT_READ), (b'w', libc::PROT_WRITE), (b'x', libc::PROT_EXEC)];
+    let kind = kind_of(&path, dev, ino, pid, start, end);
+    Some(RawMap {
+        meta: MapMeta {
+            start,
+            end,
+            prot: prot.iter().zip(perms).filter(|((c, _), p)| c == *p).fold(0, |n, ((_, bit), _)| n | *bit as u32),
+            shared: perms.get(3) == Some(&b's'),
+            offset,
+            advice: advice(vm),
+            grows_down: has("gd"),
+            no_reserve: has("nr"),
+            kind,
+        },
+        dev,
+        ino,
+        path,
+    })
+}
+
+fn kind_of(path: &[u8], dev: u64, ino: u64, pid: i32, start: u64, end: u64) -> MapKind {
+    match path {
+        b"[heap]" => MapKind::Heap,
+        b"[stack]" => MapKind::Stack,
+        b"[vdso]" => MapKind::Vdso,
+        p if p.starts_with(b"[vvar") => MapKind::Vvar,
+        p if p == crate::aio::RING_NAME || p.starts_with(b"[vsyscall") || p.starts_with(b"[uprobes") => MapKind::Kernel,
+        _ if ino == 0 => MapKind::Anonymous,
+        p => MapKind::File(identity(p, dev, ino, pid, start, end)),
+    }
+}
+
+fn identity(path: &[u8], dev: u64, ino: u64, pid: i32, start: u64, end: u64) -> FileIdentity {
+    let (name, deleted) = match path.strip_suffix(b" (deleted)") {
+        Some(name) => (name, true),
+        None => (path, false),
+    };
+    let name = unescape(name);
+    let meta = fs::metadata(std::ffi::OsStr::from_bytes(&name))
+        .or_else(|_| fs::metadata(format!("/proc/{pid}/map_files/{start:x}-{end:x}")));
+    let (size, mtime_ns) = meta.map_or((0, 0), |m| (m.size(), m.mtime() * 1_000_000_000 + m.mtime_nsec()));
+    FileIdentity { path: name, dev, ino, size, mtime_ns, deleted }
+}
+
+/// maps writes a newline as \012.
+fn unescape(path: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(path.len());
+    let mut i = 0;
+    while i < path.len() {
+        if path[i..].starts_with(b"\\012") {
+            out.push(b'\n');
+            i += 4;
+        } else {
+            out.push(path[i]);
+            i += 1;
+        }
+    }
+    out
+}
+
+/// core(5)
+const DEFAULT_DUMP_FILTER: u32 = 0x33;
+
+/// Everything but the contents of memory.
+pub fn body(pid: i32, r: &Records, maps: &[RawMap]) -> io::Result<Body> {
+    // A main thread that has ended shows nothing of the process any more.
+    let task = r.threads.first().map_or(pid, |t| t.tid);
+    let task = format!("{pid}/task/{task}");
+    let status = procfs::status_of(&task).ok_or_else(|| io::Error::other(format!("process {pid} vanished")))?;
+    let stat = procfs::parse_stat(&r.stat).ok_or_else(|| io::Error::other("damaged stat record"))?;
+    let path = |name: &str| procfs::link_of(&task, name).map(|p| p.as_os_str().as_bytes().to_vec()).unwrap_or_default();
+    let f = |n| stat.field(n);
+    Ok(Body {
+        record: Flat(r.process),
+        threads: r.threads.iter().copied().map(Flat).collect(),
+        sigactions: r.sigactions.iter().copied().map(Flat).collect(),
+        pendings: r.pendings.iter().copied().map(Flat).collect(),
+        timers: r.timers.iter().copied().map(Flat).collect(),
+        // proc(5): startcode 26, endcode 27, startstack 28, start_data 45, end_data 46, start_brk 47, arg_start 48,
+        // arg_end 49, env_start 50, env_end 51
+        mm: [f(26), f(27), f(45), f(46), f(47), r.process.brk, f(28), f(48), f(49), f(50), f(51)],
+        auxv: r.auxv.clone(),
+        exe: exe(&task),
+        cwd: path("cwd"),
+        root: path("root"),
+        umask: procfs::status_value(&status, "Umask").and_then(|v| u32::from_str_radix(v, 8).ok()).unwrap_or(0o022),
+        credentials: credentials(&status),
+        rlimits: (0..16).map(|n| rlimit(pid, n)).collect(),
+        oom_score_adj: fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).ok().and_then(|t| t.trim().parse().ok()).unwrap_or(0),
+        coredump_filter: fs::read_to_string(format!("/proc/{pid}/coredump_filter"))
+            .ok()
+            .and_then(|t| u32::from_str_radix(t.trim(), 16).ok())
+            .unwrap_or(DEFAULT_DUMP_FILTER),
+        policies: r.policies.iter().copied().map(Flat).collect(),
+        aio: crate::aio::capture(pid, maps)?,
+        maps: maps.iter().map(|m| m.meta.clone()).collect(),
+        memory: Memory { runs: Vec::new(), bytes: 0, codec: Codec::None, pieces: Vec::new(), checksums: Vec::new() },
+        id_table: id_table(&r.maps),
+        files_of: pid,
+    })
+}
+
+fn exe(task: &str) -> FileIdentity {
+    let path = procfs::link_of(task, "exe").map(|p| p.as_os_str().as_bytes().to_vec()).unwrap_or_default();
+    let (name, deleted) = match path.strip_suffix(b" (deleted)") {
+        Some(name) => (name.to_vec(), true),
+        None => (path, false),
+    };
+    match fs::metadata(format!("/proc/{task}/exe")) {
+        Ok(m) => FileIdentity {
+            path: name,
+            dev: m.dev(),
+            ino: m.ino(),
+            size: m.size(),
+            mtime_ns: m.mtime() * 1_000_000_000 + m.mtime_nsec(),
+            deleted,
+        },
+        Err(_) => FileIdentity { path: name, deleted, ..FileIdentity::default() },
+    }
+}
+
+fn credentials(status: &str) -> Credentials {
+    let four = |key| {
+        let mut out = [0; 4];
+        let words = procfs::status_value(status, key).unwrap_or("");
+        out.iter_mut().zip(words.split_ascii_whitespace()).for_each(|(o, w)| *o = w.parse().unwrap_or(0));
+        out
+    };
+    Credentials {
+        uid: four("Uid"),
+        gid: four("Gid"),
+        groups: procfs::status_value(status, "Groups").unwrap_or("").split_ascii_whitespace().filter_map(|w| w.parse().ok()).collect(),
+        caps: ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"].map(|k| procfs::status_hex(status, k)),
+        seccomp: procfs::status_value(status, "Seccomp").and_then(|v| v.parse().ok()).unwrap_or(0),
+    }
+}
+
+fn rlimit(pid: i32, resource: u32) -> (u64, u64) {
+    let mut limit = libc::rlimit64 { rlim_cur: u64::MAX, rlim_max: u64::MAX };
+    // SAFETY: limit is a struct rlimit64.
+    unsafe { libc::prlimit64(pid, resource, std::ptr::null(), &mut limit) };
+    (limit.rlim_cur, limit.rlim_max)
+}

@@ -1,0 +1,35 @@
+//! System V IPC of the members: which objects are theirs, from what the kernel and the processes themselves say.
+
+use crate::records::Records;
+use ckpt_image::{SharedKind, SharedMemory};
+use ckpt_objects::BlobSink;
+use ckpt_objects::ipc::{self, Family, IpcError, Members, SysvSet, Undo};
+use ckpt_sys::flat::SysvHeld;
+
+pub fn capture<'a>(
+    processes: impl Iterator<Item = (i32, &'a Records)>,
+    shared: &[SharedMemory],
+    blobs: &mut dyn BlobSink,
+) -> Result<SysvSet, IpcError> {
+    let (mut pids, mut held, mut undo) = (Vec::new(), Vec::new(), Vec::new());
+    for (pid, records) in processes {
+        pids.push(pid);
+        held.extend(records.sysv.iter().filter_map(family));
+        undo.extend(records.undo.iter().map(|u| Undo { pid, id: u.id, number: u.number, adjust: u.adjust }));
+    }
+    let attached = shared.iter().filter_map(|s| match s.kind {
+        SharedKind::SysV { id, .. } => Some(id),
+        _ => None,
+    });
+    ipc::capture(Members { pids: &pids, held: &held, attached: &attached.collect::<Vec<_>>(), undo }, blobs)
+}
+
+fn family(held: &SysvHeld) -> Option<(Family, i32)> {
+    let family = match held.family {
+        1 => Family::Semaphores,
+        2 => Family::Messages,
+        3 => Family::Memory,
+        _ => return None,
+    };
+    Some((family, held.id))
+}

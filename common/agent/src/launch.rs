@@ -1,0 +1,198 @@
+//! ckpt_launch: coordinator, agent, program.
+
+use crate::agent::{Agent, signal_set};
+use crate::checkpoint::{Settings, host_name};
+use crate::link::Listener;
+use crate::{foreground, paths};
+use ckpt_coordinator::launch::{LaunchOptions, connect_or_start};
+use ckpt_coordinator::options::{self, CheckpointOptions, CoordOptions, JoinOptions};
+use ckpt_image::Codec;
+use ckpt_sys::flat::Outer;
+use ckpt_wire::{Compression, Hello, PauseMode, Role};
+use clap::Parser;
+use std::ffi::{CString, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+/// Start a program so that it can be checkpointed and restarted
+#[derive(Parser)]
+#[command(name = "ckpt_launch", version, disable_help_flag = true, trailing_var_arg = true)]
+struct Options {
+    #[command(flatten)]
+    coord: CoordOptions,
+    #[command(flatten)]
+    join: JoinOptions,
+    #[command(flatten)]
+    checkpoint: CheckpointOptions,
+
+    /// The program and its arguments
+    #[arg(required = true, value_name = "PROGRAM", allow_hyphen_values = true, num_args = 1..)]
+    command: Vec<OsString>,
+}
+
+pub fn main() {
+    let options: Options = options::parse();
+    if let Err(e) = launch(options) {
+        eprintln!("ckpt_launch: {}", e.0);
+        std::process::exit(e.1);
+    }
+}
+
+/// A diagnosis and an exit status.
+pub struct Failure(pub String, pub i32);
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(e: E) -> Self {
+        Failure(e.to_string(), 1)
+    }
+}
+
+fn launch(options: Options) -> Result<(), Failure> {
+    let program = find_program(&options.command[0])?;
+    check_program(&program)?;
+    let library = paths::library().map_err(|e| Failure(e, 1))?;
+    let settings = settings(&options.checkpoint, &program)?;
+    let launch = LaunchOptions::new(&options.coord, &options.join);
+    let mut hello = Hello::new(Role::Agent, host_name(), std::process::id(), settings.program.clone());
+    hello.interval = options.checkpoint.interval;
+    let mut client = connect_or_start(&launch)?;
+    let launch = LaunchOptions { address: client.address().clone(), explicit_port: true, port_file: None, ..launch };
+    let status = foreground::split()?;
+    hello.pid = std::process::id();
+    become_agent()?;
+    let welcome = client.hello(&hello)?;
+    let listener = Listener::new()?;
+    let agent = Agent::new(settings, listener, launch, hello, options.checkpoint.quiet);
+    let child = start(&agent, &program, &options.command, &library)?;
+    agent.run(client, welcome, child, status);
+    Ok(())
+}
+
+/// Parent and subreaper of what follows; signals are read, not suffered.
+pub fn become_agent() -> std::io::Result<()> {
+    // SAFETY: our own process settings.
+    unsafe {
+        if libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) != 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+    }
+    signal_set().thread_block()?;
+    Ok(())
+}
+
+pub fn settings(c: &CheckpointOptions, program: &Path) -> Result<Settings, Failure> {
+    let folder = std::path::absolute(&c.ckptdir)?;
+    let codec = match c.compression() {
+        Compression::Lz4 => Codec::Lz4,
+        Compression::Zstd => Codec::Zstd,
+        Compression::Gzip => Codec::Gzip,
+        _ => Codec::None,
+    };
+    Ok(Settings {
+        folder,
+        program: program.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
+        signal: c.ckpt_signal.unwrap_or_else(|| libc::SIGRTMAX()),
+        codec,
+        hold: c.pause == PauseMode::Hold,
+        keep: c.keep,
+        unique_names: c.unique_names,
+        save_open_files: false,
+    })
+}
+
+/// As execvp(3) looks for it.
+fn find_program(name: &OsString) -> Result<PathBuf, Failure> {
+    let not_found = || Failure(format!("{}: command not found", name.to_string_lossy()), 127);
+    if name.as_bytes().contains(&b'/') {
+        let path = PathBuf::from(name);
+        return if path.exists() { Ok(path) } else { Err(not_found()) };
+    }
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(name))
+        .find(|p| nix::unistd::access(p, nix::unistd::AccessFlags::X_OK).is_ok() && p.is_file())
+        .ok_or_else(not_found)
+}
+
+/// Programs that cannot carry the library are refused before they start.
+fn check_program(path: &Path) -> Result<(), Failure> {
+    use std::io::Read;
+    use std::os::unix::fs::MetadataExt;
+    let shown = path.display();
+    if nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_err() {
+        return Err(Failure(format!("{shown}: permission denied; is it executable?"), 126));
+    }
+    let mode = std::fs::metadata(path)?.mode();
+    // SAFETY: only asks.
+    if mode & 0o6000 != 0 && unsafe { libc::geteuid() } != 0 {
+        return Err(Failure(format!("{shown} is setuid or setgid: the kernel keeps libraries out of it; start a copy without that bit"), 126));
+    }
+    let mut head = Vec::new();
+    if std::fs::File::open(path).and_then(|f| f.take(4096).read_to_end(&mut head)).is_err() || !head.starts_with(b"\x7fELF") {
+        return Ok(());
+    }
+    if head.get(4) != Some(&2) || head.get(18) != Some(&62) {
+        return Err(Failure(format!("{shown} is not a 64-bit x86 program; ckpt cannot checkpoint it"), 126));
+    }
+    if !has_interpreter(&head) {
+        return Err(Failure(format!("{shown} is statically linked: libckpt.so cannot be loaded into it; link it dynamically"), 126));
+    }
+    Ok(())
+}
+
+/// Is there a PT_INTERP among the program headers (elf(5))?
+fn has_interpreter(head: &[u8]) -> bool {
+    let u16_at = |at: usize| head.get(at..at + 2).map_or(0, |b| u16::from_le_bytes([b[0], b[1]]) as usize);
+    let u32_at = |at: usize| head.get(at..at + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+    let (at, size, count) = (u32_at(32) as usize, u16_at(54), u16_at(56));
+    (0..count).any(|i| u32_at(at + i * size) == 3)
+}
+
+/// Forks and execs the program with the library in it.
+fn start(agent: &Agent, program: &Path, command: &[OsString], library: &Path) -> Result<i32, Failure> {
+    let c_string = |bytes: &[u8]| CString::new(bytes).map_err(|_| Failure("an argument contains a NUL byte".into(), 2));
+    let path = c_string(program.as_os_str().as_bytes())?;
+    let args = command.iter().map(|a| c_string(a.as_bytes())).collect::<Result<Vec<_>, _>>()?;
+    let env = environment(agent, library).into_iter().map(|e| c_string(&e)).collect::<Result<Vec<_>, _>>()?;
+    let pointers = |v: &[CString]| v.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>();
+    let (argv, envp) = (pointers(&args), pointers(&env));
+    let signal = agent.settings.signal;
+    // SAFETY: single-threaded; the child only calls async-signal-safe functions.
+    match unsafe { nix::unistd::fork() }? {
+        nix::unistd::ForkResult::Parent { child } => Ok(child.as_raw()),
+        // SAFETY: as above.
+        nix::unistd::ForkResult::Child => unsafe {
+            let mut set = std::mem::zeroed();
+            libc::sigemptyset(&mut set);
+            libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut());
+            // A request in the first moments must not kill what cannot handle it yet.
+            libc::signal(signal, libc::SIG_IGN);
+            libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+            libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr());
+            let e = std::io::Error::last_os_error();
+            eprintln!("ckpt_launch: {}: {e}", program.display());
+            libc::_exit(126)
+        },
+    }
+}
+
+/// What the library needs to know, in one variable: see `flat::Control::agent`. `program` 0: the process itself.
+pub fn agent_variable(name: &str, program: i32, id_table: Option<(i32, bool)>, o: Outer, signal: i32) -> String {
+    let table = id_table.map_or_else(|| "-".to_owned(), |(fd, is_virtual)| format!("{}{fd}", if is_virtual { "v" } else { "" }));
+    let outer = format!("{},{},{},{},{}", o.agent, o.group, o.real_group, o.session, o.real_session);
+    format!("CKPT_AGENT={name},{},{program},{table},{outer},{signal}", std::process::id())
+}
+
+/// Ours in front of the user's own LD_PRELOAD; the constructor takes both variables out again.
+fn environment(agent: &Agent, library: &Path) -> Vec<Vec<u8>> {
+    let mut preload = [b"LD_PRELOAD=", library.as_os_str().as_bytes()].concat();
+    if let Some(theirs) = std::env::var_os("LD_PRELOAD").filter(|v| !v.is_empty()) {
+        preload.push(b':');
+        preload.extend(theirs.into_vec());
+    }
+    let ours = [preload, agent_variable(&agent.listener.name, 0, None, Outer::default(), agent.settings.signal).into_bytes()];
+    let rest = std::env::vars_os()
+        .filter(|(k, _)| k != "LD_PRELOAD" && k != "CKPT_AGENT")
+        .map(|(k, v)| [k.as_bytes(), b"=", v.as_bytes()].concat());
+    ours.into_iter().chain(rest).collect()
+}

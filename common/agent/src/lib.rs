@@ -1,0 +1,20 @@
+//! The host agent: parent and subreaper of what ckpt_launch or ckpt_restart started. It finds the members of the
+//! computation, has them stopped and captured, writes their image and commits it.
+
+pub mod agent;
+pub mod aio;
+pub mod checkpoint;
+pub mod foreground;
+pub mod gather;
+pub mod ipc;
+pub mod launch;
+pub mod libraries;
+pub mod link;
+pub mod members;
+pub mod paths;
+pub mod procfs;
+pub mod quiesce;
+pub mod records;
+pub mod shared;
+pub mod store;
+pub mod write;

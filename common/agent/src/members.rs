@@ -1,0 +1,94 @@
+//! Who belongs to the computation: the descendants of the agent, less our own programs and frozen writers.
+
+use crate::{paths, procfs};
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    pub stat: procfs::Stat,
+    pub exe: Option<PathBuf>,
+}
+
+/// Members now, parents before children.
+pub fn find(agent: i32, writers: &HashSet<i32>) -> Vec<Candidate> {
+    procfs::descendants(agent)
+        .into_iter()
+        .filter(|pid| !writers.contains(pid))
+        .filter_map(|pid| Some(Candidate { stat: procfs::stat(pid)?, exe: procfs::link(pid, "exe") }))
+        .filter(|c| !c.exe.as_deref().is_some_and(paths::is_own_tool))
+        // A zombie of the agent's own is about to be reaped.
+        .filter(|c| !(is_dead(c) && c.stat.ppid == agent))
+        .collect()
+}
+
+pub fn is_dead(c: &Candidate) -> bool {
+    // A main thread that ended leaves a zombie while other threads go on.
+    matches!(c.stat.state, 'Z' | 'X') && c.stat.threads <= 1
+}
+
+/// What stands in the way of sending `signal` to a process.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Readiness {
+    Ready { tid: i32 },
+    /// No handler (yet): it has just been exec'ed, or it does not carry the library.
+    NoHandler,
+    /// It shares its parent's memory: a vfork that has not exec'ed.
+    Vfork,
+    /// It shares its parent's memory for good (CLONE_VM without CLONE_THREAD).
+    SharedMemory,
+    Gone,
+}
+
+/// May the process get the signal, and which thread should?
+pub fn readiness(c: &Candidate, signal: i32) -> Readiness {
+    let pid = c.stat.pid;
+    let bit = 1u64 << (signal - 1);
+    // Memory first: once a process has memory of its own, a handler that is seen is that of its own image. The other
+    // way round a spawned child could be seen with its parent's handlers and get the signal after its exec.
+    if shares_memory(pid, c.stat.ppid) {
+        return if in_vfork(c.stat.ppid) { Readiness::Vfork } else { Readiness::SharedMemory };
+    }
+    let Some(status) = procfs::status(pid) else { return Readiness::Gone };
+    if procfs::status_hex(&status, "SigCgt") & bit == 0 {
+        return Readiness::NoHandler;
+    }
+    let blocked = procfs::status_hex(&status, "SigBlk");
+    // Stopped in the restorer, which blocks everything until it leaves.
+    let in_restorer = c.stat.state == 'T' && blocked >> 31 == !0 >> 31;
+    if (blocked & bit == 0 || in_restorer) && c.stat.state != 'Z' {
+        return Readiness::Ready { tid: pid };
+    }
+    other_thread(pid, bit).map_or(Readiness::NoHandler, |tid| Readiness::Ready { tid })
+}
+
+/// A living thread that does not block the signal.
+fn other_thread(pid: i32, bit: u64) -> Option<i32> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    tasks.flatten().filter_map(|t| t.file_name().to_str()?.parse::<i32>().ok()).find(|tid| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/status")).unwrap_or_default();
+        let alive = procfs::status_value(&status, "State").is_some_and(|s| !s.starts_with(['Z', 'X']));
+        alive && procfs::status_hex(&status, "SigBlk") & bit == 0
+    })
+}
+
+const KCMP_VM: libc::c_int = 1;
+
+/// kcmp(2); where it is denied (Docker's default profile), a parent that waits in vfork sleeps uninterruptibly.
+fn shares_memory(pid: i32, ppid: i32) -> bool {
+    // SAFETY: numbers only.
+    match unsafe { libc::syscall(libc::SYS_kcmp, pid, ppid, KCMP_VM, 0, 0) } {
+        0 => true,
+        -1 if std::io::Error::last_os_error().raw_os_error() == Some(libc::EPERM) => {
+            in_vfork(ppid)
+        }
+        _ => false,
+    }
+}
+
+/// A thread that waits for its vfork child sleeps uninterruptibly.
+fn in_vfork(pid: i32) -> bool {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let state = |t: std::fs::DirEntry| procfs::parse_stat(&std::fs::read(t.path().join("stat")).ok()?).map(|s| s.state);
+    tasks.filter_map(state).any(|s| s == 'D')
+}

@@ -1,0 +1,115 @@
+//! /proc/PID as the agent reads it (proc(5)).
+
+use std::fs;
+use std::path::PathBuf;
+
+/// The fields of /proc/PID/stat that are used.
+#[derive(Clone, Debug)]
+pub struct Stat {
+    pub pid: i32,
+    pub name: String,
+    pub state: char,
+    pub ppid: i32,
+    pub pgid: i32,
+    pub sid: i32,
+    pub threads: u32,
+    /// all fields after the name, field 3 (state) first
+    pub fields: Vec<i64>,
+}
+
+pub fn stat(pid: i32) -> Option<Stat> {
+    parse_stat(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+pub fn parse_stat(bytes: &[u8]) -> Option<Stat> {
+    let text = String::from_utf8_lossy(bytes);
+    let (open, close) = (text.find('(')?, text.rfind(')')?);
+    let rest: Vec<&str> = text.get(close + 2..)?.split_ascii_whitespace().collect();
+    let fields: Vec<i64> = rest.iter().map(|w| w.parse::<i64>().or_else(|_| w.parse::<u64>().map(|n| n as i64)).unwrap_or(0)).collect();
+    Some(Stat {
+        pid: text[..open].trim().parse().ok()?,
+        name: text[open + 1..close].to_owned(),
+        state: rest.first()?.chars().next()?,
+        ppid: *fields.get(1)? as i32,
+        pgid: *fields.get(2)? as i32,
+        sid: *fields.get(3)? as i32,
+        threads: *fields.get(17)? as u32,
+        fields,
+    })
+}
+
+impl Stat {
+    /// Field `n` as numbered in proc(5).
+    pub fn field(&self, n: usize) -> u64 {
+        self.fields.get(n - 3).copied().unwrap_or(0) as u64
+    }
+}
+
+/// One value of /proc/PID/status.
+pub fn status_value<'a>(status: &'a str, key: &str) -> Option<&'a str> {
+    status.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix(':')).map(str::trim)
+}
+
+pub fn status(pid: i32) -> Option<String> {
+    status_of(&pid.to_string())
+}
+
+/// Of `PID` or `PID/task/TID`.
+pub fn status_of(task: &str) -> Option<String> {
+    fs::read(format!("/proc/{task}/status")).ok().map(|b| String::from_utf8_lossy(&b).into_owned())
+}
+
+pub fn status_hex(status: &str, key: &str) -> u64 {
+    status_value(status, key).and_then(|v| u64::from_str_radix(v, 16).ok()).unwrap_or(0)
+}
+
+pub fn link(pid: i32, name: &str) -> Option<PathBuf> {
+    link_of(&pid.to_string(), name)
+}
+
+pub fn link_of(task: &str, name: &str) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{task}/{name}")).ok()
+}
+
+/// Children of every thread of `pid` (CONFIG_PROC_CHILDREN).
+pub fn children(pid: i32) -> Vec<i32> {
+    let mut out = Vec::new();
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return out };
+    for task in tasks.flatten() {
+        if let Ok(text) = fs::read_to_string(task.path().join("children")) {
+            out.extend(text.split_ascii_whitespace().filter_map(|w| w.parse::<i32>().ok()));
+        }
+    }
+    out
+}
+
+/// Every descendant of `root`, parents before children.
+pub fn descendants(root: i32) -> Vec<i32> {
+    let mut all = children(root);
+    let mut at = 0;
+    while at < all.len() {
+        all.extend(children(all[at]));
+        at += 1;
+    }
+    all
+}
+
+/// `nr args sp pc` of /proc/PID/task/TID/syscall; None while it runs or where reading is not allowed.
+pub fn in_call(pid: i32, tid: i32) -> Option<[u64; 9]> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).ok()?;
+    let mut out = [0; 9];
+    let mut words = text.split_ascii_whitespace();
+    out[0] = words.next()?.parse().ok()?;
+    for slot in &mut out[1..] {
+        *slot = u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok()?;
+    }
+    Some(out)
+}
+
+/// When the thread last ran, on the scheduler's clock in nanoseconds (`se.exec_start`): a sleeping thread fell asleep then.
+pub fn last_ran(pid: i32, tid: i32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/sched")).ok()?;
+    let line = text.lines().find_map(|l| l.strip_prefix("se.exec_start"))?;
+    let (ms, ns) = line.split_once(':')?.1.trim().split_once('.')?;
+    Some(ms.parse::<u64>().ok()? * 1_000_000 + ns.parse::<u64>().ok()?)
+}

@@ -1,0 +1,235 @@
+//! Stopping every member: ask, wait for its checkpoint thread to connect, tell it to park the threads.
+
+use crate::link::{Link, Listener, poll};
+use crate::members::{self, Candidate, Readiness};
+use crate::procfs;
+use ckpt_sys::flat::{Msg, PROTOCOL, bytes_of, msg};
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+#[derive(Debug, thiserror::Error)]
+pub enum QuiesceError {
+    #[error("process {pid} ({name}) does not carry libckpt.so: it is {why}; start it without that, or not under ckpt_launch")]
+    NoLibrary { pid: i32, name: String, why: &'static str },
+    #[error("process {pid} ({name}) did not answer within {seconds} s: {what}; try again, or end that process")]
+    Silent { pid: i32, name: String, seconds: u64, what: String },
+    #[error("thread {tid} of process {pid} ({name}) did not stop: {what}; try again later")]
+    Thread { pid: i32, tid: i32, name: String, what: String },
+    #[error("process {pid} ({name}) carries another version of libckpt.so; restart the program with this ckpt")]
+    Version { pid: i32, name: String },
+    #[error("process {pid} ({name}) shares its parent's memory (clone with CLONE_VM, without CLONE_THREAD); that is not supported: end it first")]
+    SharedMemory { pid: i32, name: String },
+    #[error("there is no process to checkpoint: the program has ended")]
+    Nobody,
+    #[error("waiting for the processes: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// A stopped process.
+pub struct Stopped {
+    pub who: Candidate,
+    pub link: Link,
+    /// It was stopped by job control and is to be stopped again.
+    pub job_stopped: bool,
+    pub threads: u32,
+}
+
+pub struct Stop {
+    pub stopped: Vec<Stopped>,
+    pub zombies: Vec<Candidate>,
+}
+
+struct Asked {
+    who: Candidate,
+    tid: i32,
+    in_call: Option<[u64; 9]>,
+    last_ran: u64,
+    processor: u32,
+    job_stopped: bool,
+    link: Option<Link>,
+    at: Instant,
+}
+
+const THREADS_PATIENCE: Duration = Duration::from_secs(8);
+const LIBRARY_PATIENCE: Duration = Duration::from_millis(3000);
+
+pub struct Quiesce<'a> {
+    pub agent: i32,
+    pub signal: i32,
+    pub listener: &'a Listener,
+    pub writers: &'a HashSet<i32>,
+    pub deadline: Instant,
+}
+
+impl Quiesce<'_> {
+    /// Stops all members. On failure those that were stopped go on (their links are dropped).
+    pub fn run(&self) -> Result<Stop, QuiesceError> {
+        let begun = Instant::now();
+        let mut asked: HashMap<i32, Asked> = HashMap::new();
+        let mut done: Vec<Stopped> = Vec::new();
+        loop {
+            let members = members::find(self.agent, self.writers);
+            let alive: HashSet<i32> = members.iter().filter(|c| !members::is_dead(c)).map(|c| c.stat.pid).collect();
+            asked.retain(|pid, _| alive.contains(pid));
+            done.retain(|s| alive.contains(&s.who.stat.pid));
+            let mut waiting = false;
+            for c in members.iter().filter(|c| alive.contains(&c.stat.pid)) {
+                if asked.contains_key(&c.stat.pid) || done.iter().any(|s| s.who.stat.pid == c.stat.pid) {
+                    continue;
+                }
+                waiting |= self.ask(c, &mut asked, begun)?;
+            }
+            if asked.is_empty() && !waiting {
+                if done.is_empty() {
+                    return Err(QuiesceError::Nobody);
+                }
+                let zombies = members.into_iter().filter(|c| !alive.contains(&c.stat.pid)).collect();
+                return Ok(Stop { stopped: in_order(done), zombies });
+            }
+            self.listen(&mut asked, &mut done, if waiting { 2 } else { 20 })?;
+        }
+    }
+
+    /// Sends the signal where that is safe. True: not yet, look again soon.
+    fn ask(&self, c: &Candidate, asked: &mut HashMap<i32, Asked>, begun: Instant) -> Result<bool, QuiesceError> {
+        let pid = c.stat.pid;
+        match members::readiness(c, self.signal) {
+            Readiness::Gone => Ok(false),
+            Readiness::Vfork if Instant::now() < self.deadline => Ok(true),
+            Readiness::Vfork => Err(silent(c, begun, "it has not exec'ed since vfork".into())),
+            Readiness::SharedMemory if begun.elapsed() < LIBRARY_PATIENCE => Ok(true),
+            Readiness::SharedMemory => Err(QuiesceError::SharedMemory { pid, name: c.stat.name.clone() }),
+            Readiness::NoHandler if begun.elapsed() < LIBRARY_PATIENCE => Ok(true),
+            Readiness::NoHandler => Err(QuiesceError::NoLibrary { pid, name: c.stat.name.clone(), why: why_no_library(pid) }),
+            Readiness::Ready { tid } => {
+                let in_call = procfs::in_call(pid, tid);
+                let last_ran = procfs::last_ran(pid, tid).unwrap_or(0);
+                let processor = c.stat.field(39) as u32;
+                let job_stopped = c.stat.state == 'T';
+                // SAFETY: numbers only.
+                if unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, self.signal) } == 0 {
+                    if job_stopped {
+                        // SAFETY: numbers only.
+                        unsafe { libc::kill(pid, libc::SIGCONT) };
+                    }
+                    asked.insert(pid, Asked { who: c.clone(), tid, in_call, last_ran, processor, job_stopped, link: None, at: Instant::now() });
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    /// One round of messages.
+    fn listen(&self, asked: &mut HashMap<i32, Asked>, done: &mut Vec<Stopped>, ms: u64) -> Result<(), QuiesceError> {
+        let mut fds = vec![self.listener.fd.as_raw_fd()];
+        fds.extend(asked.values().filter_map(|a| a.link.as_ref().map(Link::fd)));
+        let ready = poll(&fds, Duration::from_millis(ms))?;
+        if ready.contains(&self.listener.fd.as_raw_fd()) {
+            while let Some((link, pid)) = self.listener.accept() {
+                self.greet(link, pid, asked)?;
+            }
+        }
+        let answered: Vec<i32> = asked.iter().filter(|(_, a)| a.link.as_ref().is_some_and(|l| ready.contains(&l.fd()))).map(|(&p, _)| p).collect();
+        for pid in answered {
+            self.answer(pid, asked, done)?;
+        }
+        self.check_silent(asked)
+    }
+
+    /// HELLO: of a process we asked, or of one that got the signal from somebody else.
+    fn greet(&self, link: Link, pid: i32, asked: &mut HashMap<i32, Asked>) -> Result<(), QuiesceError> {
+        let Ok(hello) = link.recv_within(Duration::from_secs(2)) else { return Ok(()) };
+        let Some(a) = asked.get_mut(&pid) else {
+            let _ = link.send(msg::CANCEL);
+            return Ok(());
+        };
+        if hello.msg.kind != msg::HELLO || hello.msg.arg != PROTOCOL as u64 {
+            return Err(QuiesceError::Version { pid, name: a.who.stat.name.clone() });
+        }
+        let body = a.in_call.map(|c| bytes_of(&c).to_vec()).unwrap_or_default();
+        let proceed = Msg { kind: msg::PROCEED, tid: a.tid, arg: THREADS_PATIENCE.as_millis() as u64, arg2: a.last_ran, count: a.processor, ..Msg::default() };
+        if link.send_with(proceed, &body, &[]).is_ok() {
+            a.link = Some(link);
+        }
+        Ok(())
+    }
+
+    fn answer(&self, pid: i32, asked: &mut HashMap<i32, Asked>, done: &mut Vec<Stopped>) -> Result<(), QuiesceError> {
+        let Some(a) = asked.remove(&pid) else { return Ok(()) };
+        let Some(link) = a.link else { return Ok(()) };
+        match link.recv() {
+            Ok(p) if p.msg.kind == msg::QUIESCED => {
+                done.push(Stopped { who: a.who, link, job_stopped: a.job_stopped, threads: p.msg.count });
+                Ok(())
+            }
+            Ok(p) => Err(QuiesceError::Thread { pid, tid: p.msg.tid, name: a.who.stat.name.clone(), what: where_is(pid, p.msg.tid) }),
+            // It ended or exec'ed meanwhile: the next look at the members tells.
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn check_silent(&self, asked: &mut HashMap<i32, Asked>) -> Result<(), QuiesceError> {
+        let now = Instant::now();
+        for (&pid, a) in asked.iter_mut().filter(|(_, a)| a.link.is_none()) {
+            if now > self.deadline {
+                return Err(silent(&a.who, a.at, where_is(pid, a.tid)));
+            }
+            // An exec may have swallowed the signal (it ignores it meanwhile); a thread may have ended with it.
+            if now.duration_since(a.at) > Duration::from_millis(50) && !still_pending(pid, a.tid, self.signal) {
+                a.at = now;
+                if let Readiness::Ready { tid } = members::readiness(&a.who, self.signal) {
+                    a.tid = tid;
+                    a.in_call = procfs::in_call(pid, tid);
+                    a.last_ran = procfs::last_ran(pid, tid).unwrap_or(0);
+                    // SAFETY: numbers only.
+                    unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, self.signal) };
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Parents before children, as they were found.
+fn in_order(mut stopped: Vec<Stopped>) -> Vec<Stopped> {
+    let order: Vec<(i32, i32)> = stopped.iter().map(|s| (s.who.stat.pid, s.who.stat.ppid)).collect();
+    let depth = |mut pid: i32| {
+        let mut d = 0;
+        while let Some(&(_, parent)) = order.iter().find(|o| o.0 == pid) {
+            d += 1;
+            pid = parent;
+        }
+        d
+    };
+    stopped.sort_by_key(|s| (depth(s.who.stat.pid), s.who.stat.pid));
+    stopped
+}
+
+fn still_pending(pid: i32, tid: i32, signal: i32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/status")).unwrap_or_default();
+    (procfs::status_hex(&status, "SigPnd") | procfs::status_hex(&status, "ShdPnd")) & 1 << (signal - 1) != 0
+}
+
+fn silent(c: &Candidate, since: Instant, what: String) -> QuiesceError {
+    QuiesceError::Silent { pid: c.stat.pid, name: c.stat.name.clone(), seconds: since.elapsed().as_secs(), what }
+}
+
+fn where_is(pid: i32, tid: i32) -> String {
+    let state = procfs::stat(pid).map_or('?', |s| s.state);
+    match procfs::in_call(pid, tid) {
+        Some(c) => format!("it is in system call {} (state {state})", c[0] as i64),
+        None => format!("its state is {state}"),
+    }
+}
+
+fn why_no_library(pid: i32) -> &'static str {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+    match () {
+        _ if maps.is_empty() => "another user's or protected",
+        _ if maps.contains("libckpt.so") => "blocking or replacing ckpt's signal",
+        _ if !maps.contains("/ld-linux") && !maps.contains("/ld-") => "statically linked",
+        _ => "setuid, or was exec'ed by a system call of its own with another environment",
+    }
+}

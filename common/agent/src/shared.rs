@@ -1,0 +1,75 @@
+//! Memory that several processes share and no file holds: each piece is written once, in the pause, by one
+//! process that maps it.
+
+use crate::gather::RawMap;
+use ckpt_image::{ImageWriter, MapKind, SharedKind, SharedMemory};
+use ckpt_objects::{BlobRef, ObjectSet};
+use ckpt_sys::flat::SharedRange;
+use std::collections::HashMap;
+
+/// Who writes what: per process, in the order given to `plan`.
+pub type Assignments = Vec<Vec<SharedRange>>;
+
+/// Finds shared memory in the maps of all processes, points the maps at it and divides the work.
+pub fn plan(maps: &mut [Vec<RawMap>], objects: &ObjectSet, image: &ImageWriter) -> (Vec<SharedMemory>, Assignments) {
+    let mut found: Vec<SharedMemory> = Vec::new();
+    let mut index: HashMap<(u64, u64), u32> = HashMap::new();
+    let mut work: Assignments = maps.iter().map(|_| Vec::new()).collect();
+    for (process, maps) in maps.iter_mut().enumerate() {
+        for m in maps.iter_mut() {
+            let Some(kind) = kind_of(m, objects) else { continue };
+            let at = *index.entry((m.dev, m.ino)).or_insert_with(|| {
+                found.push(SharedMemory { dev: m.dev, ino: m.ino, name: m.path.clone(), size: 0, kind, pieces: Vec::new() });
+                found.len() as u32 - 1
+            });
+            let object = &mut found[at as usize];
+            object.size = object.size.max(m.meta.offset + (m.meta.end - m.meta.start));
+            m.meta.kind = MapKind::Shared(at);
+            let readable = m.meta.prot & libc::PROT_READ as u32 != 0;
+            if object.kind != SharedKind::Object && readable {
+                work[process].extend(missing(object, m, image));
+            }
+        }
+    }
+    (found, work)
+}
+
+fn kind_of(m: &RawMap, objects: &ObjectSet) -> Option<SharedKind> {
+    let MapKind::File(file) = &m.meta.kind else { return None };
+    if !m.meta.shared {
+        return None;
+    }
+    if objects.inode_object(m.dev, m.ino).is_some() && (file.deleted || m.path.starts_with(b"/memfd:")) {
+        return Some(SharedKind::Object);
+    }
+    if let Some(key) = m.path.strip_prefix(b"/SYSV").filter(|_| file.deleted) {
+        let key = std::str::from_utf8(key).ok().and_then(|k| u32::from_str_radix(k.get(..8)?, 16).ok()).unwrap_or(0);
+        return Some(SharedKind::SysV { id: m.ino as i32, key: key as i32 });
+    }
+    match () {
+        _ if file.deleted => Some(SharedKind::Anonymous),
+        _ if m.path.starts_with(b"/dev/shm/") => Some(SharedKind::Named),
+        // A JVM's counters: the next JVM to start removes them when their process is gone.
+        _ if m.path.starts_with(b"/tmp/hsperfdata_") => Some(SharedKind::Named),
+        _ => None,
+    }
+}
+
+/// The part of the mapping that no process writes yet.
+fn missing(object: &mut SharedMemory, m: &RawMap, image: &ImageWriter) -> Vec<SharedRange> {
+    let (mut from, end) = (m.meta.offset, m.meta.offset + (m.meta.end - m.meta.start));
+    let mut covered: Vec<(u64, u64)> = object.pieces.iter().map(|(at, b)| (*at, at + b.len)).collect();
+    covered.sort_unstable();
+    covered.push((end, end));
+    let mut out = Vec::new();
+    for (start, stop) in covered {
+        if start > from && from < end {
+            let len = start.min(end) - from;
+            let offset = image.reserve(len);
+            out.push(SharedRange { addr: m.meta.start + (from - m.meta.offset), len, offset });
+            object.pieces.push((from, BlobRef { offset, len }));
+        }
+        from = from.max(stop);
+    }
+    out
+}

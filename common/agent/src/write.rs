@@ -1,0 +1,178 @@
+//! From the frozen writers to the image.
+
+use crate::link::Link;
+use ckpt_image::{CHUNK, Codec, ImageWriter, Memory};
+use ckpt_objects::BlobRef;
+use ckpt_sys::crc::crc32c;
+use ckpt_sys::flat::{Msg, Run, from_bytes, msg};
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    #[error("process {pid}: writing its memory failed: {source}; free space or choose another --ckptdir")]
+    Process { pid: i32, source: io::Error },
+    #[error("process {pid}: its frozen copy was killed; is memory short? Try --pause hold")]
+    Vanished { pid: i32 },
+    #[error("{0}; free space or choose another --ckptdir")]
+    Io(#[from] io::Error),
+}
+
+/// How long a writer may be silent: it scans or writes a whole process in between.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// Drives one writer to its end; what the image says about the process's memory.
+pub fn process(pid: i32, writer: &Link, image: &ImageWriter, codec: Codec) -> Result<Memory, WriteError> {
+    let gone = |e: io::Error| match e.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => WriteError::Vanished { pid },
+        _ => WriteError::Io(e),
+    };
+    let announced = expect(pid, writer, msg::RUNS).map_err(|e| e.unwrap_or_else(gone))?;
+    let table = announced.fds.into_iter().next().ok_or(WriteError::Vanished { pid })?;
+    let (bytes, count) = (announced.msg.arg, announced.msg.arg2);
+    let mut memory = Memory { runs: Vec::new(), bytes, codec, pieces: Vec::new(), checksums: Vec::new() };
+    if codec == Codec::None {
+        let offset = image.reserve(bytes);
+        let write = Msg { kind: msg::WRITE, arg: offset, ..Msg::default() };
+        writer.send_with(write, &[], &[image.file.as_raw_fd()]).map_err(gone)?;
+        expect(pid, writer, msg::WRITTEN).map_err(|e| e.unwrap_or_else(gone))?;
+        memory.pieces.push(BlobRef { offset, len: bytes });
+    } else {
+        compressed(pid, writer, image, &mut memory).map_err(|e| e.unwrap_or_else(gone))?;
+    }
+    read_table(table, count, &mut memory)?;
+    Ok(memory)
+}
+
+/// Err(Ok(e)): the writer says what failed. Err(Err(e)): the socket did.
+type Said<T> = Result<T, Fault>;
+
+enum Fault {
+    Said(WriteError),
+    Link(io::Error),
+}
+
+impl Fault {
+    fn unwrap_or_else(self, f: impl FnOnce(io::Error) -> WriteError) -> WriteError {
+        match self {
+            Fault::Said(e) => e,
+            Fault::Link(e) => f(e),
+        }
+    }
+}
+
+fn expect(pid: i32, writer: &Link, kind: u32) -> Said<crate::link::Packet> {
+    let p = writer.recv_within(PATIENCE).map_err(Fault::Link)?;
+    if p.msg.kind == kind {
+        return Ok(p);
+    }
+    let source = io::Error::from_raw_os_error(p.msg.errno);
+    Err(Fault::Said(WriteError::Process { pid, source }))
+}
+
+fn read_table(table: OwnedFd, count: u64, memory: &mut Memory) -> io::Result<()> {
+    let file = std::fs::File::from(table);
+    let len = file.metadata()?.len();
+    let mut bytes = vec![0; len as usize];
+    file.read_exact_at(&mut bytes, 0)?;
+    let (runs, crcs) = bytes.split_at((count as usize * size_of::<Run>()).min(bytes.len()));
+    memory.runs = runs.chunks_exact(size_of::<Run>()).filter_map(from_bytes::<Run>).map(|r| (r.addr, r.bytes)).collect();
+    if memory.codec == Codec::None {
+        memory.checksums = crcs.chunks_exact(4).filter_map(from_bytes::<u32>).collect();
+    }
+    Ok(())
+}
+
+type Chunk = (usize, Vec<u8>);
+
+/// Pipe in, chunks to the cores, pieces out.
+fn compressed(pid: i32, writer: &Link, image: &ImageWriter, memory: &mut Memory) -> Said<()> {
+    let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|e| Fault::Link(e.into()))?;
+    let _ = nix::fcntl::fcntl(&read, nix::fcntl::FcntlArg::F_SETPIPE_SZ(1 << 20));
+    writer.send_with(Msg { kind: msg::WRITE, arg: u64::MAX, ..Msg::default() }, &[], &[write.as_raw_fd()]).map_err(Fault::Link)?;
+    drop(write);
+    let workers = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let codec = memory.codec;
+    let total = memory.bytes;
+    let pieces = std::thread::scope(|scope| -> io::Result<Vec<(BlobRef, u32)>> {
+        let (job_tx, job_rx) = mpsc::sync_channel::<Chunk>(workers * 2);
+        let job_rx = Arc::new(Mutex::new(job_rx));
+        let start = |_| {
+            let jobs = Arc::clone(&job_rx);
+            scope.spawn(move || compress_all(&jobs, codec, image))
+        };
+        let handles: Vec<_> = (0..workers).map(start).collect();
+        drop(job_rx);
+        let mut pipe = std::fs::File::from(read);
+        let mut left = total;
+        let mut index = 0;
+        while left > 0 {
+            let mut chunk = vec![0; left.min(CHUNK) as usize];
+            pipe.read_exact(&mut chunk)?;
+            left -= chunk.len() as u64;
+            if job_tx.send((index, chunk)).is_err() {
+                break;
+            }
+            index += 1;
+        }
+        drop(job_tx);
+        let mut done = Vec::new();
+        for h in handles {
+            done.extend(h.join().map_err(|_| io::Error::other("a compression thread ended"))??);
+        }
+        done.sort_by_key(|d| d.0);
+        Ok(done.into_iter().map(|d| (d.1, d.2)).collect())
+    });
+    // A writer that failed says why; a short pipe is only the symptom.
+    expect(pid, writer, msg::WRITTEN)?;
+    for (piece, crc) in pieces.map_err(Fault::Link)? {
+        memory.pieces.push(piece);
+        memory.checksums.push(crc);
+    }
+    Ok(())
+}
+
+type Done = Vec<(usize, BlobRef, u32)>;
+
+fn compress_all(jobs: &Mutex<mpsc::Receiver<Chunk>>, codec: Codec, image: &ImageWriter) -> io::Result<Done> {
+    let mut out = Vec::new();
+    loop {
+        let job = jobs.lock().map_err(|_| io::Error::other("poisoned"))?.recv();
+        let Ok((index, chunk)) = job else { return Ok(out) };
+        let packed = pack(codec, &chunk)?;
+        out.push((index, image.append(&packed)?, crc32c(&packed)));
+    }
+}
+
+fn pack(codec: Codec, chunk: &[u8]) -> io::Result<Vec<u8>> {
+    match codec {
+        Codec::None => Ok(chunk.to_vec()),
+        Codec::Lz4 => Ok(lz4_flex::block::compress(chunk)),
+        Codec::Zstd => zstd::bulk::compress(chunk, 1),
+        Codec::Gzip => {
+            let mut e = flate2::read::GzEncoder::new(chunk, flate2::Compression::fast());
+            let mut out = Vec::new();
+            e.read_to_end(&mut out)?;
+            Ok(out)
+        }
+    }
+}
+
+/// The inverse of `pack`; `len` bytes come out or it is an error.
+pub fn unpack(codec: Codec, packed: &[u8], len: usize) -> io::Result<Vec<u8>> {
+    let bad = |e: &dyn std::fmt::Display| io::Error::new(io::ErrorKind::InvalidData, e.to_string());
+    let out = match codec {
+        Codec::None => packed.to_vec(),
+        Codec::Lz4 => lz4_flex::block::decompress(packed, len).map_err(|e| bad(&e))?,
+        Codec::Zstd => zstd::bulk::decompress(packed, len)?,
+        Codec::Gzip => {
+            let mut out = Vec::with_capacity(len);
+            flate2::read::GzDecoder::new(packed).take(len as u64 + 1).read_to_end(&mut out)?;
+            out
+        }
+    };
+    if out.len() == len { Ok(out) } else { Err(bad(&"a chunk has another length than the image says")) }
+}
