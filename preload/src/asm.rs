@@ -1,0 +1,174 @@
+//! What cannot be said in Rust: the signal trampoline, thread entry and the two exits that unmap their own ground.
+
+use core::arch::global_asm;
+
+// The bytes of `sigreturn` are those that debuggers and unwinders know a signal frame by.
+global_asm!(
+    ".text",
+    ".p2align 4",
+    ".hidden ckpt_sigreturn",
+    ".globl ckpt_sigreturn",
+    "nop", // unwinders look one byte before a return address
+    "ckpt_sigreturn:",
+    "mov rax, 15",
+    "syscall",
+    // clone(flags, stack) for a thread that runs entry(arg) and never returns: rdi flags, rsi stack top, rdx entry, rcx arg
+    ".p2align 4",
+    ".hidden ckpt_clone_thread",
+    ".globl ckpt_clone_thread",
+    "ckpt_clone_thread:",
+    "mov r8, rdx",
+    "mov r9, rcx",
+    "xor edx, edx",
+    "xor r10d, r10d",
+    "mov eax, 56",
+    "syscall",
+    "test eax, eax",
+    "jnz 1f",
+    "xor ebp, ebp",
+    "mov rdi, r9",
+    "call r8",
+    "ud2",
+    "1: ret",
+    // clone with TLS: rdi flags, rsi stack top, rdx entry, rcx arg, r8 child_tid, r9 tls
+    ".p2align 4",
+    ".hidden ckpt_clone_tls",
+    ".globl ckpt_clone_tls",
+    "ckpt_clone_tls:",
+    "push r12",
+    "push r13",
+    "mov r12, rdx",
+    "mov r13, rcx",
+    "mov r10, r8",
+    "mov r8, r9",
+    "xor edx, edx",
+    "mov eax, 56",
+    "syscall",
+    "test eax, eax",
+    "jnz 3f",
+    "xor ebp, ebp",
+    "mov rdi, r13",
+    "call r12",
+    "ud2",
+    "3: pop r13",
+    "pop r12",
+    "ret",
+    // clone3: rdi args, rsi size, rdx entry, rcx arg
+    ".p2align 4",
+    ".hidden ckpt_clone3",
+    ".globl ckpt_clone3",
+    "ckpt_clone3:",
+    "mov r8, rcx",
+    "mov r9, rdx",
+    "mov eax, 435",
+    "syscall",
+    "test eax, eax",
+    "jnz 4f",
+    "xor ebp, ebp",
+    "mov rdi, r8",
+    "call r9",
+    "ud2",
+    "4: ret",
+    // enter_on(rdi stack top, rsi argument, rdx entry)
+    ".p2align 4",
+    ".hidden ckpt_enter_on",
+    ".globl ckpt_enter_on",
+    "ckpt_enter_on:",
+    "mov rsp, rdi",
+    "and rsp, -16",
+    "xor ebp, ebp",
+    "mov rdi, rsi",
+    "call rdx",
+    "ud2",
+    // munmap(rdi, rsi), then exit(0): the ground may be the caller's stack
+    ".p2align 4",
+    ".hidden ckpt_unmap_exit",
+    ".globl ckpt_unmap_exit",
+    "ckpt_unmap_exit:",
+    "mov eax, 11",
+    "syscall",
+    "xor edi, edi",
+    "mov eax, 60",
+    "syscall",
+    "ud2",
+    // finish_write: a write that our signal cut short goes on from where it was. On the stack: return address, rsi,
+    // rdx, bytes done, call number, r10; 256 bytes in all.
+    ".p2align 4",
+    ".hidden ckpt_finish_write",
+    ".globl ckpt_finish_write",
+    "ckpt_finish_write:",
+    "mov rax, [rsp + 32]",
+    "syscall",
+    "test rax, rax",
+    "jle 6f",
+    "add [rsp + 24], rax",
+    "add rsi, rax",
+    "cmp qword ptr [rsp + 32], 18",
+    "jne 5f",
+    "add r10, rax",
+    "5: sub rdx, rax",
+    "jnz ckpt_finish_write",
+    "6: mov rax, [rsp + 24]",
+    "mov rsi, [rsp + 8]",
+    "mov rdx, [rsp + 16]",
+    "mov r10, [rsp + 40]",
+    "mov r11, [rsp]",
+    "lea rsp, [rsp + 256]",
+    "jmp r11",
+    // leave(rdi ucontext, rsi ground, rdx ground length, rcx address of the count of threads still on the ground):
+    // the last one unmaps it; then rt_sigreturn on the frame.
+    ".p2align 4",
+    ".hidden ckpt_leave",
+    ".globl ckpt_leave",
+    "ckpt_leave:",
+    "mov r12, rdi",
+    "mov eax, -1",
+    "lock xadd dword ptr [rcx], eax",
+    "cmp eax, 1",
+    "jne 2f",
+    "mov rdi, rsi",
+    "mov rsi, rdx",
+    "mov eax, 11",
+    "syscall",
+    "2: mov rsp, r12",
+    "mov eax, 15",
+    "syscall",
+    "ud2",
+);
+
+/// Uses one tile register and releases it.
+pub fn touch_amx() {
+    let mut config = [0u8; 64];
+    config[0] = 1; // palette
+    config[16] = 4; // bytes of a row of tmm0
+    config[48] = 1; // its rows
+    // SAFETY: the frame says that this processor has AMX and that permission was given.
+    unsafe {
+        core::arch::asm!(
+            ".byte 0xc4, 0xe2, 0x78, 0x49, 0x00", // ldtilecfg [rax]
+            ".byte 0xc4, 0xe2, 0x7b, 0x49, 0xc0", // tilezero tmm0
+            ".byte 0xc4, 0xe2, 0x78, 0x49, 0xc0", // tilerelease
+            in("rax") config.as_ptr(),
+            options(nostack),
+        );
+    }
+}
+
+unsafe extern "C" {
+    #[link_name = "ckpt_sigreturn"]
+    pub fn sigreturn();
+    #[link_name = "ckpt_clone_thread"]
+    pub fn clone_thread(flags: usize, stack: usize, entry: unsafe extern "C" fn(usize) -> !, arg: usize) -> isize;
+    #[link_name = "ckpt_clone_tls"]
+    pub fn clone_tls(flags: usize, stack: usize, entry: unsafe extern "C" fn(usize) -> !, arg: usize, child_tid: usize, tls: usize) -> isize;
+    #[link_name = "ckpt_clone3"]
+    pub fn clone3_thread(args: usize, size: usize, entry: unsafe extern "C" fn(usize) -> !, arg: usize) -> isize;
+    #[link_name = "ckpt_enter_on"]
+    pub fn enter_on(stack: usize, arg: usize, entry: usize) -> !;
+    #[link_name = "ckpt_unmap_exit"]
+    pub fn unmap_exit(addr: usize, len: usize) -> !;
+    #[link_name = "ckpt_finish_write"]
+    pub fn finish_write();
+    #[link_name = "ckpt_leave"]
+    pub fn leave(frame: usize, ground: usize, len: usize, count: usize) -> !;
+}

@@ -1,0 +1,310 @@
+//! What only the process itself can say: registers' whereabouts, signal state, timers. And its descriptors.
+
+use crate::arena::Arena;
+use crate::channel::Channel;
+use crate::handler::{self, Slot};
+use crate::procfs::Path;
+use crate::state::{self, StatePage};
+use crate::{asm, descriptors, maps, procfs, signals, sysv, thread};
+use ckpt_sys::flat::*;
+use ckpt_sys::calls::*;
+use ckpt_sys::raw::*;
+use core::sync::atomic::Ordering::*;
+
+/// Settings that the pause itself has changed.
+pub struct Was {
+    pub subreaper: bool,
+    pub undumpable: bool,
+}
+
+type Stage = (u32, Errno);
+
+pub fn run(a: &Arena, st: &StatePage, ch: &Channel, was: &Was) -> core::result::Result<(), Stage> {
+    let records = records(a, st, was).map_err(|e| (stage::RECORDS, e))?;
+    let sent = ch.send_with(Msg { kind: msg::RECORDS, ..Msg::default() }, &[], &[records]);
+    close(records);
+    sent.map_err(|e| (stage::RECORDS, e))?;
+    let owner = thread::parked(a).next().map_or_else(gettid, |slot| slot.tid.load(Acquire));
+    descriptors::send(ch, owner).map_err(|e| (stage::DESCRIPTORS, e))?;
+    ch.send(Msg { kind: msg::CAPTURED, ..Msg::default() });
+    Ok(())
+}
+
+pub fn memfd(name: &core::ffi::CStr) -> Result<Fd> {
+    // SAFETY: name is NUL-terminated.
+    unsafe { syscall2(libc::SYS_memfd_create, name.as_ptr() as usize, libc::MFD_CLOEXEC as usize) }.map(|fd| fd as Fd)
+}
+
+struct Out {
+    fd: Fd,
+    failed: Option<Errno>,
+}
+
+impl Out {
+    fn put(&mut self, kind: u32, parts: &[&[u8]]) {
+        let len = parts.iter().map(|p| p.len()).sum::<usize>() as u32;
+        let head = RecordHead { kind, len };
+        for part in core::iter::once(bytes_of(&head)).chain(parts.iter().copied()) {
+            if let Err(e) = write_all(self.fd, part) {
+                self.failed = Some(e);
+            }
+        }
+    }
+
+    /// A whole /proc file: the length is known only afterwards, so it is read twice when it does not fit.
+    fn put_file(&mut self, kind: u32, path: &core::ffi::CStr, scratch: &mut [u8]) {
+        let copied = (|| {
+            let fd = open(path, libc::O_RDONLY | libc::O_CLOEXEC)?;
+            let at = write_position(self.fd)?;
+            write_all(self.fd, bytes_of(&RecordHead { kind, len: 0 }))?;
+            let mut len = 0;
+            loop {
+                let n = read(fd, scratch)?;
+                if n == 0 {
+                    break;
+                }
+                write_all(self.fd, &scratch[..n])?;
+                len += n;
+            }
+            close(fd);
+            let head = RecordHead { kind, len: len as u32 };
+            // SAFETY: head is 8 readable bytes.
+            unsafe { syscall4(libc::SYS_pwrite64, self.fd as usize, bytes_of(&head).as_ptr() as usize, 8, at) }
+        })();
+        if let Err(e) = copied {
+            self.failed = Some(e);
+        }
+    }
+}
+
+fn write_position(fd: Fd) -> Result<usize> {
+    // SAFETY: numbers only.
+    unsafe { syscall3(libc::SYS_lseek, fd as usize, 0, libc::SEEK_CUR as usize) }
+}
+
+fn records(a: &Arena, st: &StatePage, was: &Was) -> Result<Fd> {
+    let mut out = Out { fd: memfd(c"ckpt-records")?, failed: None };
+    out.put(record::PROCESS, &[bytes_of(&process(a, was))]);
+    timers(&mut out, a);
+    sysv::held(|h| out.put(record::SYSV, &[bytes_of(&h)]));
+    sysv::undos(|u| out.put(record::UNDO, &[bytes_of(&u)]));
+    policies(&mut out, a);
+    drain_signals(a, st);
+    let mut actions = [SigAction::default(); 64];
+    for (i, act) in actions.iter_mut().enumerate() {
+        *act = signals::action(i as i32 + 1).unwrap_or_default();
+        crate::hooks::keep_handler(i as i32 + 1, act);
+    }
+    out.put(record::SIGACTIONS, &[bytes_of(&actions)]);
+    for slot in thread::parked(a) {
+        // SAFETY: the thread is parked; whatever is due now will be delivered on resume and on restart alike.
+        unsafe { crate::eintr::undo(slot, slot.pending | signals::pending_set()) };
+        out.put(record::THREAD, &[bytes_of(&thread_record(slot))]);
+    }
+    for p in signals::pendings(a) {
+        out.put(record::PENDING, &[bytes_of(p)]);
+    }
+    // SAFETY: this thread alone uses the scratch.
+    let scratch = unsafe { a.scratch() };
+    out.put_file(record::MAPS, c"/proc/thread-self/maps", scratch);
+    out.put_file(record::STAT, c"/proc/thread-self/stat", scratch);
+    out.put_file(record::AUXV, c"/proc/thread-self/auxv", scratch);
+    match out.failed {
+        None => Ok(out.fd),
+        Some(e) => {
+            close(out.fd);
+            Err(e)
+        }
+    }
+}
+
+fn drain_signals(a: &Arena, st: &StatePage) {
+    let any = thread::parked(a).fold(signals::pending_set(), |set, s| set | s.pending);
+    if any == 0 {
+        return;
+    }
+    signals::drain_shared(a);
+    thread::command(a, st, handler::DRAIN, |s| s.pending != 0);
+    let pid = getpid();
+    if thread::parked(a).any(|s| s.tid.load(Relaxed) == pid) {
+        thread::command(a, st, handler::REQUEUE, |s| s.tid.load(Relaxed) == pid);
+    } else {
+        signals::requeue_shared(a);
+    }
+}
+
+fn process(a: &Arena, was: &Was) -> ProcessRecord {
+    let mut itimers = [[0u64; 2]; 3];
+    for (which, t) in itimers.iter_mut().enumerate() {
+        let mut it = [0u64; 4];
+        // SAFETY: it has the layout of struct itimerval.
+        if unsafe { syscall2(libc::SYS_getitimer, which, it.as_mut_ptr() as usize) }.is_ok() {
+            *t = [it[0] * 1_000_000 + it[1], it[2] * 1_000_000 + it[3]];
+        }
+    }
+    let pid = getpid();
+    // SAFETY: brk(0) and personality(-1) only ask.
+    let (brk, personality) = unsafe { (syscall1(libc::SYS_brk, 0), syscall1(libc::SYS_personality, 0xffff_ffff)) };
+    ProcessRecord {
+        pid,
+        threads: thread::parked(a).count() as u32,
+        control: state::control_addr() as u64,
+        leave: asm::leave as *const () as u64,
+        state_page: state::state_page_addr() as u64,
+        arena: core::ptr::from_ref(a) as u64,
+        arena_len: a.len as u64,
+        brk: brk.unwrap_or(0) as u64,
+        dumpable: if was.undumpable { 0 } else { prctl(libc::PR_GET_DUMPABLE, 0, 0, 0, 0).unwrap_or(1) as i32 },
+        subreaper: was.subreaper as i32,
+        thp_disable: prctl(libc::PR_GET_THP_DISABLE, 0, 0, 0, 0).unwrap_or(0) as i32,
+        personality: personality.unwrap_or(0) as u32,
+        mdwe: prctl(66, 0, 0, 0, 0).unwrap_or(0) as i32,
+        leader_gone: !thread::parked(a).any(|s| s.tid.load(Relaxed) == pid) as i32,
+        itimers,
+        xcomp: xcomp_permission(),
+        membarrier: membarrier_registrations(),
+        memory_merge: prctl(PR_GET_MEMORY_MERGE, 0, 0, 0, 0).unwrap_or(0) as i32,
+    }
+}
+
+const PR_GET_MEMORY_MERGE: i32 = 68;
+const ARCH_GET_XCOMP_PERM: usize = 0x1022;
+const MEMBARRIER_GET_REGISTRATIONS: usize = 1 << 9;
+
+fn xcomp_permission() -> u64 {
+    let mut bits = 0u64;
+    // SAFETY: bits is 8 writable bytes.
+    let _ = unsafe { syscall2(libc::SYS_arch_prctl, ARCH_GET_XCOMP_PERM, &raw mut bits as usize) };
+    bits
+}
+
+fn membarrier_registrations() -> u32 {
+    // SAFETY: numbers only.
+    unsafe { syscall3(libc::SYS_membarrier, MEMBARRIER_GET_REGISTRATIONS, 0, 0) }.unwrap_or(0) as u32
+}
+
+fn thread_record(slot: &Slot) -> ThreadRecord {
+    let tid = slot.tid.load(Relaxed);
+    let mut r = ThreadRecord {
+        tid,
+        pdeathsig: slot.pdeathsig,
+        frame: slot.frame.load(Acquire),
+        fs: slot.fs,
+        gs: slot.gs,
+        clear_tid: slot.clear_tid,
+        rseq: registered_rseq(slot.fs),
+        timer_slack: slot.timer_slack,
+        no_new_privs: slot.no_new_privs,
+        securebits: slot.securebits,
+        keepcaps: slot.keepcaps,
+        mempolicy: slot.mempolicy,
+        nodes: slot.nodes,
+        ..ThreadRecord::default()
+    };
+    let mut len = 0usize;
+    // SAFETY: every out-pointer is a local of the size that the call writes.
+    unsafe {
+        let _ = syscall3(libc::SYS_get_robust_list, tid as usize, &raw mut r.robust as usize, &raw mut len as usize);
+        r.policy = syscall1(libc::SYS_sched_getscheduler, tid as usize).unwrap_or(0) as i32;
+        let _ = syscall2(libc::SYS_sched_getparam, tid as usize, &raw mut r.priority as usize);
+        r.nice = 20 - syscall2(libc::SYS_getpriority, libc::PRIO_PROCESS as usize, tid as usize).unwrap_or(20) as i32;
+        r.ioprio = syscall2(libc::SYS_ioprio_get, 1, tid as usize).unwrap_or(0) as i32;
+        let _ = syscall3(libc::SYS_sched_getaffinity, tid as usize, 128, r.affinity.as_mut_ptr() as usize);
+    }
+    let path = Path::new("/proc/self/task/").number(tid).text("/comm");
+    if let Ok(fd) = open(path.c_str(), libc::O_RDONLY | libc::O_CLOEXEC) {
+        if let Ok(n @ 1..) = read_full(fd, &mut r.name) {
+            r.name[n - 1] = 0;
+        }
+        close(fd);
+    }
+    r
+}
+
+/// glibc puts each thread's rseq area at a fixed offset from its thread pointer (`__rseq_offset`); a
+/// registered one has a cpu number in it.
+fn registered_rseq(fs: u64) -> u64 {
+    let Some(offset) = crate::init::rseq_offset().filter(|_| fs != 0) else { return 0 };
+    let area = fs.wrapping_add(offset as u64);
+    // SAFETY: fs is a glibc thread pointer, whose block holds the area.
+    let cpu = unsafe { *((area + 4) as *const i32) };
+    if cpu >= 0 { area } else { 0 }
+}
+
+/// get_mempolicy(2) with MPOL_F_ADDR, of each mapping.
+fn policies(out: &mut Out, a: &Arena) {
+    const OF_ADDRESS: usize = 1 << 1;
+    // SAFETY: this thread alone uses the scratch.
+    let buf = unsafe { a.scratch() };
+    let _ = maps::each(buf, |m| {
+        let mut p = RangePolicy { addr: m.start, len: m.end - m.start, ..RangePolicy::default() };
+        let mut mode = 0i32;
+        let (to, nodes) = (&raw mut mode as usize, &raw mut p.nodes as usize);
+        // SAFETY: the out-pointers are locals of the size that the call writes.
+        unsafe { syscall5(libc::SYS_get_mempolicy, to, nodes, 64, m.start as usize, OF_ADDRESS) }?;
+        p.mode = mode as u64;
+        if mode != 0 {
+            out.put(record::POLICY, &[bytes_of(&p)]);
+        }
+        Ok(())
+    });
+}
+
+fn timers(out: &mut Out, a: &Arena) {
+    // SAFETY: this thread alone uses the scratch.
+    let buf = unsafe { a.scratch() };
+    let Ok(fd) = open(c"/proc/thread-self/timers", libc::O_RDONLY | libc::O_CLOEXEC)
+        .or_else(|_| open(c"/proc/self/timers", libc::O_RDONLY | libc::O_CLOEXEC))
+    else {
+        return;
+    };
+    let n = read_full(fd, buf).unwrap_or(0);
+    close(fd);
+    let mut t = Timer::default();
+    for line in buf[..n].split(|&b| b == b'\n') {
+        if let Some(id) = line.strip_prefix(b"ID: ") {
+            t = Timer { id: procfs::parse(id).unwrap_or(0), ..Timer::default() };
+        } else if let Some(rest) = line.strip_prefix(b"signal: ") {
+            let mut parts = rest.splitn(2, |&b| b == b'/');
+            t.signal = parts.next().and_then(procfs::parse).unwrap_or(0);
+            t.value = parts.next().map_or(0, hex);
+        } else if let Some(rest) = line.strip_prefix(b"notify: ") {
+            parse_notify(&mut t, rest);
+        } else if let Some(clock) = line.strip_prefix(b"ClockID: ") {
+            t.clock = match clock {
+                [b'-', digits @ ..] => -procfs::parse(digits).unwrap_or(0),
+                digits => procfs::parse(digits).unwrap_or(0),
+            };
+            timer_state(&mut t);
+            out.put(record::TIMER, &[bytes_of(&t)]);
+        }
+    }
+}
+
+/// `signal/pid.1234`, `none/tid.1234`
+fn parse_notify(t: &mut Timer, text: &[u8]) {
+    let how = text.split(|&b| b == b'/').next().unwrap_or(b"");
+    t.notify = match how {
+        b"none" => libc::SIGEV_NONE,
+        b"thread" => libc::SIGEV_THREAD,
+        _ => libc::SIGEV_SIGNAL,
+    };
+    if let Some(at) = text.windows(4).position(|w| w == b"tid.") {
+        t.notify |= libc::SIGEV_THREAD_ID;
+        t.tid = procfs::parse(&text[at + 4..]).unwrap_or(0);
+    }
+}
+
+fn timer_state(t: &mut Timer) {
+    let mut spec = [0u64; 4];
+    // SAFETY: spec has the layout of struct itimerspec.
+    unsafe {
+        let _ = syscall2(libc::SYS_timer_gettime, t.id as usize, spec.as_mut_ptr() as usize);
+        t.overrun = syscall1(libc::SYS_timer_getoverrun, t.id as usize).unwrap_or(0) as i32;
+    }
+    t.spec = [spec[0] * 1_000_000_000 + spec[1], spec[2] * 1_000_000_000 + spec[3]];
+}
+
+fn hex(text: &[u8]) -> u64 {
+    text.iter().fold(0, |n, &c| n << 4 | (c as char).to_digit(16).unwrap_or(0) as u64)
+}

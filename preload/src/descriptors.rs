@@ -1,0 +1,143 @@
+//! The program's descriptors, for the agent. The checkpoint thread's table is a copy made when the first thread had
+//! stopped; the others went on for a moment, so that the list is read, and what differs is fetched, from a thread of
+//! the program now that all have stopped.
+
+use crate::channel::{Channel, MAX_FDS};
+use crate::procfs::{self, Path};
+use ckpt_sys::calls::*;
+use ckpt_sys::flat::{FdEntry, Msg, msg};
+use ckpt_sys::raw::*;
+
+/// A stopped thread of the program, whose table is the program's.
+struct Owner {
+    tid: i32,
+    pidfd: Option<Fd>,
+}
+
+struct Batch<'a> {
+    channel: &'a Channel,
+    entries: [FdEntry; MAX_FDS],
+    fds: [Fd; MAX_FDS],
+    len: usize,
+}
+
+/// Every descriptor of the program, in batches that one message carries.
+pub fn send(channel: &Channel, tid: i32) -> Result<()> {
+    drop_stale(channel.fd(), tid)?;
+    let mut owner = Owner { tid, pidfd: None };
+    let mut batch = Batch { channel, entries: [FdEntry::default(); MAX_FDS], fds: [0; MAX_FDS], len: 0 };
+    let mut done = Ok(());
+    procfs::each_number(Path::new("/proc/self/task/").number(tid).text("/fd").c_str(), |number| {
+        if done.is_ok() {
+            done = owner.descriptor(number).and_then(|fd| batch.add(number, owner.is_cloexec(number), fd));
+        }
+    })?;
+    done.and_then(|()| batch.flush())
+}
+
+/// What the program closed since our copy was made must not live on in it: a pipe would not end, a port stay taken.
+fn drop_stale(keep: Fd, tid: i32) -> Result<()> {
+    let mut stale = [0; MAX_FDS];
+    let mut len = 0;
+    procfs::each_number(c"/proc/thread-self/fd", |number| {
+        if number != keep && len < MAX_FDS && same_file(gettid(), tid, number) == Ok(false) {
+            stale[len] = number;
+            len += 1;
+        }
+    })?;
+    // The listing's own descriptor is among them, closed already: closing the number again does nothing.
+    stale[..len].iter().for_each(|&fd| close(fd));
+    Ok(())
+}
+
+impl Owner {
+    /// What the program has at `number`: our copy, or a new descriptor of ours.
+    fn descriptor(&mut self, number: Fd) -> Result<Fd> {
+        let ours = same_file(gettid(), self.tid, number);
+        if ours == Ok(true) {
+            return Ok(number);
+        }
+        match (self.fetch(number), ours) {
+            // Neither is allowed here: our copy is right unless the number was reused this moment.
+            (Err(Errno::PERM | Errno::NOSYS), Err(_)) => Ok(number),
+            (fetched, _) => fetched,
+        }
+    }
+
+    /// Permitted for threads of one process, whoever they belong to.
+    fn fetch(&mut self, number: Fd) -> Result<Fd> {
+        let pidfd = match self.pidfd {
+            Some(pidfd) => pidfd,
+            None => *self.pidfd.insert(self.open()?),
+        };
+        // SAFETY: numbers only.
+        unsafe { syscall3(libc::SYS_pidfd_getfd, pidfd as usize, number as usize, 0) }.map(|fd| fd as Fd)
+    }
+
+    /// Before Linux 6.9 only the main thread has a pidfd.
+    fn open(&self) -> Result<Fd> {
+        const PIDFD_THREAD: usize = libc::O_EXCL as usize;
+        // SAFETY: numbers only.
+        let open = |tid: i32, flags| unsafe { syscall2(libc::SYS_pidfd_open, tid as usize, flags) };
+        open(self.tid, PIDFD_THREAD).or_else(|_| open(getpid(), 0)).map(|fd| fd as Fd)
+    }
+
+    fn is_cloexec(&self, number: Fd) -> bool {
+        let path = Path::new("/proc/self/task/").number(self.tid).text("/fdinfo/").number(number);
+        let mut buf = [0u8; 64];
+        let Ok(fd) = open(path.c_str(), libc::O_RDONLY | libc::O_CLOEXEC) else { return false };
+        let len = read(fd, &mut buf).unwrap_or(0);
+        close(fd);
+        flags(&buf[..len]) & libc::O_CLOEXEC != 0
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.pidfd.into_iter().for_each(close);
+    }
+}
+
+impl Batch<'_> {
+    fn add(&mut self, number: Fd, cloexec: bool, fd: Fd) -> Result<()> {
+        self.entries[self.len] = FdEntry { number, cloexec: cloexec as u32 };
+        self.fds[self.len] = fd;
+        self.len += 1;
+        if self.len == MAX_FDS { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let (entries, fds) = (&self.entries[..self.len], &self.fds[..self.len]);
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let m = Msg { kind: msg::FDS, count: fds.len() as u32, ..Msg::default() };
+        // SAFETY: entries are flat records.
+        let body = unsafe { core::slice::from_raw_parts(entries.as_ptr().cast(), size_of_val(entries)) };
+        let sent = self.channel.send_with(m, body, fds);
+        for (_, &fetched) in entries.iter().zip(fds).filter(|(e, fd)| e.number != **fd) {
+            close(fetched);
+        }
+        self.len = 0;
+        sent
+    }
+}
+
+/// kcmp(2): have the two threads the same open file at `number`?
+fn same_file(a: i32, b: i32, number: Fd) -> Result<bool> {
+    const KCMP_FILE: usize = 0;
+    let n = number as usize;
+    // SAFETY: numbers only.
+    match unsafe { syscall6(libc::SYS_kcmp, a as usize, b as usize, KCMP_FILE, n, n, 0) } {
+        Ok(order) => Ok(order == 0),
+        // We have nothing there.
+        Err(Errno(libc::EBADF)) => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// The number after `flags:` in fdinfo, which is octal.
+fn flags(text: &[u8]) -> i32 {
+    let line = text.split(|&b| b == b'\n').find_map(|line| line.strip_prefix(b"flags:\t"));
+    line.unwrap_or_default().iter().fold(0, |n, &c| n << 3 | (c.wrapping_sub(b'0') & 7) as i32)
+}

@@ -1,0 +1,290 @@
+//! A checkpoint is not seen as EINTR. A call that came back with it is repeated by stepping back to its
+//! instruction, except when a signal of the program's own is due: then EINTR is what it would have got.
+
+use crate::clocks::Clocks;
+use crate::handler::Slot;
+use crate::signals;
+use core::sync::atomic::{AtomicI64, AtomicUsize, Ordering::*};
+
+const EINTR: i64 = -(libc::EINTR as i64);
+const SYSCALL_LEN: i64 = 2;
+
+/// `Slot::rewound`
+const NO: u32 = 0;
+/// set back by us
+const BY_US: u32 = 1;
+/// set back by the kernel, because our handler has SA_RESTART
+const BY_KERNEL: u32 = 2;
+/// set back; the call itself puts its signal mask in place and will see what is due
+const SAFE: u32 = 3;
+
+/// # Safety
+/// The slot's frame is the parked thread's own.
+#[allow(clippy::mut_from_ref)]
+unsafe fn regs(slot: &Slot) -> &mut [i64; 23] {
+    // SAFETY: by the contract; gregs is an array of 23 i64.
+    unsafe { &mut (*(slot.frame.load(Acquire) as *mut libc::ucontext_t)).uc_mcontext.gregs }
+}
+
+fn reg(r: i32) -> usize {
+    r as usize
+}
+
+/// Decides for one parked thread, whose call was noted before it was signalled.
+///
+/// # Safety
+/// The thread is parked.
+pub unsafe fn rewind(slot: &Slot, clocks: &mut Clocks) {
+    if slot.in_call_known.load(Acquire) == 0 {
+        // SAFETY: by the contract.
+        unsafe { rewind_unnoted(slot) };
+        return;
+    }
+    let [nr, a, b, c, d, e, f, _sp, pc] = slot.in_call;
+    let args = [a, b, c, d, e, f];
+    // SAFETY: by the contract.
+    let r = unsafe { regs(slot) };
+    let order = [libc::REG_RDI, libc::REG_RSI, libc::REG_RDX, libc::REG_R10, libc::REG_R8, libc::REG_R9];
+    if order.iter().zip(args).any(|(&g, a)| r[reg(g)] as u64 != a) {
+        // It went from one call to another in between.
+        // SAFETY: by the contract.
+        unsafe { rewind_unnoted(slot) };
+        return;
+    }
+    let rip = r[reg(libc::REG_RIP)];
+    let rax = r[reg(libc::REG_RAX)];
+    if rip == pc as i64 && (1..args[2] as i64).contains(&rax) && is_cut_short(nr as i64, &args) {
+        // SAFETY: by the contract.
+        unsafe { go_on(r, nr, rax) };
+    } else if rip + SYSCALL_LEN == pc as i64 && rax == nr as i64 {
+        slot.rewound.store(BY_KERNEL, Release);
+    } else if rip == pc as i64 && rax == EINTR && repeatable(nr as i64) {
+        // SAFETY: by the contract.
+        unsafe { shorten(nr as i64, r, slot, clocks) };
+        r[reg(libc::REG_RAX)] = nr as i64;
+        r[reg(libc::REG_RIP)] = rip - SYSCALL_LEN;
+        slot.rewound.store(if swaps_mask(nr as i64, r) { SAFE } else { BY_US }, Release);
+    }
+}
+
+/// A thread that was running when it was looked at, and in a call when the signal came: libc loads the number right
+/// before the instruction (`mov eax, imm32`, or the 64-bit form).
+///
+/// # Safety
+/// As `rewind`.
+unsafe fn rewind_unnoted(slot: &Slot) {
+    // SAFETY: by the contract.
+    let r = unsafe { regs(slot) };
+    let (rip, rax) = (r[reg(libc::REG_RIP)], r[reg(libc::REG_RAX)]);
+    // SAFETY: text around the program counter is mapped.
+    let (before, at) = unsafe { (number_before(rip - SYSCALL_LEN), number_before(rip)) };
+    match (before, at) {
+        (Some(nr), _) if rax == EINTR && repeatable(nr) => {
+            r[reg(libc::REG_RAX)] = nr;
+            r[reg(libc::REG_RIP)] = rip - SYSCALL_LEN;
+            slot.rewound.store(if swaps_mask(nr, r) { SAFE } else { BY_US }, Release);
+        }
+        (_, Some(nr)) if rax == nr => slot.rewound.store(BY_KERNEL, Release),
+        _ => {}
+    }
+}
+
+/// The number of the system call whose instruction is at `at`, if the bytes before load it.
+///
+/// # Safety
+/// `at` is a program counter or 2 less.
+unsafe fn number_before(at: i64) -> Option<i64> {
+    // A page boundary could lie in between: reading across it is not worth the risk.
+    if at & 0xfff < 8 || at & 0xfff > 0xffe {
+        return None;
+    }
+    // SAFETY: the ten bytes lie in one page, that of the program counter.
+    let bytes = unsafe { ((at - 7) as *const [u8; 9]).read_unaligned() };
+    if bytes[7..] != [0x0f, 0x05] || bytes[2] != 0xb8 && bytes[..3] != [0x48, 0xc7, 0xc0] {
+        return None;
+    }
+    Some(i32::from_le_bytes([bytes[3], bytes[4], bytes[5], bytes[6]]) as i64)
+}
+
+/// A transfer on a blocking descriptor that natively ends only when all bytes have gone.
+fn is_cut_short(nr: i64, args: &[u64; 6]) -> bool {
+    let whole = match nr {
+        libc::SYS_write | libc::SYS_pwrite64 => true,
+        libc::SYS_sendto => args[3] & libc::MSG_DONTWAIT as u64 == 0,
+        libc::SYS_recvfrom => args[3] & libc::MSG_WAITALL as u64 != 0 && args[3] & libc::MSG_PEEK as u64 == 0,
+        _ => false,
+    };
+    // SAFETY: numbers only; our table is a copy of the program's.
+    whole && unsafe { ckpt_sys::raw::syscall2(libc::SYS_fcntl, args[0] as usize, libc::F_GETFL as usize) }
+        .is_ok_and(|flags| flags & libc::O_NONBLOCK as usize == 0)
+}
+
+/// Has the thread finish the transfer, below its red zone, and come back with the whole count.
+///
+/// # Safety
+/// The thread is parked; `r` are its registers.
+unsafe fn go_on(r: &mut [i64; 23], nr: u64, done: i64) {
+    let (rsi, rdx, r10) = (r[reg(libc::REG_RSI)], r[reg(libc::REG_RDX)], r[reg(libc::REG_R10)]);
+    let stack = (r[reg(libc::REG_RSP)] - 256) as *mut i64;
+    // SAFETY: the frame lies below; between it and the program's stack pointer the red zone (128 bytes) is kept
+    // and the rest is nobody's.
+    unsafe {
+        for (i, word) in [r[reg(libc::REG_RIP)], rsi, rdx, done, nr as i64, r10].into_iter().enumerate() {
+            stack.add(i).write(word);
+        }
+    }
+    r[reg(libc::REG_RSP)] -= 256;
+    r[reg(libc::REG_RSI)] = rsi + done;
+    r[reg(libc::REG_RDX)] = rdx - done;
+    if nr as i64 == libc::SYS_pwrite64 {
+        r[reg(libc::REG_R10)] = r10 + done;
+    }
+    r[reg(libc::REG_RIP)] = crate::asm::finish_write as *const () as i64;
+}
+
+/// After EINTR the descriptor of close(2) is gone and connect(2) goes on by itself; restart_syscall(2) has
+/// forgotten its call.
+fn repeatable(nr: i64) -> bool {
+    !matches!(nr, libc::SYS_close | libc::SYS_connect | libc::SYS_restart_syscall)
+}
+
+fn swaps_mask(nr: i64, r: &[i64; 23]) -> bool {
+    match nr {
+        libc::SYS_rt_sigsuspend => true,
+        libc::SYS_ppoll => r[reg(libc::REG_R10)] != 0,
+        libc::SYS_pselect6 => r[reg(libc::REG_R9)] != 0,
+        libc::SYS_epoll_pwait | libc::SYS_epoll_pwait2 => r[reg(libc::REG_R8)] != 0,
+        _ => false,
+    }
+}
+
+/// Calls whose relative timeout the kernel does not write back: /proc tells how long they have waited.
+pub fn has_timeout(nr: i64) -> bool {
+    matches!(
+        nr,
+        libc::SYS_poll
+            | libc::SYS_epoll_wait
+            | libc::SYS_epoll_pwait
+            | libc::SYS_nanosleep
+            | libc::SYS_clock_nanosleep
+            | libc::SYS_futex
+            | libc::SYS_rt_sigtimedwait
+            | libc::SYS_semtimedop
+    )
+}
+
+/// A repeated call waits only for what is left, so that checkpoints never stretch a wait. (select, pselect and ppoll
+/// have their timeout updated by the kernel.)
+///
+/// # Safety
+/// As `rewind`.
+unsafe fn shorten(nr: i64, r: &mut [i64; 23], slot: &Slot, clocks: &mut Clocks) {
+    let then = slot.last_ran.load(Acquire);
+    let now = if has_timeout(nr) && then != 0 { clocks.now(slot.processor.load(Acquire)) } else { None };
+    let waited = now.map_or(0, |now| now.saturating_sub(then));
+    let ms = (waited / 1_000_000) as i64;
+    match nr {
+        libc::SYS_poll => less(r, libc::REG_RDX, ms),
+        libc::SYS_epoll_wait | libc::SYS_epoll_pwait => less(r, libc::REG_R10, ms),
+        // SAFETY: by the contract; each register holds the address of a timespec of the program's or is 0.
+        _ => unsafe {
+            match nr {
+                libc::SYS_nanosleep => remaining(r, libc::REG_RDI, Some(libc::REG_RSI), waited),
+                libc::SYS_clock_nanosleep if r[reg(libc::REG_RSI)] == 0 => {
+                    remaining(r, libc::REG_RDX, Some(libc::REG_R10), waited)
+                }
+                libc::SYS_futex if r[reg(libc::REG_RSI)] & 0x7f == libc::FUTEX_WAIT as i64 => {
+                    remaining(r, libc::REG_R10, None, waited)
+                }
+                libc::SYS_rt_sigtimedwait => remaining(r, libc::REG_RDX, None, waited),
+                libc::SYS_semtimedop => remaining(r, libc::REG_R10, None, waited),
+                _ => {}
+            }
+        },
+    }
+}
+
+/// A timeout in milliseconds in a register; negative is for ever.
+fn less(r: &mut [i64; 23], which: i32, ms: i64) {
+    let timeout = r[reg(which)] as i32 as i64;
+    if timeout > 0 {
+        r[reg(which)] = (timeout - ms).max(0);
+    }
+}
+
+/// Shortened timeouts of calls that are about to be repeated. The kernel takes them in when the call is; by the next
+/// checkpoint they may be looked at once more, while that one fills the other half.
+static SHORTENED: [[[AtomicI64; 2]; 512]; 2] = [const { [const { [const { AtomicI64::new(0) }; 2] }; 512] }; 2];
+static HALF: AtomicUsize = AtomicUsize::new(0);
+static USED: AtomicUsize = AtomicUsize::new(0);
+
+/// Once for each checkpoint, before the first `rewind`.
+pub fn begin() {
+    HALF.fetch_xor(1, AcqRel);
+    USED.store(0, Release);
+}
+
+/// A timespec: what the kernel reported as remaining, else a shorter copy.
+///
+/// # Safety
+/// `request` holds the address of a readable timespec or 0.
+unsafe fn remaining(r: &mut [i64; 23], request: i32, reported: Option<i32>, waited: u64) {
+    if let Some(reported) = reported.map(|g| r[reg(g)]).filter(|&p| p != 0) {
+        r[reg(request)] = reported;
+        return;
+    }
+    let from = r[reg(request)] as *const [i64; 2];
+    if from.is_null() || waited == 0 {
+        return;
+    }
+    let Some(copy) = SHORTENED[HALF.load(Acquire) & 1].get(USED.fetch_add(1, AcqRel)) else { return };
+    // SAFETY: the kernel has read the request once, so it is readable.
+    let [seconds, nanoseconds] = unsafe { from.read() };
+    let left = seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds).saturating_sub(waited as i64).max(0);
+    copy[0].store(left / 1_000_000_000, Release);
+    copy[1].store(left % 1_000_000_000, Release);
+    r[reg(request)] = copy.as_ptr() as i64;
+}
+
+/// Last thing before a thread leaves (and, for the frozen copy, before the fork): a signal that the program
+/// handles and that came meanwhile must end the call.
+///
+/// # Safety
+/// The frame is the parked thread's own.
+pub unsafe fn undo_if_due(slot: &Slot) {
+    // SAFETY: by the contract.
+    unsafe { undo(slot, signals::pending_set()) }
+}
+
+/// # Safety
+/// As `undo_if_due`.
+pub unsafe fn undo(slot: &Slot, pending: u64) {
+    let how = slot.rewound.load(Acquire);
+    if how == NO || how == SAFE {
+        return;
+    }
+    // SAFETY: by the contract.
+    let blocked = unsafe { sigmask(slot) };
+    let due = pending & !blocked;
+    if due == 0 || !(1..=64).any(|s| due & signals::bit(s) != 0 && ends_call(s, how)) {
+        return;
+    }
+    // SAFETY: by the contract.
+    let r = unsafe { regs(slot) };
+    r[reg(libc::REG_RAX)] = EINTR;
+    r[reg(libc::REG_RIP)] += SYSCALL_LEN;
+    slot.rewound.store(NO, Release);
+}
+
+/// The mask that the thread gets back.
+///
+/// # Safety
+/// As `undo_if_due`.
+pub unsafe fn sigmask(slot: &Slot) -> u64 {
+    // SAFETY: by the contract; the kernel's sigset is the first 8 bytes.
+    unsafe { *(&raw const (*(slot.frame.load(Acquire) as *const libc::ucontext_t)).uc_sigmask).cast() }
+}
+
+fn ends_call(sig: i32, how: u32) -> bool {
+    signals::action(sig).is_ok_and(|a| a.handler > 1 && (how == BY_US || a.flags & libc::SA_RESTART as u64 == 0))
+}

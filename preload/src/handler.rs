@@ -1,0 +1,169 @@
+//! The checkpoint signal: a thread parks here while its process is captured, and leaves as if nothing happened.
+
+use crate::state::{self, IDLE, QUIESCE, RELEASE, StatePage};
+use crate::{arena, thread};
+use ckpt_sys::calls::*;
+use ckpt_sys::raw::*;
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::*};
+
+/// `nr`, six arguments, stack pointer, program counter of /proc/self/task/T/syscall.
+pub type InCall = [u64; 9];
+
+pub const ASKED: u32 = 7;
+pub const PARKED: u32 = 8;
+
+/// Commands to a parked thread.
+pub const STAY: u32 = 0;
+pub const DRAIN: u32 = 1;
+pub const REQUEUE: u32 = 2;
+/// It ended before it could park.
+pub const GONE: u32 = 9;
+
+/// One thread of the program, in the arena; hashed by tid.
+#[repr(C)]
+pub struct Slot {
+    pub tid: AtomicI32,
+    pub state: AtomicU32,
+    pub command: AtomicU32,
+    pub in_call_known: AtomicU32,
+    pub in_call: InCall,
+    /// when it last ran, on the scheduler's clock in nanoseconds; 0: not known
+    pub last_ran: AtomicU64,
+    /// on this processor, whose clock that is
+    pub processor: AtomicU32,
+    /// struct ucontext
+    pub frame: AtomicU64,
+    pub fs: u64,
+    pub gs: u64,
+    pub clear_tid: u64,
+    pub timer_slack: u64,
+    pub pdeathsig: i32,
+    pub no_new_privs: i32,
+    pub securebits: i32,
+    pub keepcaps: i32,
+    pub mempolicy: i32,
+    pub nodes: u64,
+    /// signals pending for thread or process
+    pub pending: u64,
+    /// the interrupted call was set to be repeated
+    pub rewound: AtomicU32,
+}
+
+/// # Safety
+/// `uc` is the ucontext that the kernel put on the stack.
+pub unsafe extern "C" fn on_signal(sig: i32, info: *mut libc::siginfo_t, uc: *mut libc::ucontext_t) {
+    let Some(st) = state::state() else { return };
+    if sig != state::ckpt_signal() && !asked(st) {
+        // SAFETY: the arguments are the kernel's, as glibc's own handler expects them.
+        return unsafe { crate::signals::forward(sig, info, uc) };
+    }
+    let pid = getpid();
+    if st.pid.compare_exchange(0, pid, AcqRel, Acquire).is_err_and(|owner| owner != pid) {
+        return; // a vfork child in its parent's memory
+    }
+    st.inside.fetch_add(1, AcqRel);
+    if st.phase.compare_exchange(IDLE, QUIESCE, AcqRel, Acquire).is_ok() && !begin(st) {
+        st.phase.store(IDLE, Release);
+    }
+    if st.phase.load(Acquire) == QUIESCE {
+        // SAFETY: by the contract.
+        unsafe { park(st, uc) };
+    }
+    st.inside.fetch_sub(1, AcqRel);
+    futex_wake_all(&st.inside);
+}
+
+/// Is this thread one that the checkpoint thread waits for?
+fn asked(st: &'static StatePage) -> bool {
+    st.phase.load(Acquire) == QUIESCE
+        && arena::current(st).and_then(|a| a.find(gettid())).is_some_and(|s| s.state.load(Acquire) == ASKED)
+}
+
+/// Arena, our own slot, then the checkpoint thread.
+fn begin(st: &'static StatePage) -> bool {
+    let Ok(arena) = arena::create() else { return false };
+    st.parked.store(0, Relaxed);
+    st.arena.store(arena as usize, Release);
+    let tid = gettid();
+    // SAFETY: the arena was just made and nobody else knows it.
+    unsafe {
+        let Some(slot) = (*arena).insert(tid) else { return false };
+        slot.state.store(ASKED, Release);
+    }
+    st.epoch.store(0, Relaxed);
+    if thread::spawn(arena).is_err() {
+        st.arena.store(0, Release);
+        arena::destroy(arena);
+        return false;
+    }
+    true
+}
+
+/// # Safety
+/// As `on_signal`.
+unsafe fn park(st: &'static StatePage, uc: *mut libc::ucontext_t) {
+    let Some(arena) = arena::current(st) else { return };
+    let Some(slot) = arena.find(gettid()) else { return };
+    if slot.state.load(Acquire) != ASKED {
+        return;
+    }
+    // SAFETY: the slot is this thread's alone until PARKED is stored.
+    unsafe { note_self(core::ptr::from_ref(slot).cast_mut(), uc) };
+    slot.state.store(PARKED, Release);
+    st.parked.fetch_add(1, AcqRel);
+    futex_wake_all(&st.parked);
+    loop {
+        let epoch = st.epoch.load(Acquire);
+        if st.phase.load(Acquire) == RELEASE {
+            break;
+        }
+        let command = slot.command.load(Acquire);
+        if command != STAY {
+            match command {
+                DRAIN => crate::signals::drain_private(arena, slot),
+                _ => crate::signals::requeue_shared(arena),
+            }
+            slot.command.store(STAY, Release);
+            st.parked.fetch_add(1, AcqRel);
+            futex_wake_all(&st.parked);
+        }
+        let _ = futex_wait(&st.epoch, epoch, -1);
+    }
+    // SAFETY: the frame is this thread's.
+    unsafe { crate::eintr::undo_if_due(slot) };
+}
+
+/// # Safety
+/// `slot` is valid and this thread's; `uc` as in `on_signal`.
+unsafe fn note_self(slot: *mut Slot, uc: *mut libc::ucontext_t) {
+    // SAFETY: by the contract; the out-pointers are fields of the slot.
+    unsafe {
+        let s = &mut *slot;
+        s.frame.store(uc as u64, Relaxed);
+        let _ = syscall2(libc::SYS_arch_prctl, 0x1003, &raw mut s.fs as usize);
+        let _ = syscall2(libc::SYS_arch_prctl, 0x1004, &raw mut s.gs as usize);
+        let _ = prctl(libc::PR_GET_TID_ADDRESS, &raw mut s.clear_tid as usize, 0, 0, 0);
+        let _ = prctl(libc::PR_GET_PDEATHSIG, &raw mut s.pdeathsig as usize, 0, 0, 0);
+        s.timer_slack = prctl(libc::PR_GET_TIMERSLACK, 0, 0, 0, 0).unwrap_or(0) as u64;
+        s.no_new_privs = prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0).unwrap_or(0) as i32;
+        s.securebits = prctl(libc::PR_GET_SECUREBITS, 0, 0, 0, 0).unwrap_or(0) as i32;
+        s.keepcaps = prctl(libc::PR_GET_KEEPCAPS, 0, 0, 0, 0).unwrap_or(0) as i32;
+        let _ = syscall5(libc::SYS_get_mempolicy, &raw mut s.mempolicy as usize, &raw mut s.nodes as usize, 64, 0, 0);
+        s.pending = crate::signals::pending_set();
+    }
+}
+
+/// Installs the handler. Errors: EINVAL for a signal number out of range.
+pub fn install(signal: i32) -> Result<()> {
+    crate::signals::set_action(
+        signal,
+        &ckpt_sys::flat::SigAction {
+            handler: on_signal as *const () as u64,
+            flags: (libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK | SA_RESTORER) as u64,
+            restorer: crate::asm::sigreturn as *const () as u64,
+            mask: u64::MAX,
+        },
+    )
+}
+
+const SA_RESTORER: i32 = 0x0400_0000;

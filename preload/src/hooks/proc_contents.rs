@@ -1,0 +1,104 @@
+//! `/proc/.../stat` and `/proc/.../status` say ids in their text: while ids are virtual the program reads a copy that
+//! says them as the program knows them.
+
+use super::abi::{ask, bytes};
+use super::proc_paths::{with_real, Text};
+use crate::ids;
+use ckpt_sys::calls;
+use ckpt_sys::idtable::RealPid;
+use ckpt_sys::raw::{Errno, Result};
+use core::ffi::{c_char, c_int, CStr};
+
+/// The two files are a few hundred bytes to two kilobytes long.
+const ROOM: usize = 4096;
+
+/// A memfd with the translated text, when `path` is one of the two files and is opened for reading.
+pub fn open(path: *const c_char, flags: c_int) -> Option<Result<c_int>> {
+    let rest = bytes(path).strip_prefix(b"/proc/")?;
+    let name = rest.rsplit(|&b| b == b'/').next().filter(|name| name.len() < rest.len())?;
+    let translate = match name {
+        b"stat" => stat,
+        b"status" => status,
+        _ => return None,
+    };
+    if flags & (libc::O_ACCMODE | libc::O_PATH | libc::O_DIRECTORY) != libc::O_RDONLY {
+        return None;
+    }
+    Some(with_real(path, |path| copy(path, flags, translate)))
+}
+
+/// The copy takes the lowest number, as the file itself would.
+fn copy(path: *const c_char, flags: c_int, translate: fn(&[u8], &mut Text<ROOM>)) -> Result<c_int> {
+    let close_on_exec = if flags & libc::O_CLOEXEC != 0 { libc::MFD_CLOEXEC } else { 0 };
+    let fd = ask!(libc::SYS_memfd_create, c"proc".as_ptr(), close_on_exec)? as c_int;
+    let filled = read_all(path, |text| {
+        let mut out = Text::new();
+        translate(text, &mut out);
+        calls::write_all(fd, out.as_bytes())
+    });
+    if let Err(e) = filled.and_then(|()| ask!(libc::SYS_lseek, fd, 0, libc::SEEK_SET).map(drop)) {
+        calls::close(fd);
+        return Err(e);
+    }
+    Ok(fd)
+}
+
+fn read_all(path: *const c_char, with: impl FnOnce(&[u8]) -> Result<()>) -> Result<()> {
+    // SAFETY: a path argument, NUL-terminated.
+    let path = unsafe { CStr::from_ptr(path) };
+    let file = calls::open(path, libc::O_RDONLY | libc::O_CLOEXEC)?;
+    let mut text = [0u8; ROOM];
+    let read = calls::read_full(file, &mut text);
+    calls::close(file);
+    with(text.get(..read?).ok_or(Errno::INVAL)?)
+}
+
+fn number(digits: &[u8]) -> Option<i32> {
+    core::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+fn push_known(field: &[u8], out: &mut Text<ROOM>) {
+    match number(field).filter(|&id| id > 0) {
+        Some(id) => out.number(ids::to_virtual(RealPid(id)).0),
+        None => out.push(field),
+    }
+}
+
+/// `pid (name) state ppid pgrp session tty_nr tpgid ...`; the name may hold anything but ends at the last parenthesis.
+fn stat(text: &[u8], out: &mut Text<ROOM>) {
+    const IDS_BEHIND_NAME: [usize; 4] = [2, 3, 4, 6];
+    let name = text.iter().position(|&b| b == b' ').unwrap_or(0);
+    let behind = text.iter().rposition(|&b| b == b')').map_or(name, |at| at + 1);
+    let (Some(pid), Some(shown), Some(fields)) = (text.get(..name), text.get(name..behind), text.get(behind..)) else {
+        return;
+    };
+    push_known(pid, out);
+    out.push(shown);
+    for (i, field) in fields.split(|&b| b == b' ').enumerate() {
+        if i > 0 {
+            out.push(b" ");
+        }
+        if IDS_BEHIND_NAME.contains(&i) {
+            push_known(field, out)
+        } else {
+            out.push(field)
+        }
+    }
+}
+
+/// `Name:\tvalue` lines; in those of the list every number is an id.
+fn status(text: &[u8], out: &mut Text<ROOM>) {
+    const IDS: [&[u8]; 9] = [b"Tgid", b"Ngid", b"Pid", b"PPid", b"TracerPid", b"NStgid", b"NSpid", b"NSpgid", b"NSsid"];
+    for line in text.split_inclusive(|&b| b == b'\n') {
+        let name = line.split(|&b| b == b':').next().unwrap_or(line);
+        if !IDS.contains(&name) {
+            out.push(line);
+            continue;
+        }
+        for part in line.split_inclusive(|&b| b == b'\t' || b == b'\n') {
+            let digits = part.split(|&b| b == b'\t' || b == b'\n').next().unwrap_or(part);
+            push_known(digits, out);
+            out.push(part.get(digits.len()..).unwrap_or(&[]));
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The ids that the program knows. Before a restart with `--ids virtual` they are the kernel's, and a hook is one load.
+
+use crate::state;
+use ckpt_sys::idtable::{IdTable, RealPid, VirtualPid};
+
+/// Do the ids of the program's processes and threads differ from the kernel's? Those of its surroundings (its first
+/// group, session and parent) always may, once there is a table.
+#[inline(always)]
+pub fn active() -> bool {
+    state::ids_virtual()
+}
+
+#[inline]
+fn table() -> Option<&'static IdTable> {
+    // SAFETY: 0, or where the restorer or the constructor mapped the computation's table for the process's life.
+    unsafe { (state::id_table() as *const IdTable).as_ref() }
+}
+
+/// 0 and negative numbers are what system calls make of them: "self", "all", and process groups (-id).
+#[inline]
+pub fn to_real(id: VirtualPid) -> RealPid {
+    match (table(), id.0) {
+        (Some(table), 1..) => table.to_real(id),
+        (Some(table), group) if group < -1 && group != i32::MIN => RealPid(-table.to_real(VirtualPid(-group)).0),
+        _ => RealPid(id.0),
+    }
+}
+
+/// As `to_real`, the other way.
+#[inline]
+pub fn to_virtual(id: RealPid) -> VirtualPid {
+    match (table(), id.0) {
+        (Some(table), 1..) => table.to_virtual(id),
+        (Some(table), group) if group < -1 && group != i32::MIN => VirtualPid(-table.to_virtual(RealPid(-group)).0),
+        _ => VirtualPid(id.0),
+    }
+}

@@ -1,0 +1,30 @@
+//! libckpt.so: injected by LD_PRELOAD. At rest it is a signal handler and a handful of hooks.
+#![no_std]
+
+mod arena;
+mod asm;
+mod capture;
+mod channel;
+mod clocks;
+mod descriptors;
+mod eintr;
+mod handler;
+mod hooks;
+mod ids;
+mod init;
+mod maps;
+mod memfns;
+mod procfs;
+mod restore;
+mod runs;
+mod signals;
+mod state;
+mod sysv;
+mod thread;
+mod writer;
+
+/// Nothing here panics by design; if it does, only the thread of ours may go.
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo) -> ! {
+    ckpt_sys::calls::exit_thread(1)
+}

@@ -1,0 +1,150 @@
+//! /proc, read by the checkpoint thread about its own process (proc(5)).
+
+use crate::handler::InCall;
+use ckpt_sys::calls::*;
+use ckpt_sys::raw::*;
+use core::ffi::CStr;
+
+/// A path built on the stack.
+pub struct Path {
+    buf: [u8; 192],
+    len: usize,
+}
+
+impl Path {
+    pub fn new(head: &str) -> Self {
+        Path { buf: [0; 192], len: 0 }.text(head)
+    }
+
+    pub fn text(mut self, s: &str) -> Self {
+        for &b in s.as_bytes().iter().take(191 - self.len) {
+            self.buf[self.len] = b;
+            self.len += 1;
+        }
+        self
+    }
+
+    pub fn number(self, n: i32) -> Self {
+        let mut digits = [0u8; 12];
+        let mut at = digits.len();
+        let mut n = n.unsigned_abs();
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (n % 10) as u8;
+            n /= 10;
+            if n == 0 {
+                break;
+            }
+        }
+        self.text(core::str::from_utf8(&digits[at..]).unwrap_or(""))
+    }
+
+    pub fn c_str(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.buf).unwrap_or(c"")
+    }
+}
+
+pub fn parse(digits: &[u8]) -> Option<i32> {
+    (!digits.is_empty())
+        .then(|| digits.iter().try_fold(0i32, |n, d| d.is_ascii_digit().then(|| n * 10 + (d - b'0') as i32)))
+        .flatten()
+}
+
+/// Calls `f` with each name in a directory of numbers. Errors: ENOENT where /proc is not mounted.
+pub fn each_number(dir: &CStr, mut f: impl FnMut(i32)) -> Result<()> {
+    let fd = open(dir, libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC)?;
+    let mut buf = [0u64; 512];
+    let result = loop {
+        // SAFETY: buf is writable for its length.
+        let n = unsafe { syscall3(libc::SYS_getdents64, fd as usize, buf.as_mut_ptr() as usize, size_of_val(&buf)) };
+        let n = match n {
+            Ok(0) => break Ok(()),
+            Ok(n) => n,
+            Err(e) => break Err(e),
+        };
+        // SAFETY: the kernel wrote n bytes.
+        let bytes = unsafe { core::slice::from_raw_parts(buf.as_ptr().cast::<u8>(), n) };
+        let mut at = 0;
+        while at + 19 < n {
+            let len = u16::from_ne_bytes([bytes[at + 16], bytes[at + 17]]) as usize;
+            let name = &bytes[at + 19..(at + len).min(n)];
+            let end = name.iter().position(|&b| b == 0).unwrap_or(name.len());
+            if let Some(number) = parse(&name[..end]) {
+                f(number);
+            }
+            at += len.max(19);
+        }
+    };
+    close(fd);
+    result
+}
+
+/// Every thread of this process. `/proc/self/task` works with the main thread gone, `/proc/self/maps` does not.
+pub fn each_task(f: impl FnMut(i32)) -> Result<()> {
+    each_number(c"/proc/self/task", f)
+}
+
+fn task_file<'a>(tid: i32, name: &str, buf: &'a mut [u8]) -> Option<&'a [u8]> {
+    let fd = open(Path::new("/proc/self/task/").number(tid).text(name).c_str(), libc::O_RDONLY | libc::O_CLOEXEC).ok()?;
+    let n = read_full(fd, buf);
+    close(fd);
+    Some(&buf[..n.ok()?])
+}
+
+/// A main thread that called pthread_exit stays in the list as a zombie.
+pub fn is_dead(tid: i32) -> bool {
+    let mut buf = [0; 512];
+    let Some(stat) = task_file(tid, "/stat", &mut buf) else { return true };
+    let after_name = stat.iter().rposition(|&b| b == b')').map_or(0, |i| i + 2);
+    matches!(stat.get(after_name), Some(b'Z' | b'X'))
+}
+
+/// The system call that the thread is in; None when it runs.
+pub fn in_call(tid: i32) -> Option<InCall> {
+    let mut buf = [0; 256];
+    parse_in_call(task_file(tid, "/syscall", &mut buf)?)
+}
+
+/// `se.exec_start` of /proc/PID/task/TID/sched, nanoseconds: when the thread last ran, which for one that sleeps is when
+/// it fell asleep.
+pub fn last_ran(tid: i32) -> Option<u64> {
+    let mut buf = [0; 512];
+    parse_last_ran(task_file(tid, "/sched", &mut buf)?)
+}
+
+/// The processor that the thread last ran on (field 39 of stat).
+pub fn processor(tid: i32) -> Option<u32> {
+    let mut buf = [0; 512];
+    let stat = task_file(tid, "/stat", &mut buf)?;
+    let after_name = stat.iter().rposition(|&b| b == b')')? + 2;
+    let word = stat[after_name..].split(|&b| b == b' ').nth(36)?;
+    parse(word).map(|n| n as u32)
+}
+
+fn parse_last_ran(text: &[u8]) -> Option<u64> {
+    let line = text.split(|&b| b == b'\n').find_map(|l| l.strip_prefix(b"se.exec_start"))?;
+    let digits = line.iter().filter(|b| b.is_ascii_digit());
+    // milliseconds with six decimals
+    digits.clone().next()?;
+    Some(digits.fold(0u64, |n, d| n * 10 + (d - b'0') as u64))
+}
+
+fn parse_in_call(line: &[u8]) -> Option<InCall> {
+    let mut out = [0; 9];
+    let mut words = line.split(|b| b.is_ascii_whitespace()).filter(|w| !w.is_empty());
+    out[0] = parse(words.next()?)? as u64;
+    for slot in out[1..].iter_mut() {
+        let hex = words.next()?.strip_prefix(b"0x")?;
+        *slot = hex.iter().try_fold(0u64, |n, &c| Some(n << 4 | (c as char).to_digit(16)? as u64))?;
+    }
+    Some(out)
+}
+
+/// Is `sig` in the thread's SigBlk?
+pub fn blocks(tid: i32, sig: i32) -> bool {
+    let mut buf = [0; 4096];
+    let Some(status) = task_file(tid, "/status", &mut buf) else { return false };
+    let Some(line) = status.split(|&b| b == b'\n').find_map(|l| l.strip_prefix(b"SigBlk:\t")) else { return false };
+    let mask = line.iter().fold(0u64, |n, &c| n << 4 | (c as char).to_digit(16).unwrap_or(0) as u64);
+    mask & crate::signals::bit(sig) != 0
+}

@@ -1,0 +1,317 @@
+//! The address space: gone, then as it was.
+
+use super::{Failure, Ground, Outcome, at, step};
+use crate::asm;
+use ckpt_sys::calls::*;
+use ckpt_sys::flat::RangePolicy;
+use ckpt_sys::flat::plan::{self, Map, PlanHead, Read};
+use ckpt_sys::raw::*;
+use core::sync::atomic::{AtomicU64, Ordering::*};
+
+const TASK_END: usize = 0x7fff_ffff_f000;
+
+/// Unmaps everything but the ground and the kernel's own pages.
+pub fn clear(g: &Ground) -> Outcome {
+    let mut keep = [(0usize, 0usize); 12];
+    keep[0] = (g.start, g.len);
+    keep[1..=g.kernel_count].copy_from_slice(&g.kernel[..g.kernel_count]);
+    let keep = &mut keep[..=g.kernel_count];
+    keep.sort_unstable();
+    let mut from = 0;
+    for &mut (start, len) in keep {
+        if start > from {
+            // SAFETY: nothing outside the ground is used any more.
+            at(step::UNMAP, from as u64, unsafe { munmap(from, start - from) })?;
+        }
+        from = start + len;
+    }
+    // SAFETY: as above.
+    at(step::UNMAP, from as u64, unsafe { munmap(from, TASK_END - from) })
+}
+
+/// Moves vvar and vdso to where the program knows them, by way of a place that overlaps neither.
+pub fn place_vdso(g: &Ground, head: &PlanHead) -> Outcome {
+    let kernel = &g.kernel[..g.kernel_count];
+    let Some(&(first, _)) = kernel.first() else { return Ok(()) };
+    let len: usize = kernel.iter().map(|k| k.1).sum();
+    if head.vdso == 0 {
+        return Ok(());
+    }
+    if len as u64 != head.vvar_len + head.vdso_len {
+        return Err(Failure { step: step::VDSO, errno: Errno(libc::ENOEXEC), at: len as u64 });
+    }
+    let target = if head.vvar != 0 { head.vvar.min(head.vdso) } else { head.vdso } as usize;
+    if first == target {
+        return Ok(());
+    }
+    // SAFETY: the ground is surrounded by nothing now; a gap of `len` above it is free.
+    let between = g.start + g.len + ckpt_sys::PAGE;
+    let away = if target < between + len && between < target + len { target + len + ckpt_sys::PAGE } else { between };
+    for to in [away, target] {
+        let from = if to == away { first } else { away };
+        for &(start, piece) in kernel {
+            let flags = (libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED) as usize;
+            // SAFETY: moves the kernel's pages to a range where nothing lies.
+            let moved = unsafe { syscall5(libc::SYS_mremap, start - first + from, piece, piece, flags, start - first + to) };
+            at(step::VDSO, to as u64, moved)?;
+        }
+    }
+    Ok(())
+}
+
+const RW: u32 = (libc::PROT_READ | libc::PROT_WRITE) as u32;
+
+/// Private memory is made writable to be filled; shared memory comes as it is, and so does what holds nothing: an
+/// unreadable reserve may be larger than the kernel would grant as writable.
+fn first_prot(m: &Map, reads: &[Read]) -> u32 {
+    let next = reads.partition_point(|r| r.addr + r.len <= m.addr);
+    let holds_something = reads.get(next).is_some_and(|r| r.addr < m.addr + m.len);
+    if m.flags & libc::MAP_SHARED as u32 == 0 && holds_something { RW } else { m.prot }
+}
+
+pub fn map(g: &Ground) -> Outcome {
+    let reads = g.table::<Read>(g.head().reads);
+    for m in g.table::<Map>(g.head().maps) {
+        // File mappings may not be GROWSDOWN and the like; flags come from the plan as mmap takes them.
+        let flags = m.flags | libc::MAP_FIXED_NOREPLACE as u32;
+        let prot = first_prot(m, reads);
+        // SAFETY: NOREPLACE: the range is free.
+        let mapped = unsafe {
+            if m.advice & plan::MAP_SHM != 0 {
+                attach(m)
+            } else {
+                syscall6(libc::SYS_mmap, m.addr as usize, m.len as usize, prot as usize, flags as usize, m.fd as usize, m.offset as usize)
+            }
+        };
+        at(step::MAP, m.addr, mapped)?;
+        if m.advice & plan::MAP_HUGE != 0 {
+            let _ = madvise(m.addr as usize, m.len as usize, libc::MADV_HUGEPAGE);
+        }
+    }
+    Ok(())
+}
+
+/// A SysV segment: `fd` is its id. Only a whole one can be attached; of a part, the rest is unmapped.
+///
+/// # Safety
+/// As mmap: the range must be free.
+unsafe fn attach(m: &Map) -> Result<usize> {
+    let (addr, len, offset) = (m.addr as usize, m.len as usize, m.offset as usize);
+    let flags = if m.prot & libc::PROT_WRITE as u32 == 0 { libc::SHM_RDONLY } else { 0 };
+    let size = ckpt_sys::page_up(segment_size(m.fd)?);
+    // SAFETY: by the contract; a part is moved out of an attachment of our own.
+    unsafe {
+        if offset == 0 && size == len {
+            return syscall3(libc::SYS_shmat, m.fd as usize, addr, flags as usize);
+        }
+        let whole = syscall3(libc::SYS_shmat, m.fd as usize, 0, flags as usize)?;
+        let fixed = (libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED) as usize;
+        syscall5(libc::SYS_mremap, whole + offset, len, len, fixed, addr)?;
+        let _ = munmap(whole, offset);
+        let _ = munmap(whole + offset + len, size.saturating_sub(offset + len));
+    }
+    Ok(addr)
+}
+
+fn segment_size(id: i32) -> Result<usize> {
+    let mut ds = core::mem::MaybeUninit::<libc::shmid_ds>::zeroed();
+    // SAFETY: the kernel fills a shmid_ds, of which zeros are a value.
+    unsafe {
+        syscall3(libc::SYS_shmctl, id as usize, libc::IPC_STAT as usize, ds.as_mut_ptr() as usize)?;
+        Ok(ds.assume_init().shm_segsz)
+    }
+}
+
+/// mbind(2), before pages exist. Nodes of another machine may be missing here: the memory is all the same.
+pub fn bind(g: &Ground, head: &PlanHead) {
+    const BITS: usize = 65; // the kernel takes one off
+    for p in g.table::<RangePolicy>(head.policies) {
+        let nodes = &raw const p.nodes as usize;
+        // SAFETY: the range is the plan's; nodes are 64 readable bits.
+        let _ = unsafe { syscall6(libc::SYS_mbind, p.addr as usize, p.len as usize, p.mode as usize, nodes, BITS, 0) };
+    }
+}
+
+/// Fills memory from the image: a pipe in order, a file by all processors.
+pub fn read(g: &Ground, head: &PlanHead) -> Outcome {
+    let reads = g.table::<Read>(head.reads);
+    let Some((first, last)) = reads.first().zip(reads.last()) else { return Ok(()) };
+    if first.offset == u64::MAX {
+        return reads.iter().try_for_each(|r| fill(head.image, r.addr, r.len, None).map_err(|errno| unreadable(r.addr, errno)));
+    }
+    let work = Work {
+        reads,
+        image: head.image,
+        begin: first.offset,
+        end: last.offset + last.len,
+        next: AtomicU64::new(0),
+        failed: AtomicU64::new(0),
+        failed_at: AtomicU64::new(0),
+    };
+    let mut helpers = [0; HELPERS];
+    let wanted = processors().saturating_sub(1).min((work.end - work.begin).div_ceil(SPAN) as usize - 1).min(HELPERS);
+    for (i, helper) in helpers[..wanted].iter_mut().enumerate() {
+        *helper = spawn_helper(g, i, &work);
+    }
+    work.run();
+    for helper in helpers.into_iter().filter(|&pid| pid > 0) {
+        reap(helper);
+    }
+    match work.failed.load(Acquire) {
+        0 => Ok(()),
+        errno => Err(unreadable(work.failed_at.load(Acquire), Errno(errno as i32))),
+    }
+}
+
+fn unreadable(addr: u64, errno: Errno) -> Failure {
+    Failure { step: step::READ, errno, at: addr }
+}
+
+/// Helpers at most; their stacks are those of threads that do not exist yet.
+pub const HELPERS: usize = 15;
+/// Bytes that one helper takes at a time: neighbours meet in few page tables.
+const SPAN: u64 = 8 << 20;
+/// Bytes that are made present, then read: they stay in the cache in between.
+const STEP: u64 = 512 << 10;
+
+/// The image's bytes from `begin` to `end`, where each goes, and who does what.
+struct Work<'a> {
+    reads: &'a [Read],
+    image: Fd,
+    begin: u64,
+    end: u64,
+    next: AtomicU64,
+    failed: AtomicU64,
+    failed_at: AtomicU64,
+}
+
+impl Work<'_> {
+    fn run(&self) {
+        loop {
+            let from = self.begin + self.next.fetch_add(SPAN, Relaxed);
+            if from >= self.end || self.failed.load(Relaxed) != 0 {
+                return;
+            }
+            self.span(from, (from + SPAN).min(self.end));
+        }
+    }
+
+    fn span(&self, mut from: u64, to: u64) {
+        let mut i = self.reads.partition_point(|r| r.offset + r.len <= from);
+        while from < to {
+            let r = &self.reads[i];
+            let len = (r.offset + r.len).min(to) - from;
+            let addr = r.addr + (from - r.offset);
+            if let Err(errno) = fill(self.image, addr, len, Some(from)) {
+                self.failed_at.store(addr, Release);
+                self.failed.store(errno.0 as u64, Release);
+                return;
+            }
+            from += len;
+            i += 1;
+        }
+    }
+}
+
+/// `offset` None: the next bytes of a pipe.
+fn fill(image: Fd, addr: u64, len: u64, offset: Option<u64>) -> Result<()> {
+    let mut done = 0;
+    while done < len {
+        let (to, n) = ((addr + done) as usize, (len - done).min(STEP) as usize);
+        if n > ckpt_sys::PAGE {
+            // A fault for each page costs more; where this fails, the read says why.
+            let _ = madvise(to, n, libc::MADV_POPULATE_WRITE);
+        }
+        // SAFETY: ckpt_restart checked that every run lies in a private mapping of the plan.
+        let got = unsafe {
+            match offset {
+                None => syscall3(libc::SYS_read, image as usize, to, n),
+                Some(offset) => syscall4(libc::SYS_pread64, image as usize, to, n, (offset + done) as usize),
+            }
+        };
+        match got {
+            Ok(0) => return Err(Errno(libc::ENODATA)),
+            Ok(n) => done += n as u64,
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// Processors that this process may use.
+fn processors() -> usize {
+    let mut mask = [0u64; 128];
+    // SAFETY: mask is writable for its size.
+    let n = unsafe { syscall3(libc::SYS_sched_getaffinity, 0, size_of_val(&mask), mask.as_mut_ptr() as usize) };
+    mask[..n.unwrap_or(0) / 8].iter().map(|w| w.count_ones() as usize).sum()
+}
+
+/// A process in our memory rather than a thread: once waited for, its id is free again for a thread of the program.
+/// 0: there is none, which is slower, no more.
+fn spawn_helper(g: &Ground, index: usize, work: &Work) -> i32 {
+    let flags = libc::CLONE_VM | libc::CLONE_FS | libc::CLONE_FILES;
+    let arg = core::ptr::from_ref(work) as usize;
+    // SAFETY: the stack is unused until the program's threads are made; `work` outlives the helper, which is waited for.
+    let made = unsafe { asm::clone_thread(flags as usize, g.thread_stack_top(index), help, arg) };
+    check(made).unwrap_or(0) as i32
+}
+
+unsafe extern "C" fn help(work: usize) -> ! {
+    // SAFETY: spawn_helper passes its Work.
+    unsafe { (*(work as *const Work)).run() };
+    exit_group(0)
+}
+
+fn reap(pid: i32) {
+    const WALL: usize = 0x4000_0000;
+    // SAFETY: numbers only.
+    while unsafe { syscall4(libc::SYS_wait4, pid as usize, 0, WALL, 0) } == Err(Errno::INTR) {}
+}
+
+/// Final protections and advice; then the numbers that /proc shows.
+pub fn finish(g: &Ground, head: &PlanHead) -> Outcome {
+    let reads = g.table::<Read>(head.reads);
+    for m in g.table::<Map>(head.maps) {
+        let (addr, len) = (m.addr as usize, m.len as usize);
+        if m.prot != first_prot(m, reads) && m.advice & plan::MAP_SHM == 0 {
+            // SAFETY: the plan's own mapping.
+            at(step::PROTECT, m.addr, unsafe { syscall3(libc::SYS_mprotect, addr, len, m.prot as usize) })?;
+        }
+        advise(m, addr, len);
+    }
+    set_mm(g, head)
+}
+
+fn advise(m: &Map, addr: usize, len: usize) {
+    const ADVICE: [(u32, i32); 8] = [
+        (plan::MAP_HUGE, libc::MADV_HUGEPAGE),
+        (plan::MAP_NOHUGE, libc::MADV_NOHUGEPAGE),
+        (plan::MAP_DONTFORK, libc::MADV_DONTFORK),
+        (plan::MAP_WIPEONFORK, libc::MADV_WIPEONFORK),
+        (plan::MAP_DONTDUMP, libc::MADV_DONTDUMP),
+        (plan::MAP_SEQ, libc::MADV_SEQUENTIAL),
+        (plan::MAP_RAND, libc::MADV_RANDOM),
+        (plan::MAP_MERGEABLE, libc::MADV_MERGEABLE),
+    ];
+    for (flag, advice) in ADVICE {
+        if m.advice & flag != 0 {
+            let _ = madvise(addr, len, advice);
+        }
+    }
+    if m.advice & plan::MAP_LOCKED != 0 {
+        // SAFETY: numbers only.
+        let _ = unsafe { syscall2(libc::SYS_mlock, addr, len) };
+    }
+}
+
+/// prctl(PR_SET_MM, PR_SET_MM_MAP): code, data, brk, arguments, environment, auxv.
+fn set_mm(g: &Ground, head: &PlanHead) -> Outcome {
+    let auxv = g.table::<u8>(head.auxv);
+    let mut map = [0u64; 13];
+    map[..11].copy_from_slice(&head.mm[..11]);
+    map[11] = auxv.as_ptr() as u64;
+    map[12] = auxv.len() as u64 | (u32::MAX as u64) << 32; // exe_fd: -1, the exe is right already
+    let set = prctl(libc::PR_SET_MM, libc::PR_SET_MM_MAP as usize, map.as_ptr() as usize, size_of_val(&map), 0);
+    at(step::MM, 0, set).map(drop)
+}

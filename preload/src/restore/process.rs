@@ -1,0 +1,157 @@
+//! What belongs to the process as a whole.
+
+use super::{Ground, Outcome, at, step};
+use ckpt_sys::calls::*;
+use ckpt_sys::flat::plan::{MqNotify, PlanHead, Rlimit};
+use ckpt_sys::flat::{Control, FdEntry, SigAction, Timer};
+use ckpt_sys::idtable::{IdTable, VirtualPid};
+use ckpt_sys::raw::*;
+
+pub fn before_threads(g: &Ground, head: &PlanHead) -> Outcome {
+    for (i, act) in g.table::<SigAction>(head.sigactions).iter().enumerate() {
+        let sig = i as i32 + 1;
+        if sig != libc::SIGKILL && sig != libc::SIGSTOP {
+            at(step::PROCESS, sig as u64, crate::signals::set_action(sig, act))?;
+        }
+    }
+    let p = &head.process;
+    // SAFETY: numbers only.
+    unsafe {
+        let _ = syscall1(libc::SYS_umask, head.umask as usize);
+        let _ = syscall1(libc::SYS_personality, p.personality as usize);
+    }
+    let _ = prctl(libc::PR_SET_CHILD_SUBREAPER, p.subreaper as usize, 0, 0, 0);
+    let _ = prctl(libc::PR_SET_THP_DISABLE, p.thp_disable as usize, 0, 0, 0);
+    let _ = prctl(PR_SET_MEMORY_MERGE, p.memory_merge as usize, 0, 0, 0);
+    // SAFETY: numbers only.
+    unsafe {
+        for bit in (0..64).filter(|b| p.xcomp >> b & 1 != 0 && *b >= FIRST_DYNAMIC_STATE) {
+            let _ = syscall2(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, bit);
+        }
+        for bit in (0..32).filter(|b| p.membarrier >> b & 1 != 0) {
+            let _ = syscall3(libc::SYS_membarrier, 1 << bit, 0, 0);
+        }
+    }
+    patch_library(g, head);
+    Ok(())
+}
+
+const PR_SET_MEMORY_MERGE: i32 = 67;
+const ARCH_REQ_XCOMP_PERM: usize = 0x1023;
+/// XFEATURE_XTILE_CFG and those after it (arch/x86/include/asm/fpu/types.h).
+const FIRST_DYNAMIC_STATE: usize = 17;
+
+/// The library in the restored memory: a new agent, no checkpoint under way.
+fn patch_library(g: &Ground, head: &PlanHead) {
+    let preload = g.table::<u8>(head.preload);
+    // SAFETY: the agent checked that both addresses are the library's; they are mapped and writable.
+    unsafe {
+        let control = &mut *(head.process.control as *mut Control);
+        control.agent = head.control;
+        control.id_table = head.id_table;
+        control.agent_pid = head.agent_pid;
+        control.outer = head.outer;
+        control.ids_virtual = (head.exact_ids == 0) as i32;
+        let n = preload.len().min(control.preload.len() - 1);
+        control.preload[..n].copy_from_slice(&preload[..n]);
+        control.preload[n] = 0;
+        core::ptr::write_bytes(head.process.state_page as *mut u8, 0, ckpt_sys::PAGE);
+        let state = &*(head.process.state_page as *const crate::state::StatePage);
+        crate::sysv::put_back(&state.undo, g.table(head.undo));
+    }
+}
+
+const PR_TIMER_CREATE_RESTORE_IDS: i32 = 77;
+
+/// POSIX timers get the ids they had: asked for (Linux 6.15), else by making and deleting those before.
+///
+/// After the threads: SIGEV_THREAD_ID names one.
+pub fn timers(g: &Ground, head: &PlanHead) -> Outcome {
+    let all = g.table::<Timer>(head.timers);
+    if all.is_empty() {
+        return Ok(());
+    }
+    let by_id = prctl(PR_TIMER_CREATE_RESTORE_IDS, 1, 0, 0, 0).is_ok();
+    for t in all {
+        loop {
+            let mut id = t.id;
+            // struct sigevent: value, signo, notify, tid
+            let tid = real_tid(head, t.tid);
+            let event = [t.value, t.signal as u32 as u64 | (t.notify as u64) << 32, tid as u32 as u64, 0, 0, 0, 0, 0];
+            // SAFETY: event is a struct sigevent of 64 bytes, id an int.
+            at(step::TIMER, t.id as u64, unsafe {
+                syscall3(libc::SYS_timer_create, t.clock as usize, event.as_ptr() as usize, &raw mut id as usize)
+            })?;
+            if id >= t.id {
+                break;
+            }
+            // SAFETY: the timer that was just made.
+            let _ = unsafe { syscall1(libc::SYS_timer_delete, id as usize) };
+        }
+    }
+    if by_id {
+        let _ = prctl(PR_TIMER_CREATE_RESTORE_IDS, 0, 0, 0, 0);
+    }
+    Ok(())
+}
+
+fn real_tid(head: &PlanHead, tid: i32) -> i32 {
+    // SAFETY: as in threads::pair_ids.
+    match unsafe { IdTable::at(head.id_table as *mut u8) } {
+        Some(table) if head.id_table != 0 => table.to_real(VirtualPid(tid)).0,
+        _ => tid,
+    }
+}
+
+/// After our last close of a descriptor: it would end the registration.
+fn wait_for_messages(g: &Ground, head: &PlanHead) {
+    for n in g.table::<MqNotify>(head.notifies) {
+        // struct sigevent: value, signo, notify
+        let event = [0u64, n.signal as u32 as u64 | (n.how as u32 as u64) << 32, 0, 0, 0, 0, 0, 0];
+        // SAFETY: event is a struct sigevent of 64 bytes. The one from before the exec is dead and goes first.
+        unsafe {
+            let _ = syscall2(libc::SYS_mq_notify, n.fd as usize, 0);
+            let _ = syscall2(libc::SYS_mq_notify, n.fd as usize, event.as_ptr() as usize);
+        }
+    }
+}
+
+/// Armed last, so that nothing expires before the program can see it.
+fn arm(g: &Ground, head: &PlanHead) {
+    const BILLION: u64 = 1_000_000_000;
+    for t in g.table::<Timer>(head.timers).iter().filter(|t| t.spec[1] != 0) {
+        let spec = [t.spec[0] / BILLION, t.spec[0] % BILLION, t.spec[1] / BILLION, t.spec[1] % BILLION];
+        // SAFETY: spec has the layout of struct itimerspec.
+        let _ = unsafe { syscall4(libc::SYS_timer_settime, t.id as usize, 0, spec.as_ptr() as usize, 0) };
+    }
+    for (which, [interval, value]) in head.process.itimers.iter().enumerate() {
+        // A tick that is pending has stopped the clock until it is taken (kernel/time/itimer.c).
+        let value = if *value == 0 { interval } else { value };
+        let it = [interval / 1_000_000, interval % 1_000_000, value / 1_000_000, value % 1_000_000];
+        if *value != 0 {
+            // SAFETY: it has the layout of struct itimerval.
+            let _ = unsafe { syscall3(libc::SYS_setitimer, which, it.as_ptr() as usize, 0) };
+        }
+    }
+}
+
+/// After the barrier: our descriptors go, the program's flags and limits come, timers run.
+pub fn last(g: &Ground, head: &PlanHead) -> Outcome {
+    for fd in g.table::<FdEntry>(head.fds).iter().filter(|fd| fd.cloexec != 0) {
+        // SAFETY: numbers only.
+        let _ = unsafe { syscall3(libc::SYS_fcntl, fd.number as usize, libc::F_SETFD as usize, libc::FD_CLOEXEC as usize) };
+    }
+    // SAFETY: numbers only: from `flags` on all descriptors are ours.
+    let _ = unsafe { syscall3(libc::SYS_close_range, head.flags as usize, u32::MAX as usize, 0) };
+    wait_for_messages(g, head);
+    for l in g.table::<Rlimit>(head.rlimits) {
+        let limit = [l.soft, l.hard];
+        // SAFETY: limit has the layout of struct rlimit64.
+        let _ = unsafe { syscall4(libc::SYS_prlimit64, 0, l.resource as usize, limit.as_ptr() as usize, 0) };
+    }
+    arm(g, head);
+    if head.process.mdwe != 0 {
+        let _ = prctl(65, head.process.mdwe as usize, 0, 0, 0);
+    }
+    Ok(())
+}

@@ -1,0 +1,323 @@
+//! Which pages exist (PAGEMAP_SCAN, Documentation/admin-guide/mm/pagemap.rst) and writing them in order.
+
+use crate::arena::Arena;
+use crate::capture::memfd;
+use crate::channel::Channel;
+use crate::maps::{self, Vma};
+use crate::state;
+use ckpt_sys::flat::*;
+use ckpt_sys::PAGE;
+use ckpt_sys::calls::*;
+use ckpt_sys::raw::*;
+
+const FILE: u64 = 1 << 2;
+const PRESENT: u64 = 1 << 3;
+const SWAPPED: u64 = 1 << 4;
+const PFNZERO: u64 = 1 << 5;
+const PAGEMAP_SCAN: usize = 0xC060_6610;
+/// Unit of checksums.
+pub const CHUNK: u64 = 1 << 20;
+const BATCH: usize = 4096;
+
+/// `struct pm_scan_arg`
+#[repr(C)]
+#[derive(Default)]
+struct ScanArg {
+    size: u64,
+    flags: u64,
+    start: u64,
+    end: u64,
+    walk_end: u64,
+    vec: u64,
+    vec_len: u64,
+    max_pages: u64,
+    inverted: u64,
+    mask: u64,
+    anyof: u64,
+    ret: u64,
+}
+
+struct RunTable {
+    fd: Fd,
+    count: u64,
+    bytes: u64,
+    last: Run,
+    buffered: usize,
+    buffer: [Run; 256],
+}
+
+impl RunTable {
+    fn add(&mut self, addr: u64, bytes: u64) -> Result<()> {
+        self.bytes += bytes;
+        if self.last.addr + self.last.bytes == addr && self.last.bytes != 0 {
+            self.last.bytes += bytes;
+            return Ok(());
+        }
+        self.push()?;
+        self.last = Run { addr, bytes };
+        Ok(())
+    }
+
+    fn push(&mut self) -> Result<()> {
+        if self.last.bytes == 0 {
+            return Ok(());
+        }
+        self.buffer[self.buffered] = self.last;
+        self.buffered += 1;
+        self.count += 1;
+        self.last = Run::default();
+        if self.buffered == self.buffer.len() { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let n = core::mem::take(&mut self.buffered) * size_of::<Run>();
+        write_all(self.fd, &bytes_of(&self.buffer)[..n])
+    }
+}
+
+/// Memory that was made readable for us, and its protection before.
+struct Opened {
+    count: usize,
+    list: [(usize, usize, usize); 256],
+}
+
+/// Scan, tell the agent how much there is, learn where it goes, write.
+pub fn write_snapshot(a: &Arena, ch: &Channel, hold: bool) -> Result<()> {
+    let mut table = RunTable { fd: memfd(c"ckpt-runs")?, count: 0, bytes: 0, last: Run::default(), buffered: 0, buffer: [Run::default(); 256] };
+    let mut opened = Opened { count: 0, list: [(0, 0, 0); 256] };
+    let done = scan(a, &mut table, &mut opened).and_then(|()| announce_and_write(ch, &table));
+    if hold {
+        for &(at, len, prot) in &opened.list[..opened.count] {
+            let _ = protect(at, len, prot);
+        }
+    }
+    close(table.fd);
+    done
+}
+
+fn announce_and_write(ch: &Channel, table: &RunTable) -> Result<()> {
+    let m = Msg { kind: msg::RUNS, pid: getpid(), arg: table.bytes, arg2: table.count, ..Msg::default() };
+    ch.send_with(m, &[], &[table.fd])?;
+    let Some((m, fds)) = ch.recv() else { return Err(Errno(libc::EPIPE)) };
+    if m.kind != msg::WRITE {
+        return Err(Errno(libc::ECANCELED));
+    }
+    let mut sink = Sink { fd: fds[0], offset: m.arg, crc: !0, in_chunk: 0, table: table.fd };
+    let written = write_runs(table, &mut sink);
+    close(fds[0]);
+    written?;
+    ch.send(Msg { kind: msg::WRITTEN, pid: getpid(), arg: table.bytes, ..Msg::default() });
+    Ok(())
+}
+
+fn protect(at: usize, len: usize, prot: usize) -> Result<()> {
+    // SAFETY: only adds read permission to the snapshot's own memory, or puts back what was.
+    unsafe { syscall3(libc::SYS_mprotect, at, len, prot) }.map(drop)
+}
+
+fn scan(a: &Arena, table: &mut RunTable, opened: &mut Opened) -> Result<()> {
+    let pagemap = open(c"/proc/thread-self/pagemap", libc::O_RDONLY | libc::O_CLOEXEC)
+        .or_else(|_| open(c"/proc/self/pagemap", libc::O_RDONLY | libc::O_CLOEXEC))?;
+    let arena = a as *const Arena as u64;
+    let arena_end = arena + a.len as u64;
+    let state = state::state_page_addr() as u64;
+    // SAFETY: this thread alone uses the scratch.
+    let scratch = unsafe { a.scratch() };
+    let result = maps::each(scratch, |vma| {
+        if vma.shared || vma.special || vma.start == state {
+            return Ok(());
+        }
+        // The kernel may have merged the arena with its neighbours.
+        if vma.start < arena_end && arena < vma.end {
+            scan_vma(pagemap, &Vma { end: arena.max(vma.start), ..*vma }, table, opened)?;
+            return scan_vma(pagemap, &Vma { start: arena_end.min(vma.end), ..*vma }, table, opened);
+        }
+        scan_vma(pagemap, vma, table, opened)
+    });
+    close(pagemap);
+    result?;
+    table.push()?;
+    table.flush()
+}
+
+fn scan_vma(pagemap: Fd, vma: &Vma, table: &mut RunTable, opened: &mut Opened) -> Result<()> {
+    let mut readable = vma.prot & libc::PROT_READ != 0;
+    if vma.deleted {
+        if !readable {
+            make_readable(vma, opened)?;
+        }
+        return add_all(table, vma);
+    }
+    let mut at = vma.start;
+    while at < vma.end {
+        let mut regions = [[0u64; 3]; 128];
+        let (n, next) = regions_of(pagemap, at, vma.end, &mut regions)?;
+        for r in &regions[..n] {
+            if !readable {
+                make_readable(vma, opened)?;
+                readable = true;
+            }
+            add_region(table, r[0], r[1], vma.file)?;
+        }
+        at = next.max(at + PAGE as u64);
+    }
+    Ok(())
+}
+
+/// Every page there is, whether it was touched or not; what lies beyond the end of the file is left out.
+fn add_all(table: &mut RunTable, vma: &Vma) -> Result<()> {
+    let len = (vma.end - vma.start) as usize;
+    if madvise(vma.start as usize, len, libc::MADV_POPULATE_READ).is_ok() {
+        return table.add(vma.start, len as u64);
+    }
+    let pages = (vma.start..vma.end).step_by(PAGE);
+    pages.filter(|&p| madvise(p as usize, PAGE, libc::MADV_POPULATE_READ).is_ok()).try_for_each(|p| table.add(p, PAGE as u64))
+}
+
+fn make_readable(vma: &Vma, opened: &mut Opened) -> Result<()> {
+    let (at, len) = (vma.start as usize, (vma.end - vma.start) as usize);
+    protect(at, len, (vma.prot | libc::PROT_READ) as usize)?;
+    if opened.count < opened.list.len() {
+        opened.list[opened.count] = (at, len, vma.prot as usize);
+        opened.count += 1;
+    }
+    Ok(())
+}
+
+/// Existing pages of [at, end) that are not the file's own, as [start, end, _]; and where the walk stopped.
+fn regions_of(pagemap: Fd, at: u64, end: u64, out: &mut [[u64; 3]; 128]) -> Result<(usize, u64)> {
+    let mut arg = ScanArg {
+        size: size_of::<ScanArg>() as u64,
+        start: at,
+        end,
+        vec: out.as_mut_ptr() as u64,
+        vec_len: out.len() as u64,
+        inverted: PFNZERO | FILE,
+        mask: PFNZERO | FILE,
+        anyof: PRESENT | SWAPPED,
+        ret: PRESENT,
+        ..ScanArg::default()
+    };
+    // SAFETY: arg has the kernel's layout, vec is writable for vec_len regions.
+    match unsafe { syscall3(libc::SYS_ioctl, pagemap as usize, PAGEMAP_SCAN, &raw mut arg as usize) } {
+        Ok(n) => Ok((n, arg.walk_end)),
+        Err(Errno(libc::ENOTTY | libc::EINVAL)) => regions_by_entry(pagemap, at, end, out),
+        Err(e) => Err(e),
+    }
+}
+
+/// Kernels before 6.7: one 64-bit entry per page (bit 63 present, 62 swapped, 61 file page or shared).
+fn regions_by_entry(pagemap: Fd, at: u64, end: u64, out: &mut [[u64; 3]; 128]) -> Result<(usize, u64)> {
+    let mut entries = [0u64; 64];
+    let pages = ((end - at) / PAGE as u64).min(64) as usize;
+    // SAFETY: entries is writable for 8 bytes a page.
+    let got = unsafe {
+        syscall4(libc::SYS_pread64, pagemap as usize, entries.as_mut_ptr() as usize, pages * 8, at as usize / PAGE * 8)
+    }? / 8;
+    let mut n = 0;
+    for (i, e) in entries[..got].iter().enumerate() {
+        if e >> 62 != 0 && e >> 61 & 1 == 0 {
+            let start = at + (i * PAGE) as u64;
+            out[n] = [start, start + PAGE as u64, PRESENT];
+            n += 1;
+        }
+    }
+    Ok((n, at + (got * PAGE) as u64))
+}
+
+/// A page of zeros need not be saved where missing pages read as zeros.
+fn add_region(table: &mut RunTable, start: u64, end: u64, file: bool) -> Result<()> {
+    if file {
+        return table.add(start, end - start);
+    }
+    let mut at = start;
+    while at < end {
+        // SAFETY: the page exists and is readable in this snapshot.
+        let words = unsafe { core::slice::from_raw_parts(at as *const u64, PAGE / 8) };
+        if words.iter().any(|&w| w != 0) {
+            table.add(at, PAGE as u64)?;
+        }
+        at += PAGE as u64;
+    }
+    Ok(())
+}
+
+struct Sink {
+    fd: Fd,
+    /// u64::MAX: a pipe
+    offset: u64,
+    crc: u32,
+    in_chunk: u64,
+    table: Fd,
+}
+
+impl Sink {
+    fn put(&mut self, mut at: u64, mut len: u64) -> Result<()> {
+        while len > 0 {
+            let n = len.min(CHUNK - self.in_chunk).min(256 << 10);
+            // SAFETY: the run exists and is readable in this snapshot.
+            let bytes = unsafe { core::slice::from_raw_parts(at as *const u8, n as usize) };
+            if self.offset == u64::MAX {
+                write_all(self.fd, bytes)?;
+            } else {
+                self.crc = ckpt_sys::crc::update(self.crc, bytes);
+                self.write_at(bytes)?;
+            }
+            self.in_chunk += n;
+            at += n;
+            len -= n;
+            if self.in_chunk == CHUNK {
+                self.end_chunk()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_at(&mut self, bytes: &[u8]) -> Result<()> {
+        let mut done = 0;
+        while done < bytes.len() {
+            let rest = &bytes[done..];
+            // SAFETY: rest is readable.
+            match unsafe { syscall4(libc::SYS_pwrite64, self.fd as usize, rest.as_ptr() as usize, rest.len(), self.offset as usize) } {
+                Ok(0) => return Err(Errno(libc::EIO)),
+                Ok(n) => {
+                    done += n;
+                    self.offset += n as u64;
+                }
+                Err(Errno::INTR) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    /// Checksums follow the runs in their memfd.
+    fn end_chunk(&mut self) -> Result<()> {
+        if self.in_chunk > 0 && self.offset != u64::MAX {
+            write_all(self.table, &(!self.crc).to_ne_bytes())?;
+        }
+        self.crc = !0;
+        self.in_chunk = 0;
+        Ok(())
+    }
+}
+
+fn write_runs(table: &RunTable, sink: &mut Sink) -> Result<()> {
+    let mut index = 0;
+    while index < table.count {
+        let mut batch = [Run::default(); BATCH / size_of::<Run>()];
+        let want = size_of_val(&batch).min((table.count - index) as usize * size_of::<Run>());
+        let at = index as usize * size_of::<Run>();
+        // SAFETY: batch is writable for `want` bytes.
+        let got = unsafe { syscall4(libc::SYS_pread64, table.fd as usize, batch.as_mut_ptr() as usize, want, at) }?;
+        let runs = got / size_of::<Run>();
+        for run in &batch[..runs] {
+            sink.put(run.addr, run.bytes)?;
+        }
+        if runs == 0 {
+            return Err(Errno(libc::EIO));
+        }
+        index += runs as u64;
+    }
+    sink.end_chunk()
+}

@@ -1,0 +1,132 @@
+//! Pending signals and dispositions, read and put back.
+
+use crate::arena::Arena;
+use crate::handler::Slot;
+use ckpt_sys::flat::{Pending, SigAction};
+use ckpt_sys::calls::*;
+use ckpt_sys::raw::*;
+use core::sync::atomic::{AtomicU64, Ordering::*};
+
+/// glibc's signal for setuid(2) in all threads: no thread of a glibc program ever blocks it.
+pub const SIGSETXID: i32 = 33;
+
+const SIGSET: usize = 8;
+
+pub fn action(sig: i32) -> Result<SigAction> {
+    let mut act = SigAction::default();
+    // SAFETY: act has the kernel's layout of struct sigaction.
+    unsafe { syscall4(libc::SYS_rt_sigaction, sig as usize, 0, &raw mut act as usize, SIGSET) }?;
+    Ok(act)
+}
+
+pub fn set_action(sig: i32, act: &SigAction) -> Result<()> {
+    // SAFETY: act has the kernel's layout of struct sigaction.
+    unsafe { syscall4(libc::SYS_rt_sigaction, sig as usize, core::ptr::from_ref(act) as usize, 0, SIGSET) }.map(drop)
+}
+
+/// Signals pending for this thread or its process, ours left out.
+pub fn pending_set() -> u64 {
+    let mut set = 0u64;
+    // SAFETY: set is 8 bytes, as sigsetsize says.
+    let _ = unsafe { syscall2(libc::SYS_rt_sigpending, &raw mut set as usize, SIGSET) };
+    set & !bit(crate::state::ckpt_signal()) & !bit(32) & !bit(SIGSETXID)
+}
+
+pub const fn bit(sig: i32) -> u64 {
+    if sig > 0 && sig <= 64 { 1 << (sig - 1) } else { 0 }
+}
+
+/// Takes one pending signal of `set`, the thread's own before the process's (kernel/signal.c, dequeue_signal).
+fn take(set: u64) -> Option<[[u64; 8]; 2]> {
+    let mut info = [[0u64; 8]; 2];
+    let zero = [0u64; 2];
+    // SAFETY: info is 128 bytes as siginfo is, set 8.
+    unsafe {
+        syscall4(libc::SYS_rt_sigtimedwait, &raw const set as usize, info.as_mut_ptr() as usize, zero.as_ptr() as usize, SIGSET)
+    }
+    .ok()
+    .map(|_| info)
+}
+
+/// The process's queue, by the checkpoint thread (which has none of its own). Main puts it back.
+pub fn drain_shared(arena: &Arena) {
+    let set = pending_set();
+    if set == 0 {
+        return;
+    }
+    while let Some(info) = take(set) {
+        if !arena.add_pending(Pending { tid: 0, pad: 0, info }) {
+            break;
+        }
+    }
+}
+
+/// This thread's queue (the process's was drained before), put back at once: only the thread itself may
+/// send itself signals with any si_code (kernel/signal.c, do_rt_tgsigqueueinfo).
+pub fn drain_private(arena: &Arena, slot: &Slot) {
+    let tid = slot.tid.load(Relaxed);
+    let first = arena.pending_count.load(Acquire) as usize;
+    while let Some(info) = take(slot.pending) {
+        if !arena.add_pending(Pending { tid, pad: 0, info }) {
+            break;
+        }
+    }
+    for p in pendings(arena).iter().skip(first).filter(|p| p.tid == tid) {
+        queue(getpid(), tid, p);
+    }
+}
+
+/// By the main thread, for the same reason.
+pub fn requeue_shared(arena: &Arena) {
+    for p in pendings(arena).iter().filter(|p| p.tid == 0) {
+        queue(getpid(), 0, p);
+    }
+}
+
+pub fn pendings(arena: &Arena) -> &[Pending] {
+    let n = (arena.pending_count.load(Acquire) as usize).min(arena.pendings.len());
+    &arena.pendings[..n]
+}
+
+/// Queues `p` for thread `tid` of `pid`, or for the process when tid is 0.
+pub fn queue(pid: i32, tid: i32, p: &Pending) {
+    let signo = p.info[0][0] as i32;
+    let info = p.info.as_ptr() as usize;
+    // SAFETY: info is 128 bytes.
+    let done = unsafe {
+        if tid == 0 {
+            syscall3(libc::SYS_rt_sigqueueinfo, pid as usize, signo as usize, info)
+        } else {
+            syscall4(libc::SYS_rt_tgsigqueueinfo, pid as usize, tid as usize, signo as usize, info)
+        }
+    };
+    if done.is_err() {
+        // SAFETY: numbers only. Better without its siginfo than lost.
+        let _ = unsafe { syscall2(libc::SYS_kill, pid as usize, signo as usize) };
+    }
+}
+
+static GLIBC_HANDLER: AtomicU64 = AtomicU64::new(0);
+
+/// For threads that block everything they can (glibc's own helpers): borrow SIGSETXID for the while.
+pub fn borrow_setxid() -> Result<SigAction> {
+    let old = action(SIGSETXID)?;
+    GLIBC_HANDLER.store(old.handler, Release);
+    crate::handler::install(SIGSETXID)?;
+    Ok(old)
+}
+
+/// A real SIGSETXID in the meantime goes where it was meant to go.
+///
+/// # Safety
+/// The arguments are those the kernel gave our handler.
+pub unsafe fn forward(sig: i32, info: *mut libc::siginfo_t, uc: *mut libc::ucontext_t) {
+    let handler = GLIBC_HANDLER.load(Acquire);
+    if handler > 1 {
+        // SAFETY: the address is that of the handler glibc had installed with SA_SIGINFO.
+        unsafe {
+            let f: extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::ucontext_t) = core::mem::transmute(handler as usize);
+            f(sig, info, uc);
+        }
+    }
+}

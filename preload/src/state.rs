@@ -1,0 +1,155 @@
+//! What the library knows about itself. Two kinds of memory, because fork treats them differently:
+//! `CONTROL` is copied to a child, the state page is wiped (MADV_WIPEONFORK).
+
+use ckpt_sys::flat::{CONTROL_MAGIC, Control, Outer};
+use ckpt_sys::raw::*;
+use core::ffi::CStr;
+use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
+
+/// Copied over fork and exec (through the environment); patched by the restorer.
+pub static mut CONTROL: Control = Control::new();
+
+/// Idle: no checkpoint in this process. Quiesce: threads park. Release: threads leave their handlers.
+pub const IDLE: u32 = 0;
+pub const QUIESCE: u32 = 1;
+pub const RELEASE: u32 = 2;
+
+/// One page, zero in a forked child.
+#[repr(C)]
+pub struct StatePage {
+    /// The process that owns this state; 0 until first used. Another number: we are its vfork child.
+    pub pid: AtomicI32,
+    pub phase: AtomicU32,
+    /// Threads that have parked; futex of the checkpoint thread.
+    pub parked: AtomicU32,
+    /// Threads that are still inside the handler.
+    pub inside: AtomicU32,
+    /// Bumped for each command to parked threads; they wait on it.
+    pub epoch: AtomicU32,
+    pub arena: AtomicUsize,
+    /// what the kernel will undo at the end of the process (`sysv`)
+    pub undo: [AtomicU64; crate::sysv::UNDOS],
+}
+
+static STATE: AtomicPtr<StatePage> = AtomicPtr::new(core::ptr::null_mut());
+
+pub fn state() -> Option<&'static StatePage> {
+    // SAFETY: set once to a page that is never unmapped.
+    unsafe { STATE.load(Acquire).as_ref() }
+}
+
+fn control() -> &'static Control {
+    let at = &raw const CONTROL;
+    // SAFETY: written in the constructor and by the restorer only, while no other thread runs.
+    unsafe { &*at }
+}
+
+pub fn control_addr() -> usize {
+    &raw const CONTROL as usize
+}
+
+pub fn state_page_addr() -> usize {
+    STATE.load(Acquire) as usize
+}
+
+/// Our reserved signal; 0 when the library is not active.
+pub fn ckpt_signal() -> i32 {
+    control().signal
+}
+
+pub fn agent_pid() -> i32 {
+    control().agent_pid
+}
+
+/// The program's surroundings.
+pub fn outer() -> Outer {
+    control().outer
+}
+
+/// Is a process whose parent is the agent an orphan, rather than the one that the agent started?
+pub fn is_orphan(own: i32, parent: i32) -> bool {
+    let c = control();
+    parent == c.agent_pid && own != c.program
+}
+
+/// Did ckpt_launch start this program?
+pub fn enabled() -> bool {
+    control().magic == CONTROL_MAGIC
+}
+
+/// The two environment strings that an exec'ed program needs.
+pub fn preload_env() -> Option<(&'static CStr, &'static CStr)> {
+    if !enabled() {
+        return None;
+    }
+    let c = control();
+    Some((CStr::from_bytes_until_nul(&c.preload).ok()?, CStr::from_bytes_until_nul(&c.agent).ok()?))
+}
+
+/// The agent's abstract socket name, without the variable's name and the signal number.
+pub fn agent_name() -> &'static [u8] {
+    let all = &control().agent;
+    let start = all.iter().position(|&b| b == b'=').map_or(0, |i| i + 1);
+    let end = all[start..].iter().position(|&b| b == b',' || b == 0).map_or(all.len(), |i| start + i);
+    &all[start..end]
+}
+
+/// What `CKPT_AGENT` says. Shared ids are attached where the agent has a table of them.
+pub struct Told {
+    pub agent_pid: i32,
+    pub program: i32,
+    pub signal: i32,
+    pub id_table: usize,
+    pub ids_virtual: bool,
+    pub outer: Outer,
+}
+
+/// False when the string does not fit.
+pub fn set_control(agent: &[u8], told: &Told) -> bool {
+    let at = &raw mut CONTROL;
+    // SAFETY: called by the constructor, before the program's first instruction.
+    let c = unsafe { &mut *at };
+    if agent.len() >= c.agent.len() {
+        return false;
+    }
+    c.agent[..agent.len()].copy_from_slice(agent);
+    c.signal = told.signal;
+    c.agent_pid = told.agent_pid;
+    c.program = told.program;
+    c.id_table = told.id_table as u64;
+    c.ids_virtual = told.ids_virtual as i32;
+    c.outer = told.outer;
+    true
+}
+
+/// `LD_PRELOAD=/path/libckpt.so`; from here on the library is active.
+pub fn set_preload(preload: &[u8]) -> bool {
+    let at = &raw mut CONTROL;
+    // SAFETY: as set_control.
+    let c = unsafe { &mut *at };
+    if preload.len() >= c.preload.len() {
+        return false;
+    }
+    c.preload[..preload.len()].copy_from_slice(preload);
+    c.magic = CONTROL_MAGIC;
+    true
+}
+
+/// Maps the state page. Errors: ENOMEM, EINVAL on kernels before 4.14.
+pub fn map_state() -> Result<()> {
+    let page = ckpt_sys::calls::map_anon(ckpt_sys::PAGE)?;
+    ckpt_sys::calls::madvise(page as usize, ckpt_sys::PAGE, libc::MADV_WIPEONFORK)?;
+    STATE.store(page.cast(), Release);
+    Ok(())
+}
+
+/// Have the program's own processes other ids than it knows?
+pub fn ids_virtual() -> bool {
+    control().ids_virtual != 0
+}
+
+/// Address of the id table that a restarted computation shares; 0: virtual ids are the real ones. It lies in
+/// `CONTROL` because the restorer, which runs in a copy of this library, patches the original through it.
+pub fn id_table() -> usize {
+    control().id_table as usize
+}

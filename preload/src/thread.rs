@@ -1,0 +1,229 @@
+//! The checkpoint thread: lives from the signal to the resume, talks to the agent, touches no libc.
+
+use crate::arena::Arena;
+use crate::channel::Channel;
+use crate::handler::{ASKED, GONE, PARKED, STAY, Slot};
+use crate::state::{self, IDLE, RELEASE, StatePage};
+use crate::{asm, capture, procfs, signals, writer};
+use ckpt_sys::flat::{Msg, PROTOCOL, SigAction, msg, stage};
+use ckpt_sys::calls::*;
+use ckpt_sys::raw::*;
+use core::sync::atomic::Ordering::*;
+
+/// Starts the thread on the arena's stack. Signals are all blocked in the caller, so they are here.
+pub fn spawn(arena: *mut Arena) -> Result<()> {
+    let flags = libc::CLONE_VM | libc::CLONE_FS | libc::CLONE_SIGHAND | libc::CLONE_THREAD | libc::CLONE_SYSVSEM;
+    // SAFETY: the stack is the arena's and unused; the entry never returns.
+    let ret = unsafe { asm::clone_thread(flags as usize, (*arena).stack_top(), main, arena as usize) };
+    check(ret).map(drop)
+}
+
+unsafe extern "C" fn main(arena: usize) -> ! {
+    // SAFETY: spawn passes the arena; it is unmapped only below.
+    let a = unsafe { &*(arena as *const Arena) };
+    let mut handed_over = false;
+    if let Some(st) = state::state() {
+        if let Ok(channel) = Channel::connect(state::agent_name()) {
+            handed_over = session(a, st, &channel);
+            release(st);
+            channel.send(Msg { kind: msg::RESUME, ..Msg::default() });
+        } else {
+            release(st);
+        }
+        st.arena.store(0, Release);
+        st.phase.store(IDLE, Release);
+    }
+    if handed_over {
+        exit_thread(0)
+    }
+    // SAFETY: nobody else uses the arena: every thread has left the handler.
+    unsafe { asm::unmap_exit(arena, a.len) }
+}
+
+/// Lets the threads go and waits until the last is out of the handler.
+fn release(st: &StatePage) {
+    st.phase.store(RELEASE, Release);
+    wake(st);
+    loop {
+        let inside = st.inside.load(Acquire);
+        if inside == 0 {
+            return;
+        }
+        let _ = futex_wait(&st.inside, inside, 100);
+    }
+}
+
+fn wake(st: &StatePage) {
+    st.epoch.fetch_add(1, AcqRel);
+    futex_wake_all(&st.epoch);
+}
+
+/// What is changed for the time of the pause and put back after it.
+struct Borrowed {
+    setxid: Option<SigAction>,
+    subreaper: bool,
+    undumpable: bool,
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        if let Some(old) = &self.setxid {
+            let _ = signals::set_action(signals::SIGSETXID, old);
+        }
+        if self.subreaper {
+            let _ = prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+        }
+        if self.undumpable {
+            let _ = prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
+        }
+    }
+}
+
+/// True: a helper has taken over our copies of descriptors, and the arena. The agent knows whether it matters to the
+/// program who closes them; when it does not answer, it may.
+fn session(a: &Arena, st: &StatePage, ch: &Channel) -> bool {
+    let hello = Msg { kind: msg::HELLO, pid: getpid(), arg: PROTOCOL as u64, arg2: a as *const Arena as u64, ..Msg::default() };
+    ch.send(hello);
+    let Some(proceed) = ch.recv_kind(msg::PROCEED) else { return false };
+    note_starter(a, ch, &proceed);
+    let mut borrowed = Borrowed { setxid: None, subreaper: false, undumpable: false };
+    if let Err(tid) = quiesce(a, st, proceed.arg, &mut borrowed) {
+        ch.fail(stage::THREADS, Errno(libc::ETIMEDOUT), tid);
+        return writer::hand_over(a);
+    }
+    let mut clocks = crate::clocks::Clocks::new();
+    crate::eintr::begin();
+    for slot in parked(a) {
+        // SAFETY: the thread is parked.
+        unsafe { crate::eintr::rewind(slot, &mut clocks) };
+    }
+    drop(clocks);
+    borrowed.subreaper = is_subreaper() && prctl(libc::PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0).is_ok();
+    borrowed.undumpable = matches!(prctl(libc::PR_GET_DUMPABLE, 0, 0, 0, 0), Ok(0 | 2))
+        && prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0).is_ok();
+    ch.send(Msg { kind: msg::QUIESCED, count: parked(a).count() as u32, ..Msg::default() });
+    let was = capture::Was { subreaper: borrowed.subreaper, undumpable: borrowed.undumpable };
+    while let Some((m, fds)) = ch.recv() {
+        let done = match m.kind {
+            msg::CAPTURE => capture::run(a, st, ch, &was),
+            msg::SHARED => writer::shared(a, ch, &m, fds[0]),
+            msg::FREEZE => writer::freeze(a, ch, fds[0], m.arg != 0),
+            _ => return m.arg != 0 && writer::hand_over(a),
+        };
+        fds.iter().filter(|&&fd| fd >= 0).for_each(|&fd| close(fd));
+        if let Err((stage, errno)) = done {
+            ch.fail(stage, errno, 0);
+        }
+    }
+    writer::hand_over(a)
+}
+
+fn is_subreaper() -> bool {
+    let mut on = 0i32;
+    prctl(libc::PR_GET_CHILD_SUBREAPER, &raw mut on as usize, 0, 0, 0).is_ok() && on != 0
+}
+
+/// The thread that took the first signal was looked at by the agent, before it sent it.
+fn note_starter(a: &Arena, ch: &Channel, proceed: &Msg) {
+    if let (Some(slot), Some(in_call)) = (a.find(proceed.tid), ch.in_call()) {
+        slot.last_ran.store(proceed.arg2, Relaxed);
+        slot.processor.store(proceed.count, Relaxed);
+        note(slot, in_call);
+    }
+}
+
+fn note(slot: &Slot, in_call: [u64; 9]) {
+    // SAFETY: only this thread writes the field; the parked thread reads it after `in_call_known`.
+    unsafe { (&raw const slot.in_call).cast_mut().write(in_call) };
+    slot.in_call_known.store(1, Release);
+}
+
+/// Slots of threads that did park.
+pub fn parked(a: &Arena) -> impl Iterator<Item = &Slot> {
+    a.used().filter(|s| s.state.load(Acquire) == PARKED)
+}
+
+/// Signals every thread until the list of tasks holds no new one. Err: the tid that did not answer.
+fn quiesce(a: &Arena, st: &StatePage, deadline_ms: u64, borrowed: &mut Borrowed) -> core::result::Result<(), i32> {
+    let deadline = monotonic_ns() + deadline_ms * 1_000_000;
+    loop {
+        let asked = signal_new(a).map_err(|_| 0)?;
+        wait_parked(a, st, deadline, borrowed)?;
+        if asked == 0 {
+            return Ok(());
+        }
+    }
+}
+
+fn signal_new(a: &Arena) -> Result<usize> {
+    let (pid, own) = (getpid(), gettid());
+    let mut asked = 0;
+    procfs::each_task(|tid| {
+        if tid == own || a.find(tid).is_some() || (tid == pid && procfs::is_dead(tid)) {
+            return;
+        }
+        let Some(slot) = a.insert(tid) else { return };
+        if let Some(in_call) = procfs::in_call(tid) {
+            if crate::eintr::has_timeout(in_call[0] as i64) {
+                slot.last_ran.store(procfs::last_ran(tid).unwrap_or(0), Relaxed);
+                slot.processor.store(procfs::processor(tid).unwrap_or(u32::MAX), Relaxed);
+            }
+            note(slot, in_call);
+        }
+        slot.state.store(ASKED, Release);
+        if tgkill(pid, tid, state::ckpt_signal()).is_err() {
+            slot.state.store(GONE, Release);
+        } else {
+            asked += 1;
+        }
+    })?;
+    Ok(asked)
+}
+
+fn wait_parked(a: &Arena, st: &StatePage, deadline: u64, borrowed: &mut Borrowed) -> core::result::Result<(), i32> {
+    let mut idle = 0;
+    loop {
+        let seen = st.parked.load(Acquire);
+        let Some(missing) = a.used().find(|s| s.state.load(Acquire) == ASKED) else { return Ok(()) };
+        if monotonic_ns() > deadline {
+            return Err(missing.tid.load(Acquire));
+        }
+        if futex_wait(&st.parked, seen, 5).is_err_and(|e| e.0 == libc::ETIMEDOUT) {
+            idle += 1;
+            look_after_missing(a, borrowed, idle == 4);
+        }
+    }
+}
+
+/// Threads that ended never answer; threads that block our signal are asked with glibc's own.
+fn look_after_missing(a: &Arena, borrowed: &mut Borrowed, ask_again: bool) {
+    let pid = getpid();
+    for slot in a.used().filter(|s| s.state.load(Acquire) == ASKED) {
+        let tid = slot.tid.load(Acquire);
+        if tgkill(pid, tid, 0).is_err() || (tid == pid && procfs::is_dead(tid)) {
+            let _ = slot.state.compare_exchange(ASKED, GONE, AcqRel, Acquire);
+        } else if ask_again && procfs::blocks(tid, state::ckpt_signal()) {
+            if borrowed.setxid.is_none() {
+                borrowed.setxid = signals::borrow_setxid().ok();
+            }
+            if borrowed.setxid.is_some() {
+                let _ = tgkill(pid, tid, signals::SIGSETXID);
+            }
+        }
+    }
+}
+
+/// Has the chosen threads carry out `command`; returns when all have.
+pub fn command(a: &Arena, st: &StatePage, command: u32, which: impl Fn(&Slot) -> bool) {
+    for slot in parked(a).filter(|s| which(s)) {
+        slot.command.store(command, Release);
+    }
+    wake(st);
+    loop {
+        let seen = st.parked.load(Acquire);
+        if parked(a).all(|s| s.command.load(Acquire) == STAY) {
+            return;
+        }
+        let _ = futex_wait(&st.parked, seen, 100);
+    }
+}

@@ -1,0 +1,194 @@
+//! Memory to file. The writer is a frozen copy of the process (a fork without its threads), or, when the program
+//! is held, the checkpoint thread itself.
+
+use crate::arena::Arena;
+use crate::channel::Channel;
+use crate::{asm, runs, state};
+use ckpt_sys::flat::*;
+use ckpt_sys::calls::*;
+use ckpt_sys::raw::*;
+use core::sync::atomic::AtomicU32;
+
+type Done = core::result::Result<(), (u32, Errno)>;
+
+/// Makes the snapshot: a frozen child that writes, or (`hold`) this thread right away.
+pub fn freeze(a: &Arena, ch: &Channel, socket: Fd, hold: bool) -> Done {
+    if hold {
+        runs::write_snapshot(a, &Channel::on(socket), true).map_err(|e| (stage::WRITE, e))?;
+        ch.send(Msg { kind: msg::FROZEN, ..Msg::default() });
+        return Ok(());
+    }
+    let flipped = |advice_on: i32, advice_off: i32| Flip { on: advice_on, off: advice_off };
+    let flips = [flipped(libc::MADV_DOFORK, libc::MADV_DONTFORK), flipped(libc::MADV_KEEPONFORK, libc::MADV_WIPEONFORK)];
+    let ranges = forkless_ranges(ch.body());
+    for r in ranges.iter().flatten() {
+        let _ = madvise(r.0, r.1, flips[r.2].on);
+    }
+    let pid = fork_orphan(&mut Job { arena: a, socket, pid: 0 });
+    for r in ranges.iter().flatten() {
+        let _ = madvise(r.0, r.1, flips[r.2].off);
+    }
+    let pid = pid.map_err(|e| (stage::FREEZE, e))?;
+    ch.send(Msg { kind: msg::FROZEN, arg: pid as u64, ..Msg::default() });
+    Ok(())
+}
+
+struct Flip {
+    on: i32,
+    off: i32,
+}
+
+/// Ranges that a fork would leave out or wipe, as the agent read them from smaps: SharedRange with offset 0
+/// for MADV_DONTFORK, 1 for MADV_WIPEONFORK.
+fn forkless_ranges(body: &[u8]) -> [Option<(usize, usize, usize)>; 64] {
+    let mut out = [None; 64];
+    for (slot, chunk) in out.iter_mut().zip(body.chunks_exact(size_of::<SharedRange>())) {
+        *slot = from_bytes::<SharedRange>(chunk)
+            .map(|r| (r.addr as usize, r.len as usize, r.offset as usize & 1))
+            .filter(|r| r.0 != state::state_page_addr());
+    }
+    out
+}
+
+/// Forks a writer that belongs to nobody in the program: its parent, a clone in our memory, is gone before the
+/// threads run again, and the agent, as subreaper, inherits it. No SIGCHLD, nothing to wait for.
+fn fork_orphan(job: &mut Job) -> Result<i32> {
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FS | libc::CLONE_FILES;
+    // SAFETY: the middle process runs on the arena's scratch, which nobody uses meanwhile (CLONE_VFORK).
+    unsafe {
+        let stack = job.arena.scratch();
+        let top = (stack.as_ptr() as usize + stack.len()) & !15;
+        let middle = check(asm::clone_thread(flags as usize, top, middle, core::ptr::from_mut(job) as usize))?;
+        syscall4(libc::SYS_wait4, middle, 0, WALL, 0)?;
+    }
+    check(job.pid).map(|pid| pid as i32)
+}
+
+/// `__WALL`: also children without an exit signal.
+const WALL: usize = 0x4000_0000;
+
+struct Job<'a> {
+    arena: &'a Arena,
+    socket: Fd,
+    pid: isize,
+}
+
+unsafe extern "C" fn middle(job: usize) -> ! {
+    // SAFETY: fork_orphan passes its Job and waits; a plain fork without exit signal.
+    unsafe {
+        let job = &mut *(job as *mut Job);
+        job.pid = raw6(libc::SYS_clone as usize, 0, 0, 0, 0, 0, 0);
+        if job.pid == 0 {
+            frozen(job)
+        }
+    }
+    exit_group(0)
+}
+
+/// Descriptors that this process closes end its registration with mq_notify(3) (`mqueue_flush_file` compares
+/// processes), even in the checkpoint thread's own table. So a helper, an orphan in our memory that shares that table,
+/// outlives the thread, closes them as itself and unmaps the arena.
+pub fn hand_over(a: &Arena) -> bool {
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FS | libc::CLONE_FILES;
+    let mut job = Heir { arena: a, process: getpid(), thread: gettid(), made: false };
+    // SAFETY: the middle process runs on the upper end of the scratch, which nobody uses meanwhile (CLONE_VFORK).
+    unsafe {
+        let stack = a.scratch();
+        let top = (stack.as_ptr() as usize + stack.len()) & !15;
+        if let Ok(middle) = check(asm::clone_thread(flags as usize, top, middle_of_heir, &raw mut job as usize)) {
+            let _ = syscall4(libc::SYS_wait4, middle, 0, WALL, 0);
+        }
+    }
+    job.made
+}
+
+struct Heir<'a> {
+    arena: &'a Arena,
+    process: i32,
+    thread: i32,
+    made: bool,
+}
+
+unsafe extern "C" fn middle_of_heir(job: usize) -> ! {
+    let flags = libc::CLONE_VM | libc::CLONE_FS | libc::CLONE_FILES;
+    // SAFETY: hand_over passes its Heir and waits; a copy of it lies in the scratch, above the helper's stack.
+    unsafe {
+        let job = &mut *(job as *mut Heir);
+        let stack = job.arena.scratch();
+        let copy = ((stack.as_ptr() as usize + stack.len() / 2) & !15) as *mut Heir;
+        copy.write(Heir { arena: job.arena, ..*job });
+        job.made = asm::clone_thread(flags as usize, copy as usize, heir, copy as usize) > 0;
+    }
+    exit_group(0)
+}
+
+unsafe extern "C" fn heir(job: usize) -> ! {
+    // SAFETY: middle_of_heir passes the copy, which lies in the arena that is this process's now.
+    let job = unsafe { &*(job as *const Heir) };
+    let never = AtomicU32::new(0);
+    while tgkill(job.process, job.thread, 0).is_ok() {
+        let _ = futex_wait(&never, 0, 1);
+    }
+    // SAFETY: the thread has ended, and the program's threads have left the handler before.
+    unsafe { asm::unmap_exit(job.arena as *const Arena as usize, job.arena.len) }
+}
+
+/// The frozen copy, out of the program's session before the program goes on.
+fn frozen(job: &Job) -> ! {
+    // SAFETY: numbers only.
+    let _ = unsafe { syscall0(libc::SYS_setsid) };
+    let _ = keep_only(job.socket);
+    lift_file_size_limit();
+    let writer = Channel::on(job.socket);
+    writer.send(Msg { kind: msg::READY, pid: getpid(), ..Msg::default() });
+    if let Err(e) = runs::write_snapshot(job.arena, &writer, false) {
+        writer.fail(stage::WRITE, e, 0);
+    }
+    exit_group(0)
+}
+
+/// The program's RLIMIT_FSIZE is not meant for images.
+fn lift_file_size_limit() {
+    let mut limit = [0u64; 2];
+    // SAFETY: limit has the layout of struct rlimit64.
+    unsafe {
+        let at = limit.as_mut_ptr() as usize;
+        if syscall4(libc::SYS_prlimit64, 0, libc::RLIMIT_FSIZE as usize, 0, at).is_ok() {
+            let lifted = [limit[1]; 2];
+            let _ = syscall4(libc::SYS_prlimit64, 0, libc::RLIMIT_FSIZE as usize, lifted.as_ptr() as usize, 0);
+        }
+    }
+}
+
+/// Drops every descriptor but `socket`: ends of pipes and sockets must not live on in the writer.
+fn keep_only(socket: Fd) -> Result<()> {
+    // SAFETY: numbers only.
+    unsafe {
+        if socket > 0 {
+            syscall3(libc::SYS_close_range, 0, socket as usize - 1, 0)?;
+        }
+        syscall3(libc::SYS_close_range, socket as usize + 1, u32::MAX as usize, 0).map(drop)
+    }
+}
+
+/// Writes shared memory that this process was chosen to write, in the pause: a frozen copy would share it.
+pub fn shared(_a: &Arena, ch: &Channel, _m: &Msg, image: Fd) -> Done {
+    let failed = |e| (stage::SHARED, e);
+    for chunk in ch.body().chunks_exact(size_of::<SharedRange>()) {
+        let Some(r) = from_bytes::<SharedRange>(chunk) else { continue };
+        let mut done = 0;
+        while done < r.len {
+            let (at, len) = ((r.addr + done) as usize, (r.len - done) as usize);
+            // SAFETY: the kernel checks the range; the file offset is the agent's.
+            let n = unsafe { syscall4(libc::SYS_pwrite64, image as usize, at, len, (r.offset + done) as usize) };
+            match n {
+                Ok(0) => return Err(failed(Errno(libc::EIO))),
+                Ok(n) => done += n as u64,
+                Err(Errno::INTR) => {}
+                Err(e) => return Err(failed(e)),
+            }
+        }
+    }
+    ch.send(Msg { kind: msg::SHARED_DONE, ..Msg::default() });
+    Ok(())
+}
