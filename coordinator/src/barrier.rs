@@ -1,0 +1,474 @@
+//! The barrier of a checkpoint as a pure state machine: `step(now, Event) -> Vec<Action>`.
+//!
+//! ```text
+//!            Requested              all Quiesced      all Captured     all Written      all Committed
+//!   idle ----------------> Quiesced ----------> Captured -------> Written -------> Committed -----> idle
+//!    ^                        |  Failed, Vanished, deadline: Abort to the members, Failed to who asked
+//!    +------------------------+----------------------------------------------------------------------
+//! ```
+//! A member that leaves before `Quiesced` is released only makes the membership smaller; one that has committed may
+//! go when it likes. Requests that come while a checkpoint runs are merged into one that starts afterwards.
+
+use ckpt_wire::{clip, CheckpointStats, CoordinatorMessage, Overrides, Progress, Stage, Summary, Timing, MAX_REASON};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Microseconds on a clock of the caller's that never goes back.
+pub type Micros = u64;
+pub type ClientId = u32;
+
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// An agent is a member from the next checkpoint on. `name` is for diagnoses.
+    Joined {
+        client: ClientId,
+        name: String,
+    },
+    /// The agent's program ended.
+    Left {
+        client: ClientId,
+    },
+    /// The agent's connection was lost.
+    Vanished {
+        client: ClientId,
+    },
+    /// `by` is the command to answer, `None` the interval timer.
+    Requested {
+        by: Option<ClientId>,
+        kill: bool,
+        overrides: Overrides,
+    },
+    KillRequested {
+        by: ClientId,
+    },
+    Reached {
+        client: ClientId,
+        generation: u32,
+        stage: Stage,
+        stats: Option<CheckpointStats>,
+    },
+    Failed {
+        client: ClientId,
+        generation: u32,
+        reason: String,
+    },
+    IntervalSet {
+        seconds: u32,
+    },
+    /// Some time went by: see what is due.
+    Tick,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    Send {
+        to: ClientId,
+        message: CoordinatorMessage,
+    },
+    /// A line for the log.
+    Note(String),
+    /// Drop this client's connection once what was sent to it is out.
+    Close {
+        client: ClientId,
+    },
+    /// The coordinator is to end.
+    Exit,
+}
+
+/// How long members may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadlines {
+    /// To quiesce and to capture.
+    pub stage: Micros,
+    /// To write and to commit.
+    pub write: Micros,
+    /// To end after a kill.
+    pub kill: Micros,
+}
+
+pub const SECOND: Micros = 1_000_000;
+
+impl Default for Deadlines {
+    fn default() -> Deadlines {
+        Deadlines { stage: 60 * SECOND, write: 6 * 3600 * SECOND, kill: 30 * SECOND }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Request {
+    waiters: Vec<ClientId>,
+    kill: bool,
+    overrides: Overrides,
+}
+
+#[derive(Debug)]
+struct Running {
+    generation: u32,
+    request: Request,
+    /// The stage that is awaited.
+    stage: Stage,
+    /// The last stage each member has reached.
+    members: BTreeMap<ClientId, Option<Stage>>,
+    /// How many members have reached `stage`.
+    arrived: usize,
+    started: Micros,
+    stage_started: Micros,
+    stages: Vec<Timing>,
+    stats: CheckpointStats,
+}
+
+/// Members are ending; who asked is answered when they are gone.
+#[derive(Debug)]
+struct Killing {
+    awaited: BTreeSet<ClientId>,
+    answers: Vec<(ClientId, CoordinatorMessage)>,
+    deadline: Micros,
+}
+
+#[derive(Debug)]
+pub struct Barrier {
+    agents: BTreeMap<ClientId, String>,
+    next_generation: u32,
+    running: Option<Running>,
+    queued: Option<Request>,
+    killing: Option<Killing>,
+    interval: Micros,
+    interval_due: Micros,
+    deadlines: Deadlines,
+    last: Option<Summary>,
+    last_failure: Option<String>,
+}
+
+impl Barrier {
+    pub fn new(deadlines: Deadlines) -> Barrier {
+        Barrier {
+            agents: BTreeMap::new(),
+            next_generation: 1,
+            running: None,
+            queued: None,
+            killing: None,
+            interval: 0,
+            interval_due: 0,
+            deadlines,
+            last: None,
+            last_failure: None,
+        }
+    }
+
+    pub fn step(&mut self, now: Micros, event: Event) -> Vec<Action> {
+        let mut out = Vec::new();
+        match event {
+            Event::Joined { client, name } => drop(self.agents.insert(client, name)),
+            Event::Left { client } => self.left(now, client, true, &mut out),
+            Event::Vanished { client } => self.left(now, client, false, &mut out),
+            Event::Requested { by, kill, overrides } => self.requested(by, kill, overrides),
+            Event::KillRequested { by } => self.kill_requested(now, by, &mut out),
+            Event::Reached { client, generation, stage, stats } => {
+                self.reached(now, client, generation, stage, stats, &mut out)
+            }
+            Event::Failed { client, generation, reason } => self.failed(now, client, generation, &reason, &mut out),
+            Event::IntervalSet { seconds } => {
+                self.interval = Micros::from(seconds) * SECOND;
+                self.interval_due = now + self.interval;
+            }
+            Event::Tick => self.tick(now, &mut out),
+        }
+        self.start_queued(now, &mut out);
+        out
+    }
+
+    /// A generation that a client knows of is never given again.
+    pub fn adopt_generation(&mut self, known: u32) {
+        self.next_generation = self.next_generation.max(known.saturating_add(1));
+    }
+
+    /// A new computation counts from one.
+    pub fn reset_generation(&mut self) {
+        self.next_generation = 1;
+    }
+
+    pub fn next_generation(&self) -> u32 {
+        self.next_generation
+    }
+
+    pub fn interval_seconds(&self) -> u32 {
+        (self.interval / SECOND) as u32
+    }
+
+    pub fn last(&self) -> Option<&Summary> {
+        self.last.as_ref()
+    }
+
+    pub fn last_failure(&self) -> Option<&str> {
+        self.last_failure.as_deref()
+    }
+
+    pub fn is_killing(&self) -> bool {
+        self.killing.is_some()
+    }
+
+    pub fn progress(&self) -> Option<Progress> {
+        let run = self.running.as_ref()?;
+        let (generation, stage, queued) = (run.generation, run.stage, self.queued.is_some());
+        Some(Progress { generation, stage, arrived: run.arrived as u32, members: run.members.len() as u32, queued })
+    }
+
+    /// When `Tick` has something to do at the latest.
+    pub fn next_due(&self) -> Option<Micros> {
+        let stage = self.running.as_ref().map(|run| run.stage_started + self.patience(run.stage));
+        let kill = self.killing.as_ref().map(|killing| killing.deadline);
+        let interval = (self.interval > 0).then_some(self.interval_due);
+        [stage, kill, interval].into_iter().flatten().min()
+    }
+
+    fn patience(&self, stage: Stage) -> Micros {
+        match stage {
+            Stage::Quiesced | Stage::Captured => self.deadlines.stage,
+            Stage::Written | Stage::Committed => self.deadlines.write,
+        }
+    }
+
+    fn requested(&mut self, by: Option<ClientId>, kill: bool, overrides: Overrides) {
+        let queued = self.queued.get_or_insert_with(Request::default);
+        queued.waiters.extend(by);
+        queued.kill |= kill;
+        queued.overrides.compression = overrides.compression.or(queued.overrides.compression);
+        queued.overrides.pause = overrides.pause.or(queued.overrides.pause);
+    }
+
+    fn start_queued(&mut self, now: Micros, out: &mut Vec<Action>) {
+        if self.running.is_some() || self.killing.is_some() {
+            return;
+        }
+        let Some(request) = self.queued.take() else { return };
+        if self.agents.is_empty() {
+            let reason = "nothing to checkpoint: no program is running; start one with ckpt_launch";
+            return answer_all(&request.waiters, &failure(reason), out);
+        }
+        self.start(now, request, out);
+    }
+
+    fn start(&mut self, now: Micros, request: Request, out: &mut Vec<Action>) {
+        let generation = self.next_generation;
+        self.next_generation = generation.saturating_add(1);
+        self.interval_due = now + self.interval;
+        let members: BTreeMap<_, _> = self.agents.keys().map(|&client| (client, None)).collect();
+        let (kill_after, overrides, member_count) = (request.kill, request.overrides, members.len() as u32);
+        for (member_index, &to) in (0..).zip(members.keys()) {
+            let message =
+                CoordinatorMessage::Checkpoint { generation, member_index, member_count, kill_after, overrides };
+            out.push(Action::Send { to, message });
+        }
+        out.push(Action::Note(format!("checkpoint {generation} of {member_count} agents begins")));
+        self.running = Some(Running {
+            generation,
+            request,
+            stage: Stage::Quiesced,
+            members,
+            arrived: 0,
+            started: now,
+            stage_started: now,
+            stages: Vec::new(),
+            stats: CheckpointStats::default(),
+        });
+    }
+
+    fn reached(
+        &mut self,
+        now: Micros,
+        client: ClientId,
+        generation: u32,
+        stage: Stage,
+        stats: Option<CheckpointStats>,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(run) = self.running.as_mut().filter(|run| run.generation == generation) else { return };
+        let Some(reached) = run.members.get_mut(&client) else { return };
+        if reached.is_some_and(|before| before >= stage) {
+            return;
+        }
+        let counted = reached.is_some_and(|before| before >= run.stage);
+        *reached = Some(stage);
+        run.arrived += usize::from(!counted && stage >= run.stage);
+        if let (Stage::Committed, Some(stats)) = (stage, stats) {
+            merge(&mut run.stats, stats);
+        }
+        self.release(now, out);
+    }
+
+    /// Lets the members go on from every stage that all of them have reached.
+    fn release(&mut self, now: Micros, out: &mut Vec<Action>) {
+        while let Some(run) = self.running.as_mut().filter(|run| run.arrived == run.members.len()) {
+            let (generation, stage, member_count) = (run.generation, run.stage, run.members.len() as u32);
+            for (member_index, &to) in (0..).zip(run.members.keys()) {
+                let message = CoordinatorMessage::Release { generation, stage, member_index, member_count };
+                out.push(Action::Send { to, message });
+            }
+            run.stages.push(Timing { name: stage.as_str().into(), us: now - run.stage_started });
+            run.stage_started = now;
+            let Some(next) = stage.next() else { return self.complete(now, out) };
+            run.stage = next;
+            run.arrived = run.members.values().filter(|reached| reached.is_some_and(|at| at >= next)).count();
+        }
+    }
+
+    fn complete(&mut self, now: Micros, out: &mut Vec<Action>) {
+        let Some(run) = self.running.take() else { return };
+        let stats = run.stats;
+        let summary = Summary {
+            generation: run.generation,
+            images: stats.images,
+            bytes: stats.bytes,
+            processes: stats.processes,
+            pause_us: stats.pause_us,
+            duration_us: now - run.started,
+            stages: run.stages,
+            agent_stages: stats.stages,
+        };
+        out.push(Action::Note(format!("checkpoint {} complete, {} bytes", summary.generation, summary.bytes)));
+        let done = CoordinatorMessage::Done(summary.clone());
+        self.last = Some(summary);
+        self.last_failure = None;
+        if !run.request.kill {
+            return answer_all(&run.request.waiters, &done, out);
+        }
+        let awaited = run.members.into_keys().filter(|client| self.agents.contains_key(client)).collect();
+        let answers = run.request.waiters.into_iter().map(|waiter| (waiter, done.clone())).collect();
+        self.killing = Some(Killing { awaited, answers, deadline: now + self.deadlines.kill });
+        self.finish_killing(out);
+    }
+
+    fn failed(&mut self, now: Micros, client: ClientId, generation: u32, reason: &str, out: &mut Vec<Action>) {
+        let is_member = |run: &Running| run.generation == generation && run.members.contains_key(&client);
+        if self.running.as_ref().is_some_and(is_member) {
+            let reason = format!("{}: {reason}", self.name(client));
+            self.abort(now, &reason, out);
+        }
+    }
+
+    fn abort(&mut self, now: Micros, reason: &str, out: &mut Vec<Action>) {
+        let Some(run) = self.running.take() else { return };
+        let reason = clip(reason, MAX_REASON);
+        let generation = run.generation;
+        for &to in run.members.keys().filter(|client| self.agents.contains_key(client)) {
+            out.push(Action::Send { to, message: CoordinatorMessage::Abort { generation, reason: reason.clone() } });
+        }
+        answer_all(&run.request.waiters, &failure(&reason), out);
+        out.push(Action::Note(format!("checkpoint {generation} failed: {reason}")));
+        self.interval_due = now + self.interval;
+        self.last_failure = Some(format!("checkpoint {generation}: {reason}"));
+    }
+
+    fn left(&mut self, now: Micros, client: ClientId, in_order: bool, out: &mut Vec<Action>) {
+        let name = self.name(client);
+        self.agents.remove(&client);
+        self.member_left(now, client, &name, in_order, out);
+        if let Some(killing) = self.killing.as_mut() {
+            killing.awaited.remove(&client);
+            self.finish_killing(out);
+        }
+    }
+
+    fn member_left(&mut self, now: Micros, client: ClientId, name: &str, in_order: bool, out: &mut Vec<Action>) {
+        let Some(run) = self.running.as_mut() else { return };
+        let Some(&reached) = run.members.get(&client) else { return };
+        if reached == Some(Stage::Committed) {
+            return;
+        }
+        let awaited = run.stage;
+        if !in_order || awaited > Stage::Quiesced {
+            let how = if in_order { "ended" } else { "was lost" };
+            return self.abort(now, &format!("{name} {how} before it had {}", awaited.as_str()), out);
+        }
+        run.members.remove(&client);
+        run.arrived -= usize::from(reached.is_some());
+        match run.members.is_empty() {
+            true => self.abort(now, "every program ended before it could be checkpointed", out),
+            false => self.release(now, out),
+        }
+    }
+
+    fn kill_requested(&mut self, now: Micros, by: ClientId, out: &mut Vec<Action>) {
+        self.abort(now, "the programs are being killed", out);
+        if let Some(request) = self.queued.take() {
+            answer_all(&request.waiters, &failure("the programs are being killed"), out);
+        }
+        for &to in self.agents.keys() {
+            out.push(Action::Send { to, message: CoordinatorMessage::Kill });
+        }
+        let deadline = now + self.deadlines.kill;
+        let killing =
+            self.killing.get_or_insert_with(|| Killing { awaited: BTreeSet::new(), answers: vec![], deadline });
+        killing.awaited.extend(self.agents.keys());
+        killing.answers.push((by, CoordinatorMessage::Ok));
+        self.finish_killing(out);
+    }
+
+    fn finish_killing(&mut self, out: &mut Vec<Action>) {
+        if let Some(killing) = self.killing.take_if(|killing| killing.awaited.is_empty()) {
+            out.extend(killing.answers.into_iter().map(|(to, message)| Action::Send { to, message }));
+        }
+    }
+
+    fn tick(&mut self, now: Micros, out: &mut Vec<Action>) {
+        if let Some(run) = self.running.as_ref().filter(|run| now >= run.stage_started + self.patience(run.stage)) {
+            let absent = run.members.iter().filter(|(_, reached)| reached.is_none_or(|at| at < run.stage));
+            let names = self.list_names(absent.map(|(&client, _)| client));
+            let (stage, seconds) = (run.stage.as_str(), self.patience(run.stage) / SECOND);
+            self.abort(now, &format!("not {stage} within {seconds} s: {names}; see ckpt_command --list"), out);
+        }
+        if let Some(killing) = self.killing.take_if(|killing| now >= killing.deadline) {
+            let names = self.list_names(killing.awaited.into_iter());
+            let reason = format!("still there after the kill: {names}; kill them by hand");
+            out.extend(killing.answers.into_iter().map(|(to, _)| Action::Send { to, message: failure(&reason) }));
+        }
+        if self.interval > 0 && now >= self.interval_due {
+            self.interval_due = now + self.interval;
+            let idle = self.running.is_none() && !self.agents.is_empty();
+            if idle {
+                self.requested(None, false, Overrides::default());
+            }
+        }
+    }
+
+    fn name(&self, client: ClientId) -> String {
+        self.agents.get(&client).cloned().unwrap_or_else(|| format!("client {client}"))
+    }
+
+    fn list_names(&self, clients: impl Iterator<Item = ClientId>) -> String {
+        let mut names: Vec<String> = clients.map(|client| self.name(client)).collect();
+        let more = names.len().saturating_sub(3);
+        names.truncate(3);
+        if more > 0 {
+            names.push(format!("{more} more"));
+        }
+        names.join(", ")
+    }
+}
+
+fn failure(reason: &str) -> CoordinatorMessage {
+    CoordinatorMessage::Failed { reason: clip(reason, MAX_REASON) }
+}
+
+fn answer_all(waiters: &[ClientId], message: &CoordinatorMessage, out: &mut Vec<Action>) {
+    out.extend(waiters.iter().map(|&to| Action::Send { to, message: message.clone() }));
+}
+
+/// Sums and lists add up; of times the longest counts.
+fn merge(total: &mut CheckpointStats, one: CheckpointStats) {
+    total.images.extend(one.images);
+    total.bytes = total.bytes.saturating_add(one.bytes);
+    total.processes = total.processes.saturating_add(one.processes);
+    total.pause_us = total.pause_us.max(one.pause_us);
+    for timing in one.stages {
+        let has_room = total.stages.len() < ckpt_wire::MAX_TIMINGS;
+        match total.stages.iter_mut().find(|known| known.name == timing.name) {
+            Some(known) => known.us = known.us.max(timing.us),
+            None if has_room => total.stages.push(timing),
+            None => {}
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "barrier_tests.rs"]
+mod tests;

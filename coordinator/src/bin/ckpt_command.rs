@@ -1,0 +1,3 @@
+fn main() -> std::process::ExitCode {
+    ckpt_coordinator::command::main(ckpt_coordinator::options::parse())
+}

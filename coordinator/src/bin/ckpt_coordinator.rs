@@ -1,0 +1,3 @@
+fn main() -> std::process::ExitCode {
+    ckpt_coordinator::server::main(ckpt_coordinator::options::parse())
+}
