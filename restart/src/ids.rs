@@ -1,0 +1,167 @@
+//! How processes keep their ids: which way is open here is found by trying it.
+
+use crate::image_set::Member;
+use crate::options::IdsOption;
+use ckpt_sys::flat::plan::Renamed;
+use ckpt_sys::idtable::{self, IdTable, RealPid, VirtualPid};
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ids {
+    Exact,
+    Virtual,
+    Namespace,
+}
+
+/// The ids that the program knows, by those that the kernel had for them at the checkpoint.
+pub struct Known(HashMap<i32, i32>);
+
+impl Known {
+    pub fn new(members: &[Member]) -> Known {
+        Known(members.iter().flat_map(|m| m.meta.ids.iter().copied()).collect())
+    }
+
+    pub fn list(&self) -> Vec<Renamed> {
+        self.0.iter().map(|(&then, &program)| Renamed { then, program }).collect()
+    }
+
+    /// 0 and negative numbers stay what they are.
+    pub fn program_id(&self, then: i32) -> i32 {
+        self.0.get(&then).copied().unwrap_or(then)
+    }
+}
+
+/// Every pid and tid that the program knows.
+fn wanted(members: &[Member], known: &Known) -> Vec<i32> {
+    let mut all = Vec::new();
+    for p in members.iter().flat_map(|m| &m.meta.processes) {
+        all.push(known.program_id(p.pid));
+        all.extend(p.body.iter().flat_map(|b| b.threads.iter().map(|t| known.program_id(t.0.tid))));
+    }
+    all
+}
+
+/// The table that the restarted processes share: a memfd, and where it is mapped here.
+pub struct SharedIds {
+    pub fd: OwnedFd,
+    pub table: &'static IdTable,
+}
+
+impl SharedIds {
+    pub fn new() -> io::Result<SharedIds> {
+        // SAFETY: a literal name; the descriptor and the mapping are new and stay for the process's life.
+        unsafe {
+            let fd = libc::memfd_create(c"ckpt-ids".as_ptr(), libc::MFD_CLOEXEC);
+            if fd < 0 || libc::ftruncate(fd, idtable::SIZE as i64) != 0 {
+                return Err(io::Error::last_os_error());
+            }
+            let prot = libc::PROT_READ | libc::PROT_WRITE;
+            let at = libc::mmap(std::ptr::null_mut(), idtable::SIZE, prot, libc::MAP_SHARED, fd, 0);
+            if at == libc::MAP_FAILED {
+                return Err(io::Error::last_os_error());
+            }
+            let table = IdTable::at(at.cast()).ok_or(io::ErrorKind::InvalidData)?;
+            Ok(SharedIds { fd: OwnedFd::from_raw_fd(fd), table })
+        }
+    }
+
+    pub fn pair(&self, program_id: i32, real: i32) -> io::Result<()> {
+        if program_id <= 0 || program_id == real {
+            return Ok(());
+        }
+        self.table.insert(VirtualPid(program_id), RealPid(real)).map_err(|_| io::Error::other("the table of ids is full"))
+    }
+}
+
+/// Decides; Err says why the way that was asked for is not open.
+pub fn decide(option: IdsOption, members: &[Member], known: &Known) -> Result<Ids, String> {
+    let wanted = wanted(members, known);
+    match option {
+        IdsOption::Exact => exact(&wanted).map(|()| Ids::Exact),
+        IdsOption::Namespace => Ok(Ids::Namespace),
+        IdsOption::Virtual => Ok(Ids::Virtual),
+        IdsOption::Auto => Ok(match exact(&wanted) {
+            Ok(()) => Ids::Exact,
+            Err(_) if namespaces_work() => Ids::Namespace,
+            Err(_) => Ids::Virtual,
+        }),
+    }
+}
+
+fn exact(wanted: &[i32]) -> Result<(), String> {
+    if let Some(taken) = wanted.iter().find(|&&id| is_taken(id)) {
+        return Err(format!("id {taken} is in use by another process; wait until it has ended, or give --ids virtual"));
+    }
+    match wanted.first().map(|&id| probe(id)) {
+        Some(Err(e)) => Err(format!("the kernel does not let this user choose process ids ({e}); give --ids virtual or namespace")),
+        _ => Ok(()),
+    }
+}
+
+fn is_taken(id: i32) -> bool {
+    // A tid answers to kill(2) as well as a pid; groups and sessions too keep a number busy.
+    // SAFETY: signal 0 only asks.
+    let asked = unsafe { libc::kill(id, 0) };
+    asked == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
+}
+
+/// clone3 with set_tid, tried: the child ends at once.
+fn probe(id: i32) -> io::Result<()> {
+    match clone_with_pid(Some(id))? {
+        0 => {
+            // SAFETY: the child of the probe ends here.
+            unsafe { libc::_exit(0) }
+        }
+        pid => {
+            let mut status = 0;
+            // SAFETY: status is an int.
+            unsafe { libc::waitpid(pid, &mut status, 0) };
+            if pid == id { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
+        }
+    }
+}
+
+/// fork(2), with the pid that is wanted. Errors: EPERM without the capability, EEXIST when it is taken.
+pub fn clone_with_pid(pid: Option<i32>) -> io::Result<i32> {
+    let Some(pid) = pid else {
+        // SAFETY: single-threaded callers.
+        let child = unsafe { libc::fork() };
+        return if child < 0 { Err(io::Error::last_os_error()) } else { Ok(child) };
+    };
+    let mut args = [0u64; 11];
+    args[4] = libc::SIGCHLD as u64;
+    args[8] = &raw const pid as u64;
+    args[9] = 1;
+    // SAFETY: struct clone_args of 88 bytes; a fork without CLONE_VM.
+    let child = unsafe { libc::syscall(libc::SYS_clone3, args.as_ptr(), 88) };
+    if child < 0 { Err(io::Error::last_os_error()) } else { Ok(child as i32) }
+}
+
+/// In a child, so that nothing is entered for good: can pids be chosen in a namespace of our own?
+fn namespaces_work() -> bool {
+    // SAFETY: the child only makes system calls and ends.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let works = crate::namespace::enter(true).is_ok() && inner_works();
+        // SAFETY: ends the child.
+        unsafe { libc::_exit(!works as i32) }
+    }
+    let mut status = 0;
+    // SAFETY: status is an int.
+    child > 0 && unsafe { libc::waitpid(child, &mut status, 0) } == child && status == 0
+}
+
+fn inner_works() -> bool {
+    // SAFETY: as above; this child is the first of the namespace.
+    let init = unsafe { libc::fork() };
+    if init == 0 {
+        let works = crate::namespace::mount_proc().is_ok() && probe(300).is_ok();
+        // SAFETY: ends the child.
+        unsafe { libc::_exit(!works as i32) }
+    }
+    let mut status = 0;
+    // SAFETY: status is an int.
+    init > 0 && unsafe { libc::waitpid(init, &mut status, 0) } == init && status == 0
+}

@@ -1,0 +1,93 @@
+//! Which of the images given are restarted: the newest generation of which all members are there and verify.
+
+use ckpt_image::{ImageError, ImageFile, ImageMeta};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, thiserror::Error)]
+pub enum SetError {
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    #[error("generation {generation} is incomplete: member {missing} of {count} is missing; give all images of a generation")]
+    Incomplete { generation: u32, missing: u32, count: u32 },
+    #[error("{0}: no image in this folder; give the images themselves")]
+    EmptyFolder(String),
+}
+
+pub struct Member {
+    pub file: ImageFile,
+    pub meta: ImageMeta,
+}
+
+/// The members to restart; notes for the user about images passed over. Of several computations the one that was
+/// checkpointed last is taken.
+pub fn choose(paths: &[PathBuf]) -> Result<(Vec<Member>, Vec<String>), SetError> {
+    let mut notes = Vec::new();
+    let mut broken: Option<ImageError> = None;
+    let mut images = Vec::new();
+    for path in expand(paths)? {
+        match ImageFile::open(&path) {
+            Ok(image) => images.push(image),
+            Err(e) => {
+                notes.push(e.to_string());
+                broken.get_or_insert(e);
+            }
+        }
+    }
+    let Some(newest) = images.iter().max_by_key(|i| i.header.created).map(|i| i.header.computation) else {
+        return Err(broken.map_or_else(|| SetError::EmptyFolder(shown(paths)), SetError::from));
+    };
+    let (images, others): (Vec<_>, Vec<_>) = images.into_iter().partition(|i| i.header.computation == newest);
+    notes.extend(others.iter().map(|i| format!("{}: of another computation, checkpointed earlier; passed over", i.path.display())));
+    let mut generations: BTreeMap<u32, Vec<ImageFile>> = BTreeMap::new();
+    images.into_iter().for_each(|i| generations.entry(i.header.generation).or_default().push(i));
+    let mut failure = None;
+    for (generation, images) in generations.into_iter().rev() {
+        match complete(generation, images) {
+            Ok(members) => return Ok((members, notes)),
+            Err(e) => {
+                notes.push(e.to_string());
+                failure.get_or_insert(e);
+            }
+        }
+    }
+    Err(failure.unwrap_or_else(|| SetError::EmptyFolder(shown(paths))))
+}
+
+fn shown(paths: &[PathBuf]) -> String {
+    paths.first().map(|p| p.display().to_string()).unwrap_or_default()
+}
+
+/// A folder stands for the images in it.
+fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>, SetError> {
+    let mut out = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            let list = std::fs::read_dir(path).map_err(|e| ImageError::Io(path.clone(), e))?;
+            let before = out.len();
+            out.extend(list.flatten().map(|e| e.path()).filter(|p| is_image(p)));
+            if out.len() == before {
+                return Err(SetError::EmptyFolder(path.display().to_string()));
+            }
+        } else {
+            out.push(path.clone());
+        }
+    }
+    Ok(out)
+}
+
+fn is_image(path: &Path) -> bool {
+    let hidden = path.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'));
+    !hidden && path.extension().is_some_and(|x| x == "img")
+}
+
+fn complete(generation: u32, mut images: Vec<ImageFile>) -> Result<Vec<Member>, SetError> {
+    images.sort_by_key(|i| i.header.member_index);
+    images.dedup_by_key(|i| i.header.member_index);
+    let count = images.first().map_or(1, |i| i.header.member_count);
+    let missing = (0..count).find(|n| !images.iter().any(|i| i.header.member_index == *n && i.header.member_count == count));
+    if let Some(missing) = missing {
+        return Err(SetError::Incomplete { generation, missing: missing + 1, count });
+    }
+    images.into_iter().map(|file| Ok(Member { meta: file.meta()?, file })).collect()
+}

@@ -1,0 +1,65 @@
+//! The command line.
+
+use ckpt_coordinator::options::{CheckpointOptions, CoordOptions, JoinOptions};
+use clap::{Parser, ValueEnum};
+use std::path::PathBuf;
+
+/// Bring a checkpointed computation back
+#[derive(Parser)]
+#[command(name = "ckpt_restart", version, disable_help_flag = true)]
+pub struct Options {
+    #[command(flatten)]
+    pub coord: CoordOptions,
+    #[command(flatten)]
+    pub join: JoinOptions,
+    #[command(flatten)]
+    pub checkpoint: CheckpointOptions,
+
+    /// How processes keep the ids they had
+    #[arg(long, value_enum, default_value = "auto", env = "CKPT_IDS")]
+    pub ids: IdsOption,
+
+    /// Another folder for the files of one: may be given several times
+    #[arg(long, value_name = "OLD=NEW", value_parser = parse_map)]
+    pub map_path: Vec<(PathBuf, PathBuf)>,
+
+    /// File for standard input instead of ckpt_restart's own
+    #[arg(long, value_name = "FILE")]
+    pub stdin: Option<PathBuf>,
+
+    /// File for standard output
+    #[arg(long, value_name = "FILE")]
+    pub stdout: Option<PathBuf>,
+
+    /// File for standard error
+    #[arg(long, value_name = "FILE")]
+    pub stderr: Option<PathBuf>,
+
+    /// Restart even where a check found a risk
+    #[arg(long)]
+    pub force: bool,
+
+    /// Images of one computation; of several generations the newest complete one is taken
+    #[arg(required = true, value_name = "IMAGE")]
+    pub images: Vec<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum, PartialEq, Eq, Debug)]
+pub enum IdsOption {
+    /// exact where it works, else virtual or namespace
+    Auto,
+    /// the real ids are those of before (root, CAP_CHECKPOINT_RESTORE)
+    Exact,
+    /// the library translates
+    Virtual,
+    /// a private user and pid namespace
+    Namespace,
+}
+
+fn parse_map(text: &str) -> Result<(PathBuf, PathBuf), String> {
+    let (old, new) = text.split_once('=').ok_or("expected OLD=NEW")?;
+    if !old.starts_with('/') || !new.starts_with('/') {
+        return Err("both folders must be absolute".into());
+    }
+    Ok((old.into(), new.into()))
+}

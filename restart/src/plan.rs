@@ -1,0 +1,194 @@
+//! The restore plan of one process: what the restorer does, in tables, in a memfd. `build` is pure.
+
+use ckpt_image::{AioContext, Body, Codec, MapKind, MapMeta};
+use ckpt_sys::flat::plan::{self, Map, PlanHead, Read, Rlimit, Table};
+use ckpt_sys::flat::{FdEntry, Outer, Pending, ProcessRecord, SemUndo, SigAction, ThreadRecord, Timer, bytes_of};
+use ckpt_sys::idtable;
+
+/// What the plan needs besides the image.
+pub struct Given<'a> {
+    /// descriptor (or SysV id) for a mapping, None: anonymous
+    pub map_fd: &'a dyn Fn(&MapMeta) -> Option<i32>,
+    pub agent: i32,
+    pub image: i32,
+    /// first descriptor number that is ours
+    pub first_own: i32,
+    pub exact: bool,
+    pub keep_ids: bool,
+    pub agent_name: &'a [u8],
+    pub preload: &'a [u8],
+    pub fds: &'a [ckpt_objects::FdEntry],
+    pub undo: &'a [SemUndo],
+    pub notifies: &'a [plan::MqNotify],
+    /// address and descriptor of the table of ids
+    pub id_table: (u64, i32),
+    pub agent_pid: i32,
+    pub outer: Outer,
+    pub renamed: &'a [plan::Renamed],
+    /// kernel's id then -> program's id
+    pub program_id: &'a dyn Fn(i32) -> i32,
+}
+
+struct Layout {
+    bytes: Vec<u8>,
+}
+
+impl Layout {
+    fn table<T: Copy>(&mut self, items: &[T]) -> Table {
+        self.bytes.resize(self.bytes.len().next_multiple_of(16), 0);
+        let at = self.bytes.len() as u64;
+        items.iter().for_each(|i| self.bytes.extend_from_slice(bytes_of(i)));
+        Table { at, count: items.len() as u64 }
+    }
+}
+
+pub fn build(body: &Body, g: &Given) -> Vec<u8> {
+    let mut out = Layout { bytes: vec![0; size_of::<PlanHead>()] };
+    let id = |then| (g.program_id)(then);
+    let flat = |v: &[ckpt_image::Flat<SigAction>]| v.iter().map(|f| f.0).collect::<Vec<_>>();
+    let mut head = PlanHead {
+        magic: plan::MAGIC,
+        maps: out.table(&all_maps(body, g)),
+        reads: out.table(&reads(body)),
+        threads: out.table(&body.threads.iter().map(|t| ThreadRecord { tid: id(t.0.tid), ..t.0 }).collect::<Vec<_>>()),
+        sigactions: out.table(&flat(&body.sigactions)),
+        pendings: out.table(&body.pendings.iter().map(|p| Pending { tid: id(p.0.tid), ..p.0 }).collect::<Vec<_>>()),
+        timers: out.table(&body.timers.iter().map(|t| Timer { tid: id(t.0.tid), ..t.0 }).collect::<Vec<_>>()),
+        fds: out.table(&fds(g.fds)),
+        rlimits: out.table(&rlimits(body)),
+        auxv: out.table(&body.auxv),
+        preload: out.table(g.preload),
+        credentials: out.table(&[credentials(body)]),
+        groups: out.table(&body.credentials.groups),
+        renamed: out.table(g.renamed),
+        policies: out.table(&body.policies.iter().map(|p| p.0).collect::<Vec<_>>()),
+        aio: out.table(&body.aio.iter().map(aio).collect::<Vec<_>>()),
+        aio_events: out.table(&body.aio.iter().flat_map(|a| a.events.iter().copied()).collect::<Vec<_>>()),
+        undo: out.table(g.undo),
+        notifies: out.table(g.notifies),
+        process: ProcessRecord { pid: id(body.record.0.pid), ..body.record.0 },
+        agent: g.agent,
+        image: g.image,
+        umask: body.umask,
+        exact_ids: g.exact as u32,
+        oom_score_adj: body.oom_score_adj,
+        keep_ids: g.keep_ids as u32,
+        flags: g.first_own as u64,
+        id_table: g.id_table.0,
+        agent_pid: g.agent_pid,
+        outer: g.outer,
+        ..PlanHead::default()
+    };
+    head.mm[..11].copy_from_slice(&body.mm);
+    let n = g.agent_name.len().min(head.control.len() - 1);
+    head.control[..n].copy_from_slice(&g.agent_name[..n]);
+    kernel_pages(body, &mut head);
+    head.total = out.bytes.len() as u64;
+    out.bytes[..size_of::<PlanHead>()].copy_from_slice(bytes_of(&head));
+    out.bytes
+}
+
+fn kernel_pages(body: &Body, head: &mut PlanHead) {
+    for m in &body.maps {
+        match m.kind {
+            MapKind::Vdso => {
+                head.vdso = m.start;
+                head.vdso_len += m.end - m.start;
+            }
+            MapKind::Vvar => {
+                head.vvar = if head.vvar == 0 { m.start } else { head.vvar.min(m.start) };
+                head.vvar_len += m.end - m.start;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The program's, and the table of ids.
+fn all_maps(body: &Body, g: &Given) -> Vec<Map> {
+    let mut all = maps(body, g);
+    let (addr, fd) = g.id_table;
+    let prot = (libc::PROT_READ | libc::PROT_WRITE) as u32;
+    let len = (idtable::SIZE as u64).next_multiple_of(4096);
+    all.push(Map { addr, len, prot, flags: libc::MAP_SHARED as u32, fd, advice: 0, offset: 0 });
+    all
+}
+
+/// An address for the table that no process uses.
+pub fn free_address<'a>(bodies: impl Iterator<Item = &'a Body> + Clone) -> u64 {
+    let len = (idtable::SIZE as u64).next_multiple_of(4096) + 4096;
+    let mut at: u64 = 0x1100_0000_0000;
+    loop {
+        let clash = bodies.clone().flat_map(|b| &b.maps).find(|m| m.start < at + len && at < m.end);
+        match clash {
+            Some(m) => at = m.end.next_multiple_of(4096),
+            None => return at,
+        }
+    }
+}
+
+fn maps(body: &Body, g: &Given) -> Vec<Map> {
+    let is_ours = |m: &&MapMeta| !matches!(m.kind, MapKind::Vdso | MapKind::Vvar | MapKind::Kernel);
+    let arena = (body.record.0.arena, body.record.0.arena + body.record.0.arena_len);
+    body.maps.iter().filter(is_ours).flat_map(|m| without(m, arena)).map(|m| map(&m, g)).collect()
+}
+
+/// The checkpoint's own memory does not come back; the kernel may have merged it with its neighbours.
+fn without(m: &MapMeta, hole: (u64, u64)) -> Vec<MapMeta> {
+    if hole.1 <= m.start || m.end <= hole.0 {
+        return vec![m.clone()];
+    }
+    let below = MapMeta { end: hole.0.max(m.start), ..m.clone() };
+    let above = MapMeta { start: hole.1.min(m.end), ..m.clone() };
+    [below, above].into_iter().filter(|p| p.start < p.end).collect()
+}
+
+fn map(m: &MapMeta, g: &Given) -> Map {
+    let fd = (g.map_fd)(m);
+    let mut flags = if m.shared { libc::MAP_SHARED } else { libc::MAP_PRIVATE };
+    if fd.is_none() {
+        flags |= libc::MAP_ANONYMOUS;
+    }
+    if m.grows_down {
+        flags |= libc::MAP_GROWSDOWN;
+    }
+    if m.no_reserve {
+        flags |= libc::MAP_NORESERVE;
+    }
+    let offset = if fd.is_some() { m.offset } else { 0 };
+    Map { addr: m.start, len: m.end - m.start, prot: m.prot, flags: flags as u32, fd: fd.unwrap_or(-1), advice: m.advice, offset }
+}
+
+/// Uncompressed: each run at its place in the file. Compressed: in order from a pipe.
+fn reads(body: &Body) -> Vec<Read> {
+    let mut offset = match body.memory.codec {
+        Codec::None => body.memory.pieces.first().map_or(0, |p| p.offset),
+        _ => u64::MAX,
+    };
+    let read = |&(addr, len): &(u64, u64)| {
+        let r = Read { addr, len, offset };
+        if offset != u64::MAX {
+            offset += len;
+        }
+        r
+    };
+    body.memory.runs.iter().map(read).collect()
+}
+
+fn aio(a: &AioContext) -> plan::Aio {
+    plan::Aio { addr: a.start, len: a.len, slots: a.slots as u64, events: a.events.len() as u64 }
+}
+
+fn fds(list: &[ckpt_objects::FdEntry]) -> Vec<FdEntry> {
+    list.iter().map(|f| FdEntry { number: f.number, cloexec: f.cloexec as u32 }).collect()
+}
+
+fn rlimits(body: &Body) -> Vec<Rlimit> {
+    body.rlimits.iter().enumerate().map(|(n, &(soft, hard))| Rlimit { resource: n as u64, soft, hard }).collect()
+}
+
+fn credentials(body: &Body) -> plan::Credentials {
+    let c = &body.credentials;
+    let [inheritable, permitted, effective, bounding, ambient] = c.caps;
+    plan::Credentials { uid: c.uid, gid: c.gid, inheritable, permitted, effective, bounding, ambient }
+}

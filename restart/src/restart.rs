@@ -1,0 +1,620 @@
+//! From the command line to a running computation.
+
+use crate::ids::{self, Ids, Known, SharedIds};
+use crate::image_set::{self, Member};
+use crate::options::Options;
+use crate::session::{self, Gate, Tree};
+use crate::{memory, namespace, plan, preflight, stand_in, sysv, tree, validate};
+use ckpt_agent::agent::Agent;
+use ckpt_agent::checkpoint::host_name;
+use ckpt_agent::launch::{Failure, agent_variable, become_agent, settings};
+use ckpt_agent::libraries::is_same;
+use ckpt_agent::link::{self, Link, Listener};
+use ckpt_agent::{foreground, paths};
+use ckpt_coordinator::launch::{LaunchOptions, connect_or_start};
+use ckpt_coordinator::options;
+use ckpt_image::{Body, Codec, FileIdentity, MapKind, MapMeta, ProcessMeta, RunState, SharedKind};
+use ckpt_objects::ipc::{self, Restored};
+use ckpt_objects::{AsProcess, FdEntry, Kind, ObjectSet, PidMap, RebuildContext, Rebuilt, Severity};
+use ckpt_sys::flat::plan::MqNotify;
+use ckpt_sys::flat::{Outer, SemUndo, msg};
+use ckpt_sys::idtable::VirtualPid;
+use ckpt_wire::{ComputationId, Hello, Role};
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+pub fn main() {
+    let options: Options = options::parse();
+    if let Err(e) = restart(options) {
+        eprintln!("ckpt_restart: {}", e.0);
+        std::process::exit(e.1);
+    }
+}
+
+fn restart(options: Options) -> Result<(), Failure> {
+    let (members, notes) = image_set::choose(&options.images)?;
+    if !options.checkpoint.quiet {
+        notes.iter().for_each(|n| eprintln!("ckpt_restart: note: {n}"));
+    }
+    validate::check(&members)?;
+    memory::verify(&members)?;
+    check(&members, &options)?;
+    redirect(&options)?;
+    let library = paths::library().map_err(|e| Failure(e, 1))?;
+    let known = Known::new(&members);
+    let ids = ids::decide(options.ids, &members, &known).map_err(|e| Failure(e, 1))?;
+    let header = members[0].file.header;
+    let program = members[0].meta.program.clone();
+    let mut settings = settings(&options.checkpoint, Path::new(&program))?;
+    settings.signal = signal_of(&members).unwrap_or(settings.signal);
+    let launch = LaunchOptions::new(&options.coord, &options.join);
+    let mut hello = Hello::new(Role::Agent, host_name(), std::process::id(), program);
+    hello.computation = Some(ComputationId(header.computation));
+    hello.generation = header.generation;
+    hello.interval = options.checkpoint.interval;
+    let mut client = connect_or_start(&launch)?;
+    let launch = LaunchOptions { address: client.address().clone(), explicit_port: true, port_file: None, ..launch };
+    if ids == Ids::Namespace {
+        namespace::enter(sysv::needs_namespace(&members)).map_err(|e| Failure(format!("a user namespace cannot be had: {e}; give --ids virtual"), 1))?;
+    }
+    let status = foreground::split()?;
+    become_agent()?;
+    if ids == Ids::Namespace {
+        namespace::settle()?;
+    }
+    let welcome = client.hello(&hello)?;
+    let listener = Listener::new()?;
+    let shared_ids = SharedIds::new()?;
+    let agent = Agent::new(settings, listener, launch, hello, options.checkpoint.quiet).with_ids(shared_ids.table, members[0].meta.agent.known);
+    let program = Rebuild { options: &options, members: &members, ids, known, shared_ids: &shared_ids, library, agent: &agent }.run()?;
+    drop(members);
+    agent.run(client, welcome, program, status);
+    Ok(())
+}
+
+fn check(members: &[Member], options: &Options) -> Result<(), Failure> {
+    let problems = preflight::check(members, options);
+    let mut stop = false;
+    for p in &problems {
+        let is_risk = p.severity == Severity::Risk;
+        if !is_risk || !options.checkpoint.quiet {
+            eprintln!("ckpt_restart: {}{}", if is_risk { "risk: " } else { "" }, p.what);
+        }
+        stop |= !is_risk;
+    }
+    if stop { Err(Failure("nothing was started; put right what is listed above".into(), 1)) } else { Ok(()) }
+}
+
+/// --stdin, --stdout, --stderr
+fn redirect(options: &Options) -> Result<(), Failure> {
+    let files = [(&options.stdin, 0, false), (&options.stdout, 1, true), (&options.stderr, 2, true)];
+    for (path, fd, write) in files {
+        let Some(path) = path else { continue };
+        let file = if write { std::fs::File::create(path) } else { std::fs::File::open(path) };
+        let file = file.map_err(|e| Failure(format!("{}: {e}", path.display()), 1))?;
+        // SAFETY: replaces one of our own standard descriptors.
+        unsafe { libc::dup2(file.as_raw_fd(), fd) };
+    }
+    Ok(())
+}
+
+/// The signal is the one the program was launched with: its handler is in the image.
+fn signal_of(members: &[Member]) -> Option<i32> {
+    let body = members.iter().flat_map(|m| &m.meta.processes).find_map(|p| p.body.as_ref())?;
+    let on_signal = body.sigactions.iter().rposition(|a| a.0.mask == u64::MAX && a.0.handler > 1 && a.0.flags & 0x0800_0004 == 0x0800_0004);
+    on_signal.map(|i| i as i32 + 1)
+}
+
+struct Rebuild<'a> {
+    options: &'a Options,
+    members: &'a [Member],
+    ids: Ids,
+    known: Known,
+    shared_ids: &'a SharedIds,
+    library: PathBuf,
+    agent: &'a Agent,
+}
+
+/// Files to map, by path and whether they are written through.
+type MapFiles = HashMap<(Vec<u8>, bool), OwnedFd>;
+
+/// What one process needs to start.
+struct Prepared {
+    member: usize,
+    process: usize,
+    rebuilt: usize,
+    link: Option<Link>,
+    theirs: Option<OwnedFd>,
+    plan: Option<OwnedFd>,
+    image: Option<OwnedFd>,
+    feed: Option<OwnedFd>,
+    exe: PathBuf,
+    exe_copy: Option<OwnedFd>,
+}
+
+impl Rebuild<'_> {
+    /// The pid whose status is the foreground part's.
+    fn run(&self) -> Result<i32, Failure> {
+        let base = self.first_own();
+        self.pair_surroundings()?;
+        let all: Vec<(usize, usize)> =
+            self.members.iter().enumerate().flat_map(|(m, x)| (0..x.meta.processes.len()).map(move |p| (m, p))).collect();
+        let gate = Gate::new(all.len())?;
+        let pids: Vec<i32> = all.iter().map(|&(m, p)| self.members[m].meta.processes[p].pid).collect();
+        let surroundings = self.surroundings_now();
+        let pid_of: PidMap = Rc::new(move |then| pids.iter().position(|&p| p == then).map_or_else(|| surroundings(then), |i| gate.pid(i)));
+        let rebuilt: Vec<Rebuilt> = self.members.iter().map(|m| self.objects(m, &pid_of)).collect::<Result<_, _>>()?;
+        for risk in rebuilt.iter().flat_map(|r| r.risks()).filter(|_| !self.options.checkpoint.quiet) {
+            eprintln!("ckpt_restart: risk: {risk}");
+        }
+        let files = self.map_files(base)?;
+        let sysv: Vec<Restored> = self.members.iter().map(|m| sysv::restore(m, self.ids, &self.known)).collect::<Result<_, _>>()?;
+        let shared = self.shared_memory(base, &rebuilt, &sysv)?;
+        let bodies = self.members.iter().flat_map(|m| &m.meta.processes).filter_map(|p| p.body.as_ref());
+        let table = move_up(self.shared_ids.fd.try_clone()?, base)?;
+        let id_table = (plan::free_address(bodies), table.as_raw_fd());
+        let mut prepared = Vec::new();
+        for &(member, process) in &all {
+            prepared.push(self.prepare(member, process, base, &files, &shared, id_table)?);
+        }
+        let mapped: Vec<RawFd> = files.values().map(AsRawFd::as_raw_fd).chain(shared.values().filter_map(Source::fd)).chain([id_table.1]).collect();
+        let program = self.start(&prepared, &rebuilt, &mapped, gate)?;
+        drop((rebuilt, files, shared, table));
+        self.wait_restored(&mut prepared)?;
+        drop(sysv);
+        Ok(program)
+    }
+
+    fn process(&self, p: &Prepared) -> &ProcessMeta {
+        &self.members[p.member].meta.processes[p.process]
+    }
+
+    /// Above every number that the program uses.
+    fn first_own(&self) -> i32 {
+        let highest = self.members.iter().map(|m| m.meta.objects.highest_fd()).max().unwrap_or(2);
+        raise_limit();
+        (highest + 1).max(400)
+    }
+
+    /// The program's surroundings, as it knows them and as they are.
+    fn outer(&self) -> Outer {
+        let [agent, group, session] = self.members[0].meta.agent.known;
+        // SAFETY: only ask.
+        let (real_group, real_session) = unsafe { (libc::getpgrp(), libc::getsid(0)) };
+        Outer { agent, group, real_group, session, real_session }
+    }
+
+    /// What the program knew as its surroundings has other ids now.
+    fn pair_surroundings(&self) -> Result<(), Failure> {
+        let [agent, group, session] = self.members[0].meta.agent.known;
+        // SAFETY: only ask.
+        let (pgid, sid) = unsafe { (libc::getpgrp(), libc::getsid(0)) };
+        for (known, now) in [(session, sid), (agent, std::process::id() as i32), (group, pgid)] {
+            self.shared_ids.pair(known, now)?;
+        }
+        Ok(())
+    }
+
+    /// Ids that belong to no process of ours, such as the group that the program was started in.
+    fn surroundings_now(&self) -> impl Fn(i32) -> i32 + 'static {
+        let (renamed, table) = (self.known.list(), self.shared_ids.table);
+        move |then| {
+            let program = renamed.iter().find(|r| r.then == then).map_or(then, |r| r.program);
+            table.to_real(VirtualPid(program)).0
+        }
+    }
+
+    fn objects(&self, m: &Member, pid_of: &PidMap) -> Result<Rebuilt, Failure> {
+        let as_process: &AsProcess = &|then, work| stand_in::run(self.known.program_id(then), work);
+        let ctx = RebuildContext {
+            std: [0, 1, 2].map(|fd| is_open(fd).then_some(fd)),
+            path_map: self.options.map_path.clone(),
+            blobs: &m.file,
+            pid_of: Rc::clone(pid_of),
+            reserved: Vec::new(),
+            as_process: (self.ids != Ids::Virtual).then_some(as_process),
+        };
+        Ok(ckpt_objects::rebuild(&m.meta.objects, &ctx)?)
+    }
+
+    fn map_files(&self, base: i32) -> Result<MapFiles, Failure> {
+        let mut files = MapFiles::new();
+        for m in self.members.iter().flat_map(|m| &m.meta.processes).filter_map(|p| p.body.as_ref()).flat_map(|b| &b.maps) {
+            let MapKind::File(f) = &m.kind else { continue };
+            let key = file_key(m, f);
+            if anonymous_now(m, f) || files.contains_key(&key) {
+                continue;
+            }
+            let path = preflight::mapped(&f.path, &self.options.map_path);
+            let failed = |e: io::Error| Failure(format!("{}: {e}", path.display()), 1);
+            let file = match self.saved_instead(m, f, &path) {
+                Some(saved) => saved.map_err(failed)?,
+                None => std::fs::File::options().read(true).write(key.1).open(&path).map_err(failed)?.into(),
+            };
+            files.insert(key, move_up(file, base)?);
+        }
+        Ok(files)
+    }
+
+    /// A library that was upgraded or removed since comes from the image.
+    fn saved_instead(&self, m: &MapMeta, f: &FileIdentity, path: &Path) -> Option<io::Result<OwnedFd>> {
+        if m.shared || std::fs::metadata(path).is_ok_and(|now| is_same(&now, f)) {
+            return None;
+        }
+        let saved = |m: &'_ Member| m.meta.files.iter().position(|s| s.identity == *f);
+        let (member, i) = self.members.iter().find_map(|m| Some((m, saved(m)?)))?;
+        Some(memory::saved_file(member, &member.meta.files[i]))
+    }
+
+    /// Descriptor (or SysV id) of each piece of shared memory, by member and index.
+    fn shared_memory(&self, base: i32, rebuilt: &[Rebuilt], sysv: &[Restored]) -> Result<HashMap<(usize, u32), Source>, Failure> {
+        let mut out = HashMap::new();
+        for (mi, m) in self.members.iter().enumerate() {
+            for (i, s) in m.meta.shared.iter().enumerate() {
+                let name = String::from_utf8_lossy(&s.name);
+                let failed = |e: io::Error| Failure(format!("shared memory {name}: {e}"), 1);
+                let source = match s.kind {
+                    SharedKind::Object => {
+                        let object = m.meta.objects.inode_object(s.dev, s.ino).and_then(|id| rebuilt[mi].fd(id));
+                        let object = object.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+                        Source::Fd(move_up(object.try_clone_to_owned()?, base)?)
+                    }
+                    SharedKind::SysV { id, .. } => Source::SysV(sysv::id_now(&sysv[mi], id)),
+                    _ => Source::Fd(move_up(memory::shared(m, s).map_err(failed)?, base)?),
+                };
+                out.insert((mi, i as u32), source);
+            }
+        }
+        Ok(out)
+    }
+
+    fn prepare(
+        &self,
+        member: usize,
+        process: usize,
+        base: i32,
+        files: &MapFiles,
+        shared: &HashMap<(usize, u32), Source>,
+        id_table: (u64, i32),
+    ) -> Result<Prepared, Failure> {
+        let m = &self.members[member];
+        let mut out = Prepared { member, process, rebuilt: member, link: None, theirs: None, plan: None, image: None, feed: None, exe: PathBuf::new(), exe_copy: None };
+        let Some(body) = &m.meta.processes[process].body else { return Ok(out) };
+        let (link, theirs) = link::pair()?;
+        let theirs = move_up(theirs, base)?;
+        let image = if body.memory.codec == Codec::None {
+            move_up(m.file.file.try_clone()?.into(), base)?
+        } else {
+            let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+            out.feed = Some(write);
+            move_up(read, base)?
+        };
+        let map_fd = |map: &MapMeta| -> Option<i32> {
+            match &map.kind {
+                MapKind::File(f) if !anonymous_now(map, f) => files.get(&file_key(map, f)).map(AsRawFd::as_raw_fd),
+                MapKind::Shared(i) => match shared.get(&(member, *i))? {
+                    Source::Fd(fd) => Some(fd.as_raw_fd()),
+                    Source::SysV(id) => Some(*id),
+                },
+                _ => None,
+            }
+        };
+        let body_maps = self.mark_sysv(m, body);
+        let body = body_maps.as_ref().unwrap_or(body);
+        let signal = self.agent.settings.signal;
+        let program = self.known.program_id(m.meta.agent.program);
+        let agent_name = agent_variable(&self.agent.listener.name, program, Some((self.shared_ids.fd.as_raw_fd(), self.ids == Ids::Virtual)), self.outer(), signal);
+        let preload = [b"LD_PRELOAD=", self.library.as_os_str().as_bytes()].concat();
+        let own = |u: &&ipc::Undo| u.pid == m.meta.processes[process].pid;
+        let undo = m.meta.sysv.undo.iter().filter(own).map(|u| SemUndo { id: u.id, number: u.number, adjust: u.adjust });
+        let undo: Vec<SemUndo> = undo.collect();
+        let given = plan::Given {
+            map_fd: &map_fd,
+            agent: theirs.as_raw_fd(),
+            image: image.as_raw_fd(),
+            first_own: base,
+            exact: self.ids != Ids::Virtual,
+            keep_ids: keep_ids(body),
+            agent_name: agent_name.as_bytes(),
+            preload: &preload,
+            undo: &undo,
+            notifies: &notifies(&m.meta.objects, m.meta.processes[process].pid),
+            fds: m.meta.objects.descriptors(m.meta.processes[process].pid).unwrap_or(&[]),
+            id_table: if body.id_table != 0 { (body.id_table, id_table.1) } else { id_table },
+            agent_pid: std::process::id() as i32,
+            outer: self.outer(),
+            renamed: &self.known.list(),
+            program_id: &|then| self.known.program_id(then),
+        };
+        let bytes = plan::build(body, &given);
+        out.plan = Some(move_up(plan_file(&bytes)?, base)?);
+        (out.exe, out.exe_copy) = self.executable(m, body, base)?;
+        (out.link, out.theirs, out.image) = (Some(link), Some(theirs), Some(image));
+        Ok(out)
+    }
+
+    /// SysV mappings are attached, not mapped: said in the plan by a flag.
+    fn mark_sysv(&self, m: &Member, body: &Body) -> Option<Body> {
+        let is_sysv = |k: &MapKind| matches!(k, MapKind::Shared(i) if matches!(m.meta.shared[*i as usize].kind, SharedKind::SysV { .. }));
+        if !body.maps.iter().any(|x| is_sysv(&x.kind)) {
+            return None;
+        }
+        let bytes = bincode::serde::encode_to_vec(body, bincode::config::standard()).ok()?;
+        let (mut copy, _): (Body, usize) = bincode::serde::decode_from_slice(&bytes, bincode::config::standard()).ok()?;
+        copy.maps.iter_mut().filter(|x| is_sysv(&x.kind)).for_each(|x| x.advice |= ckpt_sys::flat::plan::MAP_SHM);
+        Some(copy)
+    }
+
+    /// The program's own binary, when it is still that; else its copy in the image.
+    fn executable(&self, member: &Member, body: &Body, base: i32) -> Result<(PathBuf, Option<OwnedFd>), Failure> {
+        let path = preflight::mapped(&body.exe.path, &self.options.map_path);
+        let same = std::fs::metadata(&path).is_ok_and(|m| m.size() == body.exe.size);
+        let runs = nix::unistd::access(&path, nix::unistd::AccessFlags::X_OK).is_ok();
+        if same && runs && !body.exe.deleted {
+            return Ok((path, None));
+        }
+        let saved = member.meta.files.iter().find(|s| s.identity.path == body.exe.path);
+        let saved = saved.ok_or_else(|| Failure(format!("{}: gone, and not in the image; put it back", path.display()), 1))?;
+        let fd = move_up(memory::saved_file(member, saved)?, base)?;
+        Ok((PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd())), Some(fd)))
+    }
+
+    /// Forks the tree; returns when every process of it has begun its exec.
+    fn start(&self, prepared: &[Prepared], rebuilt: &[Rebuilt], mapped: &[RawFd], gate: &'static Gate) -> Result<i32, Failure> {
+        let mut processes: Vec<ProcessMeta> = Vec::new();
+        for p in prepared {
+            let q = self.process(p);
+            processes.push(ProcessMeta { body: None, name: q.name.clone(), ..*q });
+        }
+        let outer = self.members[0].meta.agent;
+        let live: Vec<ProcessMeta> = prepared.iter().map(|p| { let q = self.process(p); ProcessMeta { body: None, name: String::new(), ..*q } }).collect();
+        let groups = tree::leaderless_groups(&live, outer.pgid);
+        let forest = tree::layout(&processes, outer.sid);
+        let become_process = |i: usize| self.become_process(&prepared[i], rebuilt, mapped);
+        let tree = Tree {
+            gate,
+            processes: &processes,
+            exact: self.ids != Ids::Virtual,
+            ids: self.shared_ids,
+            known: &self.known,
+            outer_group: outer.pgid,
+            // SAFETY: only asks.
+            new_group: unsafe { libc::getpgrp() },
+            groups: &groups,
+            become_process: &become_process,
+        };
+        tree.fork_all(&forest).map_err(|e| Failure(fork_failed(&e), 1))?;
+        if !gate.wait_created(processes.len()) {
+            let e = gate.failure().unwrap_or_else(|| io::ErrorKind::TimedOut.into());
+            return Err(Failure(fork_failed(&e), 1));
+        }
+        let is_program = |p: &ProcessMeta| self.known.program_id(p.pid) == self.known.program_id(outer.program);
+        let program = processes.iter().position(is_program).or_else(|| processes.iter().position(|p| !processes.iter().any(|q| q.pid == p.ppid)));
+        Ok(gate.pid(program.unwrap_or(0)))
+    }
+
+    /// In the child, in its place in the tree.
+    fn become_process(&self, p: &Prepared, rebuilt: &[Rebuilt], mapped: &[RawFd]) -> io::Error {
+        let meta = self.process(p);
+        let Some(body) = &meta.body else { return io::ErrorKind::InvalidData.into() };
+        let objects = &self.members[p.member].meta.objects;
+        self.controlling_terminal(meta, &rebuilt[p.rebuilt]);
+        let _ = std::fs::write("/proc/self/oom_score_adj", body.oom_score_adj.to_string());
+        let _ = std::fs::write("/proc/self/coredump_filter", format!("{:#x}", body.coredump_filter));
+        if let Err(e) = ipc::redo(&self.members[p.member].meta.sysv.undo, meta.pid) {
+            return e;
+        }
+        let cwd = preflight::mapped(&body.cwd, &self.options.map_path);
+        if let Err(e) = change_directory(&cwd) {
+            return e;
+        }
+        if self.ids == Ids::Namespace && nix::unistd::geteuid().as_raw() != 0 {
+            if let Err(e) = namespace::keep_capabilities() {
+                return e;
+            }
+        }
+        let (Some(plan), Some(theirs), Some(image)) = (&p.plan, &p.theirs, &p.image) else {
+            return io::ErrorKind::InvalidData.into();
+        };
+        let own = [plan.as_raw_fd(), theirs.as_raw_fd(), image.as_raw_fd()];
+        let copy = p.exe_copy.as_ref().map(AsRawFd::as_raw_fd);
+        let keep: Vec<RawFd> = own.iter().chain(mapped).copied().chain(copy).collect();
+        if let Err(e) = rebuilt[p.rebuilt].install(objects, meta.pid, &keep) {
+            return io::Error::other(e.to_string());
+        }
+        for fd in &keep {
+            let _ = nix::fcntl::fcntl(borrow(*fd), nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty()));
+        }
+        let mut env = vec![
+            [b"LD_PRELOAD=", self.library.as_os_str().as_bytes()].concat(),
+            format!("CKPT_RESTORE={}", plan.as_raw_fd()).into_bytes(),
+        ];
+        env.extend(self.library_path(p, body));
+        session::exec(&p.exe, &meta.name, &env)
+    }
+
+    /// ld.so must find the binary's libraries once more before the restorer takes over.
+    fn library_path(&self, p: &Prepared, body: &Body) -> Option<Vec<u8>> {
+        let (start, end) = (body.mm[9], body.mm[10]);
+        let env = memory::peek(&self.members[p.member], body, start, end.checked_sub(start)?.min(1 << 20))?;
+        env.split(|&b| b == 0).find(|v| v.starts_with(b"LD_LIBRARY_PATH=")).map(<[u8]>::to_vec)
+    }
+
+    fn controlling_terminal(&self, meta: &ProcessMeta, rebuilt: &Rebuilt) {
+        for t in rebuilt.terminals().iter().filter(|t| t.session == meta.pid && meta.sid == meta.pid) {
+            let Some(fd) = t.slave.and_then(|id| rebuilt.fd(id)) else { continue };
+            // SAFETY: ioctls on our own descriptor; SIGTTOU is blocked in the agent's children.
+            unsafe {
+                libc::ioctl(fd.as_raw_fd(), libc::TIOCSCTTY, 0);
+                if t.foreground > 0 {
+                    libc::ioctl(fd.as_raw_fd(), libc::TIOCSPGRP, &t.foreground);
+                }
+            }
+        }
+    }
+
+    /// All restorers say that they are ready; then all may go.
+    fn wait_restored(&self, prepared: &mut [Prepared]) -> Result<(), Failure> {
+        for p in prepared.iter_mut() {
+            drop((p.theirs.take(), p.plan.take(), p.image.take()));
+        }
+        std::thread::scope(|scope| {
+            for p in prepared.iter_mut() {
+                if let Some(pipe) = p.feed.take() {
+                    let m = &self.members[p.member];
+                    if let Some(body) = &m.meta.processes[p.process].body {
+                        scope.spawn(move || memory::feed(m, body, pipe));
+                    }
+                }
+            }
+            prepared.iter().filter(|p| p.link.is_some()).try_for_each(|p| self.wait_one(p))
+        })?;
+        for p in prepared.iter() {
+            let Some(link) = &p.link else { continue };
+            let meta = self.process(p);
+            if meta.state == RunState::Stopped {
+                let pid = self.shared_ids.table.to_real(VirtualPid(self.known.program_id(meta.pid))).0;
+                // SAFETY: numbers only. It stops in the restorer and goes on from there with SIGCONT.
+                unsafe { libc::kill(pid, libc::SIGSTOP) };
+            }
+            link.send(msg::GO)?;
+        }
+        Ok(())
+    }
+
+    fn wait_one(&self, p: &Prepared) -> Result<(), Failure> {
+        let meta = self.process(p);
+        let Some(link) = &p.link else { return Ok(()) };
+        let who = format!("process {} ({})", meta.pid, meta.name);
+        match link.recv_within(Duration::from_secs(600)) {
+            Ok(packet) if packet.msg.kind == msg::RESTORED => Ok(()),
+            Ok(packet) => Err(Failure(format!("{who}: {}", explain(&packet.msg)), 1)),
+            Err(e) => Err(Failure(format!("{who}: its binary {} did not come up ({e})", p.exe.display()), 1)),
+        }
+    }
+}
+
+enum Source {
+    Fd(OwnedFd),
+    SysV(i32),
+}
+
+impl Source {
+    fn fd(&self) -> Option<RawFd> {
+        match self {
+            Source::Fd(fd) => Some(fd.as_raw_fd()),
+            Source::SysV(_) => None,
+        }
+    }
+}
+
+fn explain(m: &ckpt_sys::flat::Msg) -> String {
+    let step = match m.stage {
+        20 => "no place for the restorer was found",
+        21 => "the old address space could not be removed",
+        22 => "the kernel's vdso differs from that at the checkpoint; restart under the same kernel",
+        23 => "a mapping could not be made",
+        24 => "memory could not be read from the image",
+        25 => "a protection could not be set",
+        26 => "the address space could not be described to the kernel",
+        28 => "a timer could not be made",
+        29 => "a thread could not be made",
+        30 => "user, groups or capabilities could not be set; restart as the user who launched it",
+        31 => "a native AIO context could not be made; is fs.aio-max-nr reached?",
+        _ => "its state could not be set",
+    };
+    format!("{step} ({}, at {:#x})", io::Error::from_raw_os_error(m.errno), m.arg)
+}
+
+fn fork_failed(e: &io::Error) -> String {
+    match e.raw_os_error() {
+        Some(libc::EEXIST) => "an id of the program is in use by another process; wait until it has ended, or give --ids namespace".into(),
+        _ => format!("the processes could not be made: {e}"),
+    }
+}
+
+/// Which queues the process waits for. An exec makes the kernel forget (`self_exec_id`), so the restorer asks again.
+fn notifies(set: &ObjectSet, pid: i32) -> Vec<MqNotify> {
+    let mine = |e: &FdEntry| {
+        let Kind::Mqueue(end) = &set.object(e.object).kind else { return None };
+        let notify = set.queues[end.queue as usize].notify.as_ref().filter(|n| n.pid == pid)?;
+        Some((end.queue, MqNotify { fd: e.number, how: notify.how, signal: notify.signal, pad: 0 }))
+    };
+    let all: HashMap<u32, MqNotify> = set.descriptors(pid).unwrap_or(&[]).iter().filter_map(mine).collect();
+    all.into_values().collect()
+}
+
+/// Private mappings of files that are gone were saved whole and come back without a file.
+fn anonymous_now(m: &MapMeta, f: &FileIdentity) -> bool {
+    !m.shared && f.deleted
+}
+
+fn file_key(m: &MapMeta, f: &FileIdentity) -> (Vec<u8>, bool) {
+    (f.path.clone(), m.shared && m.prot & libc::PROT_WRITE as u32 != 0)
+}
+
+fn keep_ids(body: &Body) -> bool {
+    let c = &body.credentials;
+    // SAFETY: only ask.
+    let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
+    let own = c.uid.iter().all(|&u| u == uid) && c.gid.iter().all(|&g| g == gid);
+    own || uid != 0
+}
+
+/// A directory that had no name any more is made again for the moment.
+fn change_directory(cwd: &Path) -> io::Result<()> {
+    let Some(gone) = cwd.as_os_str().as_bytes().strip_suffix(b" (deleted)") else { return std::env::set_current_dir(cwd) };
+    let gone = Path::new(std::ffi::OsStr::from_bytes(gone));
+    let made = std::fs::create_dir_all(gone).is_ok();
+    std::env::set_current_dir(gone)?;
+    if made { std::fs::remove_dir(gone) } else { Ok(()) }
+}
+
+fn plan_file(bytes: &[u8]) -> io::Result<OwnedFd> {
+    // SAFETY: a literal name; the descriptor is new.
+    let fd = unsafe { libc::memfd_create(c"ckpt-plan".as_ptr(), libc::MFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: just made.
+    let mut file = unsafe { std::fs::File::from_raw_fd(fd) };
+    io::Write::write_all(&mut file, bytes)?;
+    Ok(file.into())
+}
+
+/// To a number that no process of the program uses.
+fn move_up(fd: OwnedFd, base: i32) -> io::Result<OwnedFd> {
+    // SAFETY: fcntl on our own descriptor; the new one is ours alone.
+    unsafe {
+        let up = libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, base);
+        if up < 0 { Err(io::Error::last_os_error()) } else { Ok(OwnedFd::from_raw_fd(up)) }
+    }
+}
+
+fn is_open(fd: RawFd) -> bool {
+    // SAFETY: only asks.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+}
+
+fn borrow(fd: RawFd) -> std::os::fd::BorrowedFd<'static> {
+    // SAFETY: callers checked that it is open; the process is about to exec.
+    unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) }
+}
+
+/// The objects of all processes are open in one process for a while.
+fn raise_limit() {
+    // SAFETY: limit is a struct rlimit.
+    unsafe {
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        }
+    }
+}

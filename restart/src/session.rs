@@ -1,0 +1,270 @@
+//! Running the layout: forks, sessions, groups, descriptors, exec.
+
+use crate::ids::{Known, SharedIds, clone_with_pid};
+use ckpt_sys::idtable::VirtualPid;
+use crate::tree::{Node, What};
+use ckpt_image::{ProcessMeta, RunState};
+use std::ffi::CString;
+use std::io;
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering::*};
+use std::time::{Duration, Instant};
+
+/// Shared by all processes of the tree while it is built.
+#[repr(C)]
+pub struct Gate {
+    created: AtomicU32,
+    grouped: AtomicU32,
+    joined: AtomicU32,
+    failed: AtomicU32,
+    /// new pid by index
+    pids: [AtomicI32; MAX],
+}
+
+const MAX: usize = 16384;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Gate {
+    pub fn new(processes: usize) -> io::Result<&'static Gate> {
+        if processes > MAX {
+            return Err(io::Error::other(format!("more than {MAX} processes")));
+        }
+        // SAFETY: a fresh shared mapping, zeroed, never unmapped.
+        unsafe {
+            let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+            let at = libc::mmap(std::ptr::null_mut(), size_of::<Gate>(), libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0);
+            if at == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(&*(at as *const Gate)) }
+        }
+    }
+
+    fn pass(&self, counter: &AtomicU32, total: usize) -> bool {
+        counter.fetch_add(1, AcqRel);
+        self.wait(counter, total)
+    }
+
+    fn wait(&self, counter: &AtomicU32, total: usize) -> bool {
+        let deadline = Instant::now() + PATIENCE;
+        let mut spins = 0u32;
+        while (counter.load(Acquire) as usize) < total {
+            if self.failed.load(Acquire) != 0 || Instant::now() > deadline {
+                return false;
+            }
+            spins += 1;
+            if spins < 200 {
+                std::thread::yield_now();
+            } else {
+                std::thread::sleep(Duration::from_micros(100));
+            }
+        }
+        true
+    }
+
+    pub fn pid(&self, index: usize) -> i32 {
+        self.pids[index].load(Acquire)
+    }
+
+    pub fn fail(&self, errno: i32) {
+        self.failed.store(errno.max(1) as u32, Release);
+    }
+
+    pub fn failure(&self) -> Option<io::Error> {
+        match self.failed.load(Acquire) {
+            0 => None,
+            e => Some(io::Error::from_raw_os_error(e as i32)),
+        }
+    }
+
+    /// The agent's side: all processes exist (or one could not be made).
+    pub fn wait_created(&self, total: usize) -> bool {
+        self.wait(&self.created, total)
+    }
+}
+
+pub struct Tree<'a> {
+    pub gate: &'static Gate,
+    pub processes: &'a [ProcessMeta],
+    pub exact: bool,
+    pub ids: &'a SharedIds,
+    pub known: &'a Known,
+    pub outer_group: i32,
+    pub new_group: i32,
+    pub groups: &'a [(i32, usize)],
+    /// in the child, when every process exists and is in its group: descriptors, terminal, directory, exec
+    pub become_process: &'a dyn Fn(usize) -> io::Error,
+}
+
+impl Tree<'_> {
+    /// Forks `nodes` from this process. Errors: EEXIST when an id is taken meanwhile.
+    pub fn fork_all(&self, nodes: &[Node]) -> io::Result<()> {
+        for node in nodes {
+            let pid = match node.what {
+                What::Process(i) => Some(self.known.program_id(self.processes[i].pid)),
+                What::Leader(sid) => Some(self.known.program_id(sid)),
+                What::Detour => None,
+            };
+            let child = clone_with_pid(pid.filter(|_| self.exact))?;
+            if let (Some(pid), 1..) = (pid, child) {
+                self.ids.pair(pid, child)?;
+            }
+            if child == 0 {
+                self.live(node);
+            }
+            if node.what == What::Detour {
+                let mut status = 0;
+                // SAFETY: status is an int.
+                unsafe { libc::waitpid(child, &mut status, 0) };
+            }
+        }
+        Ok(())
+    }
+
+    fn live(&self, node: &Node) -> ! {
+        if let Err(e) = self.fork_all(&node.early).and_then(|()| self.own(node)).and_then(|()| self.fork_all(&node.children)) {
+            self.gate.fail(e.raw_os_error().unwrap_or(libc::EIO));
+            exit(1);
+        }
+        match node.what {
+            What::Process(i) => self.process(i, node),
+            _ => exit(0),
+        }
+    }
+
+    /// Session and group that start with this process.
+    fn own(&self, node: &Node) -> io::Result<()> {
+        let (leads_session, leads_group) = match node.what {
+            What::Process(i) => {
+                let p = &self.processes[i];
+                self.gate.pids[i].store(std::process::id() as i32, Release);
+                (p.sid == p.pid, p.pgid == p.pid)
+            }
+            What::Leader(_) => (true, false),
+            What::Detour => (false, false),
+        };
+        // SAFETY: our own session and group.
+        let done = unsafe {
+            if leads_session {
+                libc::setsid()
+            } else if leads_group {
+                libc::setpgid(0, 0)
+            } else {
+                0
+            }
+        };
+        if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    fn process(&self, i: usize, node: &Node) -> ! {
+        let total = self.processes.len();
+        let gate = self.gate;
+        if !gate.pass(&gate.created, total) {
+            exit(1);
+        }
+        let stand_ins: Vec<i32> = self.groups.iter().filter(|g| g.1 == i).filter_map(|g| self.group_stand_in(g.0)).collect();
+        if !gate.pass(&gate.grouped, total) {
+            exit(1);
+        }
+        self.join_group(i);
+        if !gate.pass(&gate.joined, total) {
+            exit(1);
+        }
+        for pid in stand_ins {
+            let mut status = 0;
+            // SAFETY: our own child, which ends when all have joined.
+            unsafe { libc::waitpid(pid, &mut status, 0) };
+        }
+        if let RunState::Zombie(status) = self.processes[i].state {
+            die_as(status);
+        }
+        self.wait_for_zombies(node);
+        let e = (self.become_process)(i);
+        gate.fail(e.raw_os_error().unwrap_or(libc::EIO));
+        eprintln!("ckpt_restart: process {}: {e}", self.processes[i].pid);
+        exit(1)
+    }
+
+    /// A process with the id of a group whose leader is gone, until all have joined.
+    fn group_stand_in(&self, pgid: i32) -> Option<i32> {
+        let id = self.known.program_id(pgid);
+        let child = clone_with_pid(Some(id).filter(|_| self.exact)).ok()?;
+        if child != 0 {
+            self.ids.pair(id, child).ok()?;
+            // SAFETY: our own child has not exec'ed.
+            unsafe { libc::setpgid(child, child) };
+            return Some(child);
+        }
+        // SAFETY: our own group.
+        unsafe { libc::setpgid(0, 0) };
+        self.gate.wait(&self.gate.joined, self.processes.len());
+        exit(0)
+    }
+
+    /// The group of a leader that is gone: what the table says its number means now.
+    fn stand_in_of(&self, pgid: i32) -> i32 {
+        self.ids.table.to_real(VirtualPid(self.known.program_id(pgid))).0
+    }
+
+    fn join_group(&self, i: usize) {
+        let p = &self.processes[i];
+        if p.pgid == p.pid || p.sid == p.pid {
+            return;
+        }
+        let group = if p.pgid == self.outer_group {
+            self.new_group
+        } else {
+            self.processes.iter().position(|q| q.pid == p.pgid).map_or_else(|| self.stand_in_of(p.pgid), |l| self.gate.pid(l))
+        };
+        // SAFETY: our own membership.
+        unsafe { libc::setpgid(0, group) };
+    }
+
+    /// Their SIGCHLD must come while nobody listens.
+    fn wait_for_zombies(&self, node: &Node) {
+        for kid in node.children.iter().chain(&node.early) {
+            if let What::Process(k) = kid.what {
+                if matches!(self.processes[k].state, RunState::Zombie(_)) {
+                    // SAFETY: info is a siginfo; WNOWAIT leaves the zombie.
+                    unsafe {
+                        let mut info: libc::siginfo_t = std::mem::zeroed();
+                        libc::waitid(libc::P_PID, self.gate.pid(k) as u32, &mut info, libc::WEXITED | libc::WNOWAIT);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn exit(code: i32) -> ! {
+    // SAFETY: ends this child without the parent's exit handlers.
+    unsafe { libc::_exit(code) }
+}
+
+/// Ends with a wait(2) status.
+fn die_as(status: i32) -> ! {
+    if libc::WIFSIGNALED(status) {
+        let sig = libc::WTERMSIG(status);
+        // SAFETY: our own end, without a core file.
+        unsafe {
+            let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            libc::setrlimit(libc::RLIMIT_CORE, &none);
+            libc::signal(sig, libc::SIG_DFL);
+            let mut set = std::mem::zeroed();
+            libc::sigfillset(&mut set);
+            libc::sigprocmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
+            libc::kill(libc::getpid(), sig);
+            libc::pause();
+        }
+    }
+    exit(libc::WEXITSTATUS(status))
+}
+
+/// The program's own binary, with the library as restorer in it.
+pub fn exec(exe: &std::path::Path, name: &str, env: &[Vec<u8>]) -> io::Error {
+    use std::os::unix::ffi::OsStrExt;
+    let c = |b: &[u8]| CString::new(b).unwrap_or_default();
+    let (path, argv0) = (c(exe.as_os_str().as_bytes()), c(name.as_bytes()));
+    let env: Vec<CString> = env.iter().map(|e| c(e)).collect();
+    let envp: Vec<*const libc::c_char> = env.iter().map(|e| e.as_ptr()).chain([std::ptr::null()]).collect();
+    let argv = [argv0.as_ptr(), std::ptr::null()];
+    // SAFETY: NUL-terminated strings, NULL-terminated lists.
+    unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+    io::Error::last_os_error()
+}

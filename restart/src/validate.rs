@@ -1,0 +1,106 @@
+//! An image is hostile input until it has been checked: no address, length, offset or count is believed before.
+
+use crate::image_set::Member;
+use ckpt_image::{Body, CHUNK, Codec, MapKind};
+use std::collections::HashSet;
+
+const TASK_END: u64 = 0x7fff_ffff_f000;
+const MIN_ADDRESS: u64 = 0x1000;
+
+#[derive(Debug, thiserror::Error)]
+#[error("{image}: damaged or hostile: {what}; use another generation")]
+pub struct Invalid {
+    image: String,
+    what: String,
+}
+
+/// Errors name the image and what is wrong with it.
+pub fn check(members: &[Member]) -> Result<(), Invalid> {
+    let mut pids = HashSet::new();
+    for m in members {
+        let fail = |what: String| Invalid { image: m.file.path.display().to_string(), what };
+        if m.meta.processes.is_empty() {
+            return Err(fail("there is no process in it".into()));
+        }
+        for p in &m.meta.processes {
+            if p.pid <= 1 || !pids.insert(p.pid) {
+                return Err(fail(format!("process id {} is impossible or used twice", p.pid)));
+            }
+            if let Some(body) = &p.body {
+                check_body(body, m.file.header.total, m.meta.shared.len()).map_err(|e| fail(format!("process {}: {e}", p.pid)))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_body(b: &Body, total: u64, shared: usize) -> Result<(), String> {
+    let mut end = MIN_ADDRESS;
+    let kernel = |k: &MapKind| matches!(k, MapKind::Kernel);
+    for m in b.maps.iter().filter(|m| !kernel(&m.kind)) {
+        if m.start < end || m.end <= m.start || m.end > TASK_END || (m.start | m.end) & 4095 != 0 {
+            return Err(format!("mapping {:x}-{:x} overlaps another or leaves user space", m.start, m.end));
+        }
+        end = m.end;
+        if matches!(m.kind, MapKind::Shared(i) if i as usize >= shared) {
+            return Err(format!("mapping {:x} refers to no shared memory", m.start));
+        }
+    }
+    let table = b.id_table..b.id_table.saturating_add(ckpt_sys::idtable::SIZE as u64);
+    let overlaps = b.maps.iter().any(|m| m.start < table.end && table.start < m.end);
+    if b.id_table & 4095 != 0 || table.end > TASK_END || (b.id_table != 0 && overlaps) {
+        return Err("the table of ids overlaps its memory".into());
+    }
+    check_memory(b, total)?;
+    let leader = b.record.0.pid;
+    if b.threads.is_empty() || b.sigactions.len() != 64 {
+        return Err("it has no threads or no signal actions".into());
+    }
+    let in_private = |addr: u64, len: u64| b.maps.iter().any(|m| !m.shared && m.start <= addr && addr + len <= m.end);
+    if b.record.0.leader_gone == 0 && !b.threads.iter().any(|t| t.0.tid == leader) {
+        return Err("its main thread is missing".into());
+    }
+    for t in &b.threads {
+        if t.0.frame & 7 != 0 || !b.maps.iter().any(|m| m.start <= t.0.frame && t.0.frame + 1024 <= m.end) {
+            return Err(format!("thread {} has no frame to return to", t.0.tid));
+        }
+    }
+    for addr in [b.record.0.control, b.record.0.state_page, b.record.0.leave] {
+        if !in_private(addr, 8) {
+            return Err("the library is not where the image says".into());
+        }
+    }
+    Ok(())
+}
+
+fn check_memory(b: &Body, total: u64) -> Result<(), String> {
+    let mut sum = 0u64;
+    let mut maps = b.maps.iter().filter(|m| !m.shared);
+    let mut map = maps.next();
+    for &(addr, bytes) in &b.memory.runs {
+        let end = addr.checked_add(bytes).ok_or("a run wraps around")?;
+        sum = sum.checked_add(bytes).ok_or("runs are too long")?;
+        let mut at = addr;
+        // A run may span neighbours.
+        while at < end {
+            match map {
+                Some(m) if m.end <= at => map = maps.next(),
+                Some(m) if m.start <= at => at = m.end,
+                _ => return Err(format!("memory at {at:x} lies in no private mapping")),
+            }
+        }
+    }
+    if sum != b.memory.bytes {
+        return Err("the runs do not add up".into());
+    }
+    let chunks = sum.div_ceil(CHUNK) as usize;
+    let pieces = if b.memory.codec == Codec::None { 1 } else { chunks };
+    if b.memory.checksums.len() != chunks || b.memory.pieces.len() != pieces {
+        return Err("checksums are missing".into());
+    }
+    let inside = |p: &ckpt_objects::BlobRef| p.offset.checked_add(p.len).is_some_and(|e| e <= total);
+    if !b.memory.pieces.iter().all(inside) || (b.memory.codec == Codec::None && b.memory.pieces[0].len != sum) {
+        return Err("memory lies outside the image".into());
+    }
+    Ok(())
+}
