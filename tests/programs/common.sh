@@ -1,0 +1,23 @@
+# Shared by the program scripts: phases are functions named have, run, before, after, stop.
+set -eu
+cd "$GUEST_DIR"
+port=$((GUEST_UNIQUE + 20000))
+
+skip() { echo "$*" >&2; exit 77; }
+need() { for c in "$@"; do command -v "$c" >/dev/null || skip "$c is not installed"; done; }
+fail() { echo "$*" >&2; exit 1; }
+# Waits until the command succeeds; the harness has the deadline.
+await() { until "$@" 2>/dev/null; do sleep 0.02; done; }
+grows() { # FILE: the number in it goes up
+    local was now
+    await test -s "$1"
+    was=$(cat "$1")
+    now=$was
+    while [ "$now" -le "$was" ]; do sleep 0.01; now=$(cat "$1"); now=${now:-$was}; done
+}
+# One line of a TCP server's answer.
+ask() { exec 9<>"/dev/tcp/127.0.0.1/$port" && printf '%b' "$1" >&9 && head -n "${2:-1}" <&9; exec 9>&-; }
+stop() { touch stop; }
+# After a restart the program is there when it answers.
+up() { :; }
+phase() { [ "$1" != after ] || await up; "$1"; }

@@ -1,0 +1,102 @@
+//! Where things are, and how they are built.
+
+use crate::guests::Guest;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::SystemTime;
+
+/// The folders of a checkout.
+pub struct Paths {
+    pub root: PathBuf,
+    pub target: PathBuf,
+}
+
+impl Paths {
+    /// Found from the running xtask, which lies in TARGET/release.
+    pub fn find() -> Result<Paths, String> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("tests/ has no parent folder")?;
+        let exe = std::env::current_exe().map_err(|e| format!("cannot find the running xtask: {e}"))?;
+        let target = exe.ancestors().nth(2).ok_or("xtask is not in TARGET/release")?;
+        Ok(Paths { root: root.into(), target: target.into() })
+    }
+
+    pub fn bin(&self) -> PathBuf {
+        self.target.join("release")
+    }
+
+    pub fn guests(&self) -> PathBuf {
+        self.target.join("guests")
+    }
+}
+
+/// Builds the whole workspace in release mode.
+pub fn product(paths: &Paths) -> Result<(), String> {
+    let mut cargo = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+    cargo.current_dir(&paths.root).args(["build", "--release", "--quiet"]);
+    cargo.arg("--target-dir").arg(&paths.target);
+    let status = cargo.status().map_err(|e| format!("cannot run cargo: {e}"))?;
+    if !status.success() {
+        return Err("the build failed; its messages are above".into());
+    }
+    Ok(())
+}
+
+/// Compiles the guests whose source is newer than their program.
+pub fn guests(paths: &Paths, guests: &[Guest]) -> Result<(), String> {
+    let header = modified(&paths.root.join("tests/guests/guest.h"));
+    let mut seen = Vec::new();
+    for guest in guests {
+        let out = paths.guests().join(&guest.program);
+        if seen.contains(&out) {
+            continue;
+        }
+        if modified(&out) < modified(&guest.source).max(header) {
+            compile(guest, &out)?;
+        }
+        seen.push(out);
+    }
+    Ok(())
+}
+
+fn compile(guest: &Guest, out: &Path) -> Result<(), String> {
+    let folder = out.parent().ok_or("a guest has no folder")?;
+    fs::create_dir_all(folder).map_err(|e| format!("cannot make {}: {e}", folder.display()))?;
+    let status = Command::new("cc")
+        .args(["-O1", "-Wall", "-Wextra", "-Wno-format-overflow", "-pthread", "-o"])
+        .arg(out)
+        .args(&guest.flags)
+        .arg(&guest.source)
+        .args(["-lrt", "-lutil", "-lm", "-ldl"])
+        .status()
+        .map_err(|e| format!("cannot run cc: {e}; install gcc"))?;
+    if !status.success() {
+        return Err(format!("cc failed for {}", guest.source.display()));
+    }
+    Ok(())
+}
+
+fn modified(path: &Path) -> SystemTime {
+    fs::metadata(path).and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// Copies all programs to a folder that every user can read.
+pub fn publish(paths: &Paths, guests: &[Guest], to: &Path) -> Result<(), String> {
+    for name in crate::product::FILES {
+        copy(&paths.bin().join(name), &to.join(name))?;
+    }
+    copy(&paths.bin().join("xtask"), &to.join("xtask"))?;
+    for guest in guests {
+        copy(&paths.guests().join(&guest.program), &to.join("guests").join(&guest.program))?;
+    }
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), String> {
+    let folder = to.parent().ok_or("nowhere to copy to")?;
+    if !from.exists() || to.exists() {
+        return Ok(());
+    }
+    fs::create_dir_all(folder).map_err(|e| format!("cannot make {}: {e}", folder.display()))?;
+    fs::copy(from, to).map(drop).map_err(|e| format!("cannot copy {} to {}: {e}", from.display(), to.display()))
+}

@@ -1,0 +1,97 @@
+//! `cargo xtask`: builds the product and tests it.
+//!
+//! `test` runs small self-checking programs (guests) natively and under the product; `demo` shows the main job.
+
+mod build;
+mod demo;
+mod guests;
+mod leftovers;
+mod product;
+mod programs;
+mod report;
+mod run;
+mod suite;
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run the guests, or the real programs, in every mode
+    Test(TestArgs),
+    /// Launch, checkpoint, kill and restart a real program, visibly
+    Demo,
+    /// One guest in one mode; `test` calls this for each run
+    #[command(hide = true)]
+    RunOne(run::Spec),
+}
+
+/// Which runs, and how.
+#[derive(Args, Clone)]
+pub struct TestArgs {
+    /// Only guests whose name contains this
+    #[arg(long)]
+    filter: Option<String>,
+    /// Only these modes
+    #[arg(long, value_delimiter = ',', default_value = "native,launched,resume,restart,twice")]
+    modes: Vec<run::Mode>,
+    /// What to run: the guests, or real programs such as python3 and make
+    #[arg(long, default_value = "guests")]
+    group: Group,
+    /// Runs at a time
+    #[arg(long, default_value_t = 4)]
+    jobs: usize,
+    /// Run everything as this user (needs root)
+    #[arg(long)]
+    user: Option<String>,
+    /// Passed on to ckpt_restart --ids
+    #[arg(long)]
+    ids: Option<String>,
+    /// Seconds until a run counts as hanging
+    #[arg(long, default_value_t = 30)]
+    deadline: u64,
+    /// Repeat every run this often
+    #[arg(long, default_value_t = 1)]
+    repeat: usize,
+    /// Keep the folder of every run
+    #[arg(long)]
+    keep: bool,
+    /// Take target/release as it is
+    #[arg(long)]
+    no_build: bool,
+    /// Write the matrix of guests and modes to this file
+    #[arg(long)]
+    report: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Group {
+    Guests,
+    Programs,
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().task {
+        Task::Test(args) => suite::test(&args),
+        Task::Demo => demo::demo().map(|()| true),
+        Task::RunOne(spec) => {
+            println!("{}", run::run_one(spec));
+            Ok(true)
+        }
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            eprintln!("xtask: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}

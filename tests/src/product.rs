@@ -1,0 +1,70 @@
+//! The product's commands, as a user types them.
+
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// What the build makes and a run needs.
+pub const FILES: [&str; 5] = ["ckpt_launch", "ckpt_command", "ckpt_restart", "ckpt_coordinator", "libckpt.so"];
+
+/// The commands of one computation, with an environment that holds no surprises.
+pub struct Product {
+    pub bin: PathBuf,
+    pub port: u16,
+    /// Working folder; the images go to its `images`, as no option says otherwise.
+    pub dir: PathBuf,
+    /// Where the guest makes its files.
+    pub work: PathBuf,
+    pub logs: PathBuf,
+    pub ids: Option<String>,
+}
+
+impl Product {
+    /// A command with its output in the log folder.
+    pub fn command(&self, program: &Path, log: &str) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear().current_dir(&self.dir).stdin(Stdio::null());
+        command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        command.env("LANG", "C.UTF-8").env("HOME", &self.work).env("GUEST_DIR", &self.work);
+        command.env("GUEST_UNIQUE", self.port.to_string());
+        command.stdout(self.log(log, "out")).stderr(self.log(log, "err"));
+        command
+    }
+
+    fn log(&self, name: &str, stream: &str) -> Stdio {
+        let path = self.logs.join(format!("{name}.{stream}"));
+        let file: std::io::Result<File> = OpenOptions::new().create(true).append(true).open(path);
+        file.map_or_else(|_| Stdio::null(), Stdio::from)
+    }
+
+    pub fn launch(&self, program: &Path, args: &[String]) -> Command {
+        let mut command = self.command(&self.bin.join("ckpt_launch"), "launch");
+        command.arg("--coord-port").arg(self.port.to_string());
+        // An orphan's parent is init, also when the agent is its subreaper.
+        command.env("GUEST_INIT_IS_1", "1");
+        command.arg(program).args(args);
+        command
+    }
+
+    pub fn restart(&self, round: usize) -> Result<Command, String> {
+        let mut images = crate::guests::entries(&self.dir.join("images"))?;
+        images.retain(|p| p.extension().is_some_and(|e| e == "img"));
+        if images.is_empty() {
+            return Err("the checkpoint left no image".into());
+        }
+        let mut command = self.command(&self.bin.join("ckpt_restart"), &format!("restart{round}"));
+        command.arg("--coord-port").arg(self.port.to_string());
+        if let Some(ids) = &self.ids {
+            command.arg("--ids").arg(ids);
+        }
+        command.args(images.iter().map(|p| p.strip_prefix(&self.dir).unwrap_or(p)));
+        Ok(command)
+    }
+
+    /// `ckpt_command` with these options.
+    pub fn ask(&self, options: &[&str]) -> Result<Child, String> {
+        let mut command = self.command(&self.bin.join("ckpt_command"), "command");
+        command.arg("--coord-port").arg(self.port.to_string()).args(options);
+        command.spawn().map_err(|e| format!("cannot run ckpt_command: {e}"))
+    }
+}
