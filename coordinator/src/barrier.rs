@@ -134,13 +134,17 @@ pub struct Barrier {
     interval: Micros,
     interval_due: Micros,
     deadlines: Deadlines,
+    session: u64,
+    attempts: u64,
     last: Option<Summary>,
     last_failure: Option<String>,
 }
 
 impl Barrier {
-    pub fn new(deadlines: Deadlines) -> Barrier {
+    /// `session` is random: no other coordinator's attempts look like ours.
+    pub fn new(deadlines: Deadlines, session: u64) -> Barrier {
         Barrier {
+            session,
             agents: BTreeMap::new(),
             next_generation: 1,
             running: None,
@@ -149,6 +153,7 @@ impl Barrier {
             interval: 0,
             interval_due: 0,
             deadlines,
+            attempts: 0,
             last: None,
             last_failure: None,
         }
@@ -253,9 +258,20 @@ impl Barrier {
         self.interval_due = now + self.interval;
         let members: BTreeMap<_, _> = self.agents.keys().map(|&client| (client, None)).collect();
         let (kill_after, overrides, member_count) = (request.kill, request.overrides, members.len() as u32);
+        self.attempts += 1;
+        let attempt = self.session.wrapping_add(self.attempts);
+        let seconds = |time: Micros| u32::try_from(time / SECOND).unwrap_or(u32::MAX);
+        let patience = (seconds(self.deadlines.stage), seconds(self.deadlines.write));
         for (member_index, &to) in (0..).zip(members.keys()) {
-            let message =
-                CoordinatorMessage::Checkpoint { generation, member_index, member_count, kill_after, overrides };
+            let message = CoordinatorMessage::Checkpoint {
+                generation,
+                attempt,
+                patience,
+                member_index,
+                member_count,
+                kill_after,
+                overrides,
+            };
             out.push(Action::Send { to, message });
         }
         out.push(Action::Note(format!("checkpoint {generation} of {member_count} agents begins")));

@@ -3,7 +3,7 @@ use super::*;
 const COMMAND: ClientId = 100;
 
 fn with_agents(count: u32) -> Barrier {
-    let mut barrier = Barrier::new(Deadlines::default());
+    let mut barrier = Barrier::new(Deadlines::default(), 70);
     for client in 1..=count {
         barrier.step(0, Event::Joined { client, name: format!("agent{client}") });
     }
@@ -191,6 +191,8 @@ fn a_second_request_starts_a_new_checkpoint_afterwards() {
     assert!(matches!(answer(&last, COMMAND), Some(CoordinatorMessage::Done(_))));
     let begun = CoordinatorMessage::Checkpoint {
         generation: 2,
+        attempt: 72,
+        patience: (60, 6 * 3600),
         member_index: 0,
         member_count: 1,
         kill_after: true,

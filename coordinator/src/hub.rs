@@ -36,7 +36,7 @@ pub struct Hub {
 impl Hub {
     pub fn new(port: u16, deadlines: Deadlines, new_id: fn() -> ComputationId) -> Hub {
         Hub {
-            barrier: Barrier::new(deadlines),
+            barrier: Barrier::new(deadlines, session_of(new_id())),
             listing: Listing::default(),
             clients: BTreeMap::from([(CONSOLE, Client::Command)]),
             computation: new_id(),
@@ -238,6 +238,10 @@ impl Hub {
             last_failure: self.barrier.last_failure().map(str::to_owned),
         }
     }
+}
+
+fn session_of(random: ComputationId) -> u64 {
+    random.0.iter().fold(0, |all, &byte| all << 8 | u64::from(byte))
 }
 
 #[cfg(test)]

@@ -39,10 +39,13 @@ pub fn choose(paths: &[PathBuf]) -> Result<(Vec<Member>, Vec<String>), SetError>
     };
     let (images, others): (Vec<_>, Vec<_>) = images.into_iter().partition(|i| i.header.computation == newest);
     notes.extend(others.iter().map(|i| format!("{}: of another computation, checkpointed earlier; passed over", i.path.display())));
-    let mut generations: BTreeMap<u32, Vec<ImageFile>> = BTreeMap::new();
-    images.into_iter().for_each(|i| generations.entry(i.header.generation).or_default().push(i));
+    // Attempts of one generation are told apart: their images are never mixed.
+    let mut attempts: BTreeMap<(u32, u64), Vec<ImageFile>> = BTreeMap::new();
+    images.into_iter().for_each(|i| attempts.entry((i.header.generation, i.header.attempt)).or_default().push(i));
+    let mut attempts: Vec<_> = attempts.into_iter().collect();
+    attempts.sort_by_key(|((generation, _), images)| (*generation, images.iter().map(|i| i.header.created).max()));
     let mut failure = None;
-    for (generation, images) in generations.into_iter().rev() {
+    for ((generation, _), images) in attempts.into_iter().rev() {
         match complete(generation, images) {
             Ok(members) => return Ok((members, notes)),
             Err(e) => {
@@ -85,6 +88,8 @@ fn complete(generation: u32, mut images: Vec<ImageFile>) -> Result<Vec<Member>, 
     images.sort_by_key(|i| i.header.member_index);
     images.dedup_by_key(|i| i.header.member_index);
     let count = images.first().map_or(1, |i| i.header.member_count);
+    // An index beyond the count is not believed.
+    images.retain(|i| i.header.member_index < count);
     let missing = (0..count).find(|n| !images.iter().any(|i| i.header.member_index == *n && i.header.member_count == count));
     if let Some(missing) = missing {
         return Err(SetError::Incomplete { generation, missing: missing + 1, count });

@@ -1,6 +1,6 @@
 //! The agent's life: one thread looks after children and signals, one after the coordinator and checkpoints.
 
-use crate::checkpoint::{Barrier, Checkpoint, Settings, Writers};
+use crate::checkpoint::{Barrier, Checkpoint, Settings, Verdict, Writers};
 use crate::foreground::{FORWARDED, StatusPipe};
 use crate::link::{Listener, poll};
 use crate::{members, procfs};
@@ -15,7 +15,7 @@ use std::collections::HashSet;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub struct Agent {
     pub settings: Settings,
@@ -221,7 +221,9 @@ impl Session<'_> {
 
     fn handle(&mut self, m: CoordinatorMessage) {
         match m {
-            CoordinatorMessage::Checkpoint { generation, kill_after, .. } => self.checkpoint(generation, kill_after),
+            CoordinatorMessage::Checkpoint { generation, attempt, patience, kill_after, .. } => {
+                self.checkpoint(generation, attempt, patience, kill_after);
+            }
             CoordinatorMessage::ListProcesses { request } => {
                 let rows = self.agent.rows();
                 let chunks: Vec<&[ProcessRow]> = if rows.is_empty() { vec![&[]] } else { rows.chunks(500).collect() };
@@ -235,21 +237,19 @@ impl Session<'_> {
         }
     }
 
-    fn checkpoint(&mut self, generation: u32, kill: bool) {
+    fn checkpoint(&mut self, generation: u32, attempt: u64, patience: (u32, u32), kill: bool) {
         let agent = self.agent;
         let computation = self.computation;
-        let work = Checkpoint { settings: &agent.settings, listener: &agent.listener, computation, generation, kill, program: agent.program.load(Ordering::Acquire), id_table: agent.id_table, outer: agent.outer, writers: &agent.writers };
-        let mut barrier = Waiting { session: self, generation };
-        let done = work.run(&mut barrier, &|| agent.kill_all());
-        match done {
-            Ok(_) => self.generation = generation,
-            Err(e) => {
-                let reason = e.to_string();
-                if !agent.quiet {
-                    eprintln!("ckpt: checkpoint {generation} failed: {reason}");
-                }
-                self.send(AgentMessage::Failed { generation, reason });
+        // Known from here on, so that no coordinator gives this number again.
+        self.generation = self.generation.max(generation);
+        let work = Checkpoint { settings: &agent.settings, listener: &agent.listener, computation, generation, attempt, kill, program: agent.program.load(Ordering::Acquire), id_table: agent.id_table, outer: agent.outer, writers: &agent.writers };
+        let mut barrier = Waiting { session: self, generation, patience };
+        if let Err(e) = work.run(&mut barrier, &|| agent.kill_all()) {
+            let reason = e.to_string();
+            if !agent.quiet {
+                eprintln!("ckpt: checkpoint {generation} failed: {reason}");
             }
+            self.send(AgentMessage::Failed { generation, reason: ckpt_wire::clip(&reason, ckpt_wire::MAX_REASON) });
         }
     }
 }
@@ -268,43 +268,66 @@ impl Agent {
 struct Waiting<'a, 'b> {
     session: &'a mut Session<'b>,
     generation: u32,
+    /// seconds for a stage, seconds for the writing
+    patience: (u32, u32),
 }
 
+/// What the coordinator had to say.
+enum Heard {
+    Release(u32, u32),
+    Abort(String),
+    Lost(String),
+}
+
+/// The coordinator's own deadlines come first: what is late is named there.
+const GRACE: Duration = Duration::from_secs(5);
+
 impl Waiting<'_, '_> {
-    fn reach(&mut self, stage: Stage, stats: Option<CheckpointStats>) -> Result<(), String> {
+    fn reach(&mut self, stage: Stage, stats: Option<CheckpointStats>) -> Heard {
         self.session.send(AgentMessage::Reached { generation: self.generation, stage, stats });
-        if self.session.client.is_none() {
-            return Err("the coordinator went away; run ckpt_command --checkpoint again".into());
+        let seconds = if stage < Stage::Written { self.patience.0 } else { self.patience.1 };
+        let deadline = Instant::now() + Duration::from_secs(seconds.into()) + GRACE;
+        loop {
+            let Some(client) = &mut self.session.client else {
+                return Heard::Lost("the coordinator went away; run ckpt_command --checkpoint again".into());
+            };
+            match client.try_recv() {
+                Ok(Polled::Message(m)) => match *m {
+                    CoordinatorMessage::Release { generation, stage: s, member_index, member_count }
+                        if generation == self.generation && s == stage =>
+                    {
+                        return Heard::Release(member_index, member_count);
+                    }
+                    CoordinatorMessage::Abort { generation, reason } if generation == self.generation => return Heard::Abort(reason),
+                    other => self.session.handle_during(other),
+                },
+                Ok(Polled::Nothing) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Heard::Lost(format!("the coordinator has not answered for {seconds} s; is it stopped?"));
+                    }
+                    let _ = poll(&[client.as_raw_fd()], left);
+                }
+                Ok(Polled::Closed) | Err(_) => self.session.client = None,
+            }
         }
-        Ok(())
     }
 }
 
 impl Barrier for Waiting<'_, '_> {
     fn wait(&mut self, stage: Stage) -> Result<(u32, u32), String> {
-        self.reach(stage, None)?;
-        loop {
-            let received = self.session.client.as_mut().map(Client::recv);
-            match received {
-                Some(Ok(Some(CoordinatorMessage::Release { generation, stage: s, member_index, member_count })))
-                    if generation == self.generation && s == stage =>
-                {
-                    return Ok((member_index, member_count));
-                }
-                Some(Ok(Some(CoordinatorMessage::Abort { generation, reason }))) if generation == self.generation => {
-                    return Err(reason);
-                }
-                Some(Ok(Some(other))) => self.session.handle_during(other),
-                _ => {
-                    self.session.client = None;
-                    return Err("the coordinator went away; run ckpt_command --checkpoint again".into());
-                }
-            }
+        match self.reach(stage, None) {
+            Heard::Release(index, count) => Ok((index, count)),
+            Heard::Abort(reason) | Heard::Lost(reason) => Err(reason),
         }
     }
 
-    fn committed(&mut self, stats: CheckpointStats) -> Result<(), String> {
-        self.reach(Stage::Committed, Some(stats))
+    fn committed(&mut self, stats: CheckpointStats) -> Verdict {
+        match self.reach(Stage::Committed, Some(stats)) {
+            Heard::Release(..) => Verdict::Complete,
+            Heard::Abort(reason) => Verdict::Aborted(reason),
+            Heard::Lost(reason) => Verdict::Unknown(reason),
+        }
     }
 }
 

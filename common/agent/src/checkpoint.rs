@@ -56,7 +56,18 @@ pub struct Settings {
 pub trait Barrier {
     /// Err: another member failed. Ok: our place among the members.
     fn wait(&mut self, stage: Stage) -> Result<(u32, u32), String>;
-    fn committed(&mut self, stats: CheckpointStats) -> Result<(), String>;
+    /// Our image has its name. Waits until all members' have.
+    fn committed(&mut self, stats: CheckpointStats) -> Verdict;
+}
+
+/// What became of a generation whose image here is committed.
+pub enum Verdict {
+    /// It is complete on all hosts: older ones may go, and so may the program.
+    Complete,
+    /// Another member failed: this image goes too.
+    Aborted(String),
+    /// Nobody can say: the image stays, a restart finds out whether all are there.
+    Unknown(String),
 }
 
 pub struct Checkpoint<'a> {
@@ -64,6 +75,8 @@ pub struct Checkpoint<'a> {
     pub listener: &'a Listener,
     pub computation: [u8; 16],
     pub generation: u32,
+    /// the same in all images of one checkpoint, and in no other
+    pub attempt: u64,
     /// The program is to end with this checkpoint: it does not run again in between.
     pub kill: bool,
     pub program: i32,
@@ -132,27 +145,39 @@ impl Checkpoint<'_> {
         if self.holds() {
             let bytes = self.write(&mut snapshot, &mut clock)?;
             let done = self.commit(&mut snapshot, bytes, pause.elapsed(), barrier, clock)?;
-            if self.kill {
+            let done = self.settle(done, barrier);
+            if self.kill && done.is_ok() {
                 kill();
             } else {
                 self.resume(&mut snapshot, &mut Clock::new());
             }
-            return self.report(done, barrier);
+            return done;
         }
         self.resume(&mut snapshot, &mut clock);
         let pause = pause.elapsed();
         let bytes = self.write(&mut snapshot, &mut clock)?;
         let done = self.commit(&mut snapshot, bytes, pause, barrier, clock)?;
-        self.report(done, barrier)
+        self.settle(done, barrier)
     }
 
     fn holds(&self) -> bool {
         self.settings.hold || self.kill
     }
 
-    fn report(&self, (to, stats): (PathBuf, CheckpointStats), barrier: &mut dyn Barrier) -> Result<PathBuf, CheckpointError> {
-        barrier.committed(stats).map_err(CheckpointError::Aborted)?;
-        Ok(to)
+    /// A generation is complete or it is gone: what one member cannot commit no other keeps, and older ones are
+    /// removed when all have committed, not before.
+    fn settle(&self, (to, stats): (PathBuf, CheckpointStats), barrier: &mut dyn Barrier) -> Result<PathBuf, CheckpointError> {
+        match barrier.committed(stats) {
+            Verdict::Complete => {
+                store::remove_old(&self.settings.folder, &self.computation, self.generation, self.settings.keep);
+                Ok(to)
+            }
+            Verdict::Aborted(reason) => {
+                let _ = std::fs::remove_file(&to);
+                Err(CheckpointError::Aborted(reason))
+            }
+            Verdict::Unknown(reason) => Err(CheckpointError::Aborted(format!("{reason}; {} is written and stays", to.display()))),
+        }
     }
 
     fn create(&self) -> Result<ImageWriter, CheckpointError> {
@@ -280,11 +305,8 @@ impl Checkpoint<'_> {
 
     /// Back to running, stopped ones to being stopped. Returns when every thread is out of our hands.
     fn resume(&self, snapshot: &mut Snapshot, clock: &mut Clock) {
-        for (p, _) in &snapshot.processes {
-            if p.stopped.job_stopped {
-                // SAFETY: numbers only.
-                unsafe { libc::kill(p.stopped.who.stat.pid, libc::SIGSTOP) };
-            }
+        for (p, _) in &mut snapshot.processes {
+            p.stopped.stop_again = None;
             let notified = snapshot.notified.contains(&p.stopped.who.stat.pid);
             let resume = Msg { kind: msg::RESUME, arg: notified as u64, ..Msg::default() };
             let _ = p.stopped.link.send_with(resume, &[], &[]);
@@ -326,6 +348,7 @@ impl Checkpoint<'_> {
         let header = Header {
             computation: self.computation,
             generation: self.generation,
+            attempt: self.attempt,
             member_index: snapshot.place.0,
             member_count: snapshot.place.1,
             total: 0,
@@ -401,7 +424,6 @@ impl Checkpoint<'_> {
         barrier.wait(Stage::Written).map_err(CheckpointError::Aborted)?;
         let to = self.settings.folder.join(self.name(snapshot.place));
         snapshot.image.commit(&to).map_err(|e| CheckpointError::Folder(to.clone(), e))?;
-        store::remove_old(&self.settings.folder, &self.computation, self.generation, self.settings.keep);
         clock.mark("commit");
         let stats = CheckpointStats {
             images: vec![shown(&to)],

@@ -31,9 +31,28 @@ pub enum QuiesceError {
 pub struct Stopped {
     pub who: Candidate,
     pub link: Link,
-    /// It was stopped by job control and is to be stopped again.
+    /// It was stopped by job control.
     pub job_stopped: bool,
+    pub stop_again: Option<StopAgain>,
     pub threads: u32,
+}
+
+/// A process that job control had stopped and we woke; dropped, it is stopped again, whatever came in between.
+pub struct StopAgain(i32);
+
+impl StopAgain {
+    fn wake(pid: i32) -> StopAgain {
+        // SAFETY: numbers only.
+        unsafe { libc::kill(pid, libc::SIGCONT) };
+        StopAgain(pid)
+    }
+}
+
+impl Drop for StopAgain {
+    fn drop(&mut self) {
+        // SAFETY: numbers only.
+        unsafe { libc::kill(self.0, libc::SIGSTOP) };
+    }
 }
 
 pub struct Stop {
@@ -47,7 +66,7 @@ struct Asked {
     in_call: Option<[u64; 9]>,
     last_ran: u64,
     processor: u32,
-    job_stopped: bool,
+    stop_again: Option<StopAgain>,
     link: Option<Link>,
     at: Instant,
 }
@@ -107,14 +126,10 @@ impl Quiesce<'_> {
                 let in_call = procfs::in_call(pid, tid);
                 let last_ran = procfs::last_ran(pid, tid).unwrap_or(0);
                 let processor = c.stat.field(39) as u32;
-                let job_stopped = c.stat.state == 'T';
                 // SAFETY: numbers only.
                 if unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, self.signal) } == 0 {
-                    if job_stopped {
-                        // SAFETY: numbers only.
-                        unsafe { libc::kill(pid, libc::SIGCONT) };
-                    }
-                    asked.insert(pid, Asked { who: c.clone(), tid, in_call, last_ran, processor, job_stopped, link: None, at: Instant::now() });
+                    let stop_again = (c.stat.state == 'T').then(|| StopAgain::wake(pid));
+                    asked.insert(pid, Asked { who: c.clone(), tid, in_call, last_ran, processor, stop_again, link: None, at: Instant::now() });
                 }
                 Ok(false)
             }
@@ -161,7 +176,8 @@ impl Quiesce<'_> {
         let Some(link) = a.link else { return Ok(()) };
         match link.recv() {
             Ok(p) if p.msg.kind == msg::QUIESCED => {
-                done.push(Stopped { who: a.who, link, job_stopped: a.job_stopped, threads: p.msg.count });
+                let job_stopped = a.stop_again.is_some();
+                done.push(Stopped { who: a.who, link, job_stopped, stop_again: a.stop_again, threads: p.msg.count });
                 Ok(())
             }
             Ok(p) => Err(QuiesceError::Thread { pid, tid: p.msg.tid, name: a.who.stat.name.clone(), what: where_is(pid, p.msg.tid) }),

@@ -27,6 +27,8 @@ pub struct Header {
     pub meta_crc: u32,
     /// milliseconds since 1970
     pub created: u64,
+    /// random, the same in all members of one checkpoint
+    pub attempt: u64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +60,7 @@ impl Header {
         for n in [self.generation, self.member_index, self.member_count, self.meta_crc] {
             b.extend_from_slice(&n.to_le_bytes());
         }
-        for n in [self.total, self.meta_at, self.meta_len, self.created] {
+        for n in [self.total, self.meta_at, self.meta_len, self.created, self.attempt] {
             b.extend_from_slice(&n.to_le_bytes());
         }
         b.resize(HEADER_LEN as usize - 4, 0);
@@ -98,6 +100,7 @@ impl Header {
             meta_at: u64_at(64),
             meta_len: u64_at(72),
             created: u64_at(80),
+            attempt: u64_at(88),
         })
     }
 }

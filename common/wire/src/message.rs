@@ -163,6 +163,11 @@ pub enum CoordinatorMessage {
     /// Quiesce. Index and count are provisional until `Release { stage: Quiesced }`.
     Checkpoint {
         generation: u32,
+        /// Tells this attempt from another one at the same generation: images of two are never mixed.
+        attempt: u64,
+        /// How long the coordinator waits for a stage and for the writing, seconds: a member that hears nothing
+        /// for longer gives up.
+        patience: (u32, u32),
         member_index: u32,
         member_count: u32,
         kill_after: bool,
