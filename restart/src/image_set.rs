@@ -1,6 +1,6 @@
 //! Which of the images given are restarted: the newest generation of which all members are there and verify.
 
-use ckpt_image::{ImageError, ImageFile, ImageMeta};
+use ckpt_image::{ImageError, ImageFile, ImageMeta, Parent};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,8 @@ pub enum SetError {
     Image(#[from] ImageError),
     #[error("generation {generation} is incomplete: member {missing} of {count} is missing; give all images of a generation")]
     Incomplete { generation: u32, missing: u32, count: u32 },
+    #[error("{image}: holds only what changed since generation {generation}, whose image is missing or another one; put that back beside it")]
+    NoParent { image: String, generation: u32 },
     #[error("{0}: no image in this folder; give the images themselves")]
     EmptyFolder(String),
 }
@@ -17,6 +19,30 @@ pub enum SetError {
 pub struct Member {
     pub file: ImageFile,
     pub meta: ImageMeta,
+    /// What the image leaves out is in these, the nearest first.
+    pub parents: Vec<(ImageFile, ImageMeta)>,
+}
+
+impl Member {
+    /// An image with all that it builds on, looked for beside it.
+    pub fn open(file: ImageFile) -> Result<Member, SetError> {
+        let meta = file.meta()?;
+        let mut parents: Vec<(ImageFile, ImageMeta)> = Vec::new();
+        let mut newer = file.header.generation;
+        while let Some(parent) = parents.last().map_or(&meta, |p| &p.1).parent {
+            let missing = || SetError::NoParent { image: file.path.display().to_string(), generation: parent.generation };
+            let found = beside(&file.path, &parent).filter(|_| parent.generation < newer).ok_or_else(missing)?;
+            newer = parent.generation;
+            parents.push((found.meta().map(|meta| (found, meta)))?);
+        }
+        Ok(Member { file, meta, parents })
+    }
+}
+
+fn beside(path: &Path, parent: &Parent) -> Option<ImageFile> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let files = std::fs::read_dir(folder).ok()?.flatten().map(|e| e.path());
+    files.filter(|p| is_image(p)).filter_map(|p| ImageFile::open(&p).ok()).find(|i| i.as_parent() == *parent)
 }
 
 /// The members to restart; notes for the user about images passed over. Of several computations the one that was
@@ -94,5 +120,5 @@ fn complete(generation: u32, mut images: Vec<ImageFile>) -> Result<Vec<Member>, 
     if let Some(missing) = missing {
         return Err(SetError::Incomplete { generation, missing: missing + 1, count });
     }
-    images.into_iter().map(|file| Ok(Member { meta: file.meta()?, file })).collect()
+    images.into_iter().map(Member::open).collect()
 }

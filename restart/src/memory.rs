@@ -1,8 +1,8 @@
 //! Contents: verified before anything starts, decoded for those that are compressed, shared memory refilled.
 
 use crate::image_set::Member;
-use ckpt_agent::write::unpack;
-use ckpt_image::{Body, CHUNK, Codec, ImageError, SavedFile, SharedKind, SharedMemory};
+use crate::chain::{Chain, Source};
+use ckpt_image::{CHUNK, ImageError, ImageFile, SavedFile, SharedKind, SharedMemory};
 use ckpt_objects::BlobRef;
 use ckpt_sys::crc::crc32c;
 use std::ffi::CString;
@@ -13,27 +13,32 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// A stored chunk: the member it belongs to, place, length, checksum.
+/// A stored chunk: the image it belongs to, place, length, checksum.
 type Stored = (usize, u64, u64, u32);
 
 /// Every checksum of every process's memory, on all cores. The error names the image.
 pub fn verify(members: &[Member]) -> Result<(), ImageError> {
+    let mut files: Vec<&ImageFile> = Vec::new();
     let mut work: Vec<Stored> = Vec::new();
-    for (index, m) in members.iter().enumerate() {
-        for body in m.meta.processes.iter().filter_map(|p| p.body.as_ref()) {
-            for (i, &crc) in body.memory.checksums.iter().enumerate() {
-                let (offset, len) = stored_chunk(body, i);
-                work.push((index, offset, len, crc));
+    for m in members {
+        for (file, meta) in std::iter::once((&m.file, &m.meta)).chain(m.parents.iter().map(|p| (&p.0, &p.1))) {
+            files.push(file);
+            for body in meta.processes.iter().filter_map(|p| p.body.as_ref()) {
+                let source = Source { file, memory: &body.memory };
+                for (i, &crc) in body.memory.checksums.iter().enumerate() {
+                    let (offset, len) = source.stored(i);
+                    work.push((files.len() - 1, offset, len, crc));
+                }
             }
         }
     }
-    let views: Vec<View> = members.iter().map(View::new).collect::<Result<_, _>>()?;
+    let views: Vec<View> = files.iter().map(|f| View::new(f)).collect::<Result<_, _>>()?;
     let next = AtomicUsize::new(0);
     let bad = AtomicUsize::new(usize::MAX);
     let check = || {
-        while let Some(&(m, offset, len, crc)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if views[m].crc(&members[m].file.file, offset, len).ok() != Some(crc) {
-                bad.store(m, Ordering::Relaxed);
+        while let Some(&(f, offset, len, crc)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if views[f].crc(&files[f].file, offset, len).ok() != Some(crc) {
+                bad.store(f, Ordering::Relaxed);
                 return;
             }
         }
@@ -41,7 +46,7 @@ pub fn verify(members: &[Member]) -> Result<(), ImageError> {
     on_all_cores(work.len().div_ceil(8), check);
     match bad.load(Ordering::Relaxed) {
         usize::MAX => Ok(()),
-        i => Err(ImageError::Damaged(members[i].file.path.clone(), "memory")),
+        i => Err(ImageError::Damaged(files[i].path.clone(), "memory")),
     }
 }
 
@@ -61,12 +66,12 @@ struct View {
 }
 
 impl View {
-    fn new(m: &Member) -> Result<View, ImageError> {
-        let len = m.file.header.total as usize;
+    fn new(m: &ImageFile) -> Result<View, ImageError> {
+        let len = m.header.total as usize;
         // SAFETY: a fresh read-only mapping.
-        let at = unsafe { libc::mmap(std::ptr::null_mut(), len, libc::PROT_READ, libc::MAP_SHARED, m.file.file.as_raw_fd(), 0) };
+        let at = unsafe { libc::mmap(std::ptr::null_mut(), len, libc::PROT_READ, libc::MAP_SHARED, m.file.as_raw_fd(), 0) };
         if at == libc::MAP_FAILED {
-            return Err(ImageError::Io(m.file.path.clone(), io::Error::last_os_error()));
+            return Err(ImageError::Io(m.path.clone(), io::Error::last_os_error()));
         }
         // SAFETY: the mapping of above.
         unsafe { libc::madvise(at, len, libc::MADV_SEQUENTIAL) };
@@ -98,56 +103,16 @@ impl Drop for View {
     }
 }
 
-/// Where chunk `i` lies in the file, and its stored length.
-fn stored_chunk(body: &Body, i: usize) -> (u64, u64) {
-    let m = &body.memory;
-    match m.codec {
-        Codec::None => {
-            let from = i as u64 * CHUNK;
-            (m.pieces[0].offset + from, CHUNK.min(m.bytes - from))
-        }
-        _ => (m.pieces[i].offset, m.pieces[i].len),
-    }
-}
-
-/// The bytes of one chunk of a process's memory, decoded.
-pub fn chunk(member: &Member, body: &Body, i: usize) -> io::Result<Vec<u8>> {
-    let (offset, len) = stored_chunk(body, i);
-    let packed = member.file.read_blob(&BlobRef { offset, len })?;
-    let raw = CHUNK.min(body.memory.bytes - i as u64 * CHUNK) as usize;
-    unpack(body.memory.codec, &packed, raw)
-}
-
-/// Bytes of a process's memory at an address, where they are in the image.
-pub fn peek(member: &Member, body: &Body, addr: u64, len: u64) -> Option<Vec<u8>> {
-    let mut before = 0;
-    for &(start, bytes) in &body.memory.runs {
-        if start <= addr && addr + len <= start + bytes {
-            let from = before + (addr - start);
-            let mut out = Vec::new();
-            for i in from / CHUNK..=(from + len.max(1) - 1) / CHUNK {
-                out.extend(chunk(member, body, i as usize).ok()?);
-            }
-            let skip = (from % CHUNK) as usize;
-            return out.get(skip..skip + len as usize).map(<[u8]>::to_vec);
-        }
-        before += bytes;
-    }
-    None
-}
-
 /// Decodes on all cores into a pipe that the restorer reads: whoever has the next chunk writes it.
-pub fn feed(member: &Member, body: &Body, pipe: OwnedFd) {
+pub fn feed(chain: &Chain, pipe: OwnedFd) {
     let _ = nix::fcntl::fcntl(&pipe, nix::fcntl::FcntlArg::F_SETPIPE_SZ(1 << 20));
-    let chunks = body.memory.checksums.len();
+    let windows = chain.windows();
     let next = AtomicUsize::new(0);
     let (turn, turned) = (Mutex::new((0, File::from(pipe))), Condvar::new());
-    on_all_cores(chunks, || loop {
+    on_all_cores(windows.len(), || loop {
         let i = next.fetch_add(1, Ordering::Relaxed);
-        if i >= chunks {
-            return;
-        }
-        let bytes = chunk(member, body, i);
+        let Some(window) = windows.get(i) else { return };
+        let bytes = chain.read(window);
         let Ok(mut at) = turned.wait_while(lock(&turn), |at| at.0 != i && at.0 != usize::MAX) else { return };
         let written = at.0 == i && bytes.and_then(|bytes| at.1.write_all(&bytes)).is_ok();
         // A short pipe is what tells the restorer; nobody may wait for a turn that never comes.

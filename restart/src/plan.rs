@@ -1,6 +1,6 @@
 //! The restore plan of one process: what the restorer does, in tables, in a memfd. `build` is pure.
 
-use ckpt_image::{AioContext, Body, Codec, MapKind, MapMeta};
+use ckpt_image::{AioContext, Body, MapKind, MapMeta};
 use ckpt_sys::flat::plan::{self, Map, PlanHead, Read, Rlimit, Table};
 use ckpt_sys::flat::{FdEntry, Outer, Pending, ProcessRecord, SemUndo, SigAction, ThreadRecord, Timer, bytes_of};
 use ckpt_sys::idtable;
@@ -10,7 +10,8 @@ pub struct Given<'a> {
     /// descriptor (or SysV id) for a mapping, None: anonymous
     pub map_fd: &'a dyn Fn(&MapMeta) -> Option<i32>,
     pub agent: i32,
-    pub image: i32,
+    /// what goes into memory and where it comes from
+    pub reads: &'a [Read],
     /// first descriptor number that is ours
     pub first_own: i32,
     pub exact: bool,
@@ -49,7 +50,7 @@ pub fn build(body: &Body, g: &Given) -> Vec<u8> {
     let mut head = PlanHead {
         magic: plan::MAGIC,
         maps: out.table(&all_maps(body, g)),
-        reads: out.table(&reads(body)),
+        reads: out.table(g.reads),
         threads: out.table(&body.threads.iter().map(|t| ThreadRecord { tid: id(t.0.tid), ..t.0 }).collect::<Vec<_>>()),
         sigactions: out.table(&flat(&body.sigactions)),
         pendings: out.table(&body.pendings.iter().map(|p| Pending { tid: id(p.0.tid), ..p.0 }).collect::<Vec<_>>()),
@@ -68,7 +69,6 @@ pub fn build(body: &Body, g: &Given) -> Vec<u8> {
         notifies: out.table(g.notifies),
         process: ProcessRecord { pid: id(body.record.0.pid), ..body.record.0 },
         agent: g.agent,
-        image: g.image,
         umask: body.umask,
         exact_ids: g.exact as u32,
         oom_score_adj: body.oom_score_adj,
@@ -157,22 +157,6 @@ fn map(m: &MapMeta, g: &Given) -> Map {
     }
     let offset = if fd.is_some() { m.offset } else { 0 };
     Map { addr: m.start, len: m.end - m.start, prot: m.prot, flags: flags as u32, fd: fd.unwrap_or(-1), advice: m.advice, offset }
-}
-
-/// Uncompressed: each run at its place in the file. Compressed: in order from a pipe.
-fn reads(body: &Body) -> Vec<Read> {
-    let mut offset = match body.memory.codec {
-        Codec::None => body.memory.pieces.first().map_or(0, |p| p.offset),
-        _ => u64::MAX,
-    };
-    let read = |&(addr, len): &(u64, u64)| {
-        let r = Read { addr, len, offset };
-        if offset != u64::MAX {
-            offset += len;
-        }
-        r
-    };
-    body.memory.runs.iter().map(read).collect()
 }
 
 fn aio(a: &AioContext) -> plan::Aio {

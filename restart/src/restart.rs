@@ -4,6 +4,7 @@ use crate::ids::{self, Ids, Known, SharedIds};
 use crate::image_set::{self, Member};
 use crate::options::Options;
 use crate::session::{self, Gate, Tree};
+use crate::chain::Chain;
 use crate::{memory, namespace, plan, preflight, stand_in, sysv, tree, validate};
 use ckpt_agent::agent::Agent;
 use ckpt_agent::checkpoint::host_name;
@@ -13,10 +14,11 @@ use ckpt_agent::link::{self, Link, Listener};
 use ckpt_agent::{foreground, paths};
 use ckpt_coordinator::launch::{LaunchOptions, connect_or_start};
 use ckpt_coordinator::options;
-use ckpt_image::{Body, Codec, FileIdentity, MapKind, MapMeta, ProcessMeta, RunState, SharedKind};
+use ckpt_image::chain::Piece;
+use ckpt_image::{Body, FileIdentity, MapKind, MapMeta, ProcessMeta, RunState, SharedKind};
 use ckpt_objects::ipc::{self, Restored};
 use ckpt_objects::{AsProcess, FdEntry, Kind, ObjectSet, PidMap, RebuildContext, Rebuilt, Severity};
-use ckpt_sys::flat::plan::MqNotify;
+use ckpt_sys::flat::plan::{MqNotify, Read};
 use ckpt_sys::flat::{Outer, SemUndo, msg};
 use ckpt_sys::idtable::VirtualPid;
 use ckpt_wire::{ComputationId, Hello, Role};
@@ -132,7 +134,7 @@ struct Prepared {
     link: Option<Link>,
     theirs: Option<OwnedFd>,
     plan: Option<OwnedFd>,
-    image: Option<OwnedFd>,
+    images: Vec<OwnedFd>,
     feed: Option<OwnedFd>,
     exe: PathBuf,
     exe_copy: Option<OwnedFd>,
@@ -284,17 +286,11 @@ impl Rebuild<'_> {
         id_table: (u64, i32),
     ) -> Result<Prepared, Failure> {
         let m = &self.members[member];
-        let mut out = Prepared { member, process, rebuilt: member, link: None, theirs: None, plan: None, image: None, feed: None, exe: PathBuf::new(), exe_copy: None };
+        let mut out = Prepared { member, process, rebuilt: member, link: None, theirs: None, plan: None, images: Vec::new(), feed: None, exe: PathBuf::new(), exe_copy: None };
         let Some(body) = &m.meta.processes[process].body else { return Ok(out) };
         let (link, theirs) = link::pair()?;
         let theirs = move_up(theirs, base)?;
-        let image = if body.memory.codec == Codec::None {
-            move_up(m.file.file.try_clone()?.into(), base)?
-        } else {
-            let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
-            out.feed = Some(write);
-            move_up(read, base)?
-        };
+        let reads = self.reads(&mut out, base)?;
         let map_fd = |map: &MapMeta| -> Option<i32> {
             match &map.kind {
                 MapKind::File(f) if !anonymous_now(map, f) => files.get(&file_key(map, f)).map(AsRawFd::as_raw_fd),
@@ -317,7 +313,7 @@ impl Rebuild<'_> {
         let given = plan::Given {
             map_fd: &map_fd,
             agent: theirs.as_raw_fd(),
-            image: image.as_raw_fd(),
+            reads: &reads,
             first_own: base,
             exact: self.ids != Ids::Virtual,
             keep_ids: keep_ids(body),
@@ -335,8 +331,32 @@ impl Rebuild<'_> {
         let bytes = plan::build(body, &given);
         out.plan = Some(move_up(plan_file(&bytes)?, base)?);
         (out.exe, out.exe_copy) = self.executable(m, body, base)?;
-        (out.link, out.theirs, out.image) = (Some(link), Some(theirs), Some(image));
+        (out.link, out.theirs) = (Some(link), Some(theirs));
         Ok(out)
+    }
+
+    /// What fills the process's memory: places in the images, or, where there is something to decode, a pipe.
+    fn reads(&self, p: &mut Prepared, base: i32) -> Result<Vec<Read>, Failure> {
+        let Some(chain) = Chain::of(&self.members[p.member], p.process) else { return Ok(Vec::new()) };
+        let compressed = chain.is_compressed();
+        if compressed {
+            let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+            p.feed = Some(write);
+            p.images.push(move_up(read, base)?);
+        } else {
+            let files = chain.sources.iter().map(|s| move_up(s.file.file.try_clone()?.into(), base));
+            p.images = files.collect::<io::Result<_>>()?;
+        }
+        let mut before = 0;
+        let read = |piece: &Piece| {
+            let (fd, offset) = match compressed {
+                true => (p.images[0].as_raw_fd(), u64::MAX),
+                false => (p.images[piece.image].as_raw_fd(), chain.sources[piece.image].memory.pieces[0].offset + piece.at),
+            };
+            before += piece.len;
+            Read { addr: piece.addr, len: piece.len, offset, before: before - piece.len, fd, pad: 0 }
+        };
+        Ok(chain.pieces.iter().map(read).collect())
     }
 
     /// SysV mappings are attached, not mapped: said in the plan by a flag.
@@ -419,12 +439,12 @@ impl Rebuild<'_> {
                 return e;
             }
         }
-        let (Some(plan), Some(theirs), Some(image)) = (&p.plan, &p.theirs, &p.image) else {
+        let (Some(plan), Some(theirs)) = (&p.plan, &p.theirs) else {
             return io::ErrorKind::InvalidData.into();
         };
-        let own = [plan.as_raw_fd(), theirs.as_raw_fd(), image.as_raw_fd()];
+        let own = [plan.as_raw_fd(), theirs.as_raw_fd()];
         let copy = p.exe_copy.as_ref().map(AsRawFd::as_raw_fd);
-        let keep: Vec<RawFd> = own.iter().chain(mapped).copied().chain(copy).collect();
+        let keep: Vec<RawFd> = own.iter().chain(mapped).copied().chain(copy).chain(p.images.iter().map(AsRawFd::as_raw_fd)).collect();
         if let Err(e) = rebuilt[p.rebuilt].install(objects, meta.pid, &keep) {
             return io::Error::other(e.to_string());
         }
@@ -442,7 +462,7 @@ impl Rebuild<'_> {
     /// ld.so must find the binary's libraries once more before the restorer takes over.
     fn library_path(&self, p: &Prepared, body: &Body) -> Option<Vec<u8>> {
         let (start, end) = (body.mm[9], body.mm[10]);
-        let env = memory::peek(&self.members[p.member], body, start, end.checked_sub(start)?.min(1 << 20))?;
+        let env = Chain::of(&self.members[p.member], p.process)?.peek(start, end.checked_sub(start)?.min(1 << 20))?;
         env.split(|&b| b == 0).find(|v| v.starts_with(b"LD_LIBRARY_PATH=")).map(<[u8]>::to_vec)
     }
 
@@ -462,14 +482,13 @@ impl Rebuild<'_> {
     /// All restorers say that they are ready; then all may go.
     fn wait_restored(&self, prepared: &mut [Prepared]) -> Result<(), Failure> {
         for p in prepared.iter_mut() {
-            drop((p.theirs.take(), p.plan.take(), p.image.take()));
+            drop((p.theirs.take(), p.plan.take(), std::mem::take(&mut p.images)));
         }
         std::thread::scope(|scope| {
             for p in prepared.iter_mut() {
                 if let Some(pipe) = p.feed.take() {
-                    let m = &self.members[p.member];
-                    if let Some(body) = &m.meta.processes[p.process].body {
-                        scope.spawn(move || memory::feed(m, body, pipe));
+                    if let Some(chain) = Chain::of(&self.members[p.member], p.process) {
+                        scope.spawn(move || memory::feed(&chain, pipe));
                     }
                 }
             }

@@ -28,6 +28,15 @@ pub fn check(members: &[Member]) -> Result<(), Invalid> {
             }
             if let Some(body) = &p.body {
                 check_body(body, m.file.header.total, m.meta.shared.len()).map_err(|e| fail(format!("process {}: {e}", p.pid)))?;
+                if m.parents.is_empty() && !body.memory.kept.is_empty() {
+                    return Err(fail(format!("process {}: memory is left out, but no other image is named", p.pid)));
+                }
+            }
+        }
+        for (file, meta) in &m.parents {
+            for body in meta.processes.iter().filter_map(|p| p.body.as_ref()) {
+                let image = file.path.display().to_string();
+                check_memory(body, file.header.total).map_err(|what| Invalid { image, what })?;
             }
         }
     }
@@ -73,14 +82,19 @@ fn check_body(b: &Body, total: u64, shared: usize) -> Result<(), String> {
     Ok(())
 }
 
-fn check_memory(b: &Body, total: u64) -> Result<(), String> {
+/// The bytes of ranges that lie, in order, in private mappings.
+fn sum_of_ranges(b: &Body, ranges: &[(u64, u64)]) -> Result<u64, String> {
     let mut sum = 0u64;
+    let mut done = 0;
     let mut maps = b.maps.iter().filter(|m| !m.shared);
     let mut map = maps.next();
-    for &(addr, bytes) in &b.memory.runs {
+    for &(addr, bytes) in ranges {
         let end = addr.checked_add(bytes).ok_or("a run wraps around")?;
         sum = sum.checked_add(bytes).ok_or("runs are too long")?;
         let mut at = addr;
+        if at < done {
+            return Err(format!("memory at {at:x} is out of order"));
+        }
         // A run may span neighbours.
         while at < end {
             match map {
@@ -89,7 +103,14 @@ fn check_memory(b: &Body, total: u64) -> Result<(), String> {
                 _ => return Err(format!("memory at {at:x} lies in no private mapping")),
             }
         }
+        done = end;
     }
+    Ok(sum)
+}
+
+fn check_memory(b: &Body, total: u64) -> Result<(), String> {
+    let sum = sum_of_ranges(b, &b.memory.runs)?;
+    sum_of_ranges(b, &b.memory.kept)?;
     if sum != b.memory.bytes {
         return Err("the runs do not add up".into());
     }

@@ -380,6 +380,7 @@ impl Checkpoint<'_> {
         // SAFETY: getpgrp and getsid only ask.
         let (pgid, sid) = unsafe { (libc::getpgrp(), libc::getsid(0)) };
         ImageMeta {
+            parent: None,
             program: self.settings.program.clone(),
             host: host_name(),
             boot_id: std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned(),

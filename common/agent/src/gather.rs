@@ -198,7 +198,7 @@ pub fn body(pid: i32, r: &Records, maps: &[RawMap]) -> io::Result<Body> {
         policies: r.policies.iter().copied().map(Flat).collect(),
         aio: crate::aio::capture(pid, maps)?,
         maps: maps.iter().map(|m| m.meta.clone()).collect(),
-        memory: Memory { runs: Vec::new(), bytes: 0, codec: Codec::None, pieces: Vec::new(), checksums: Vec::new() },
+        memory: Memory { runs: Vec::new(), bytes: 0, codec: Codec::None, pieces: Vec::new(), checksums: Vec::new(), kept: Vec::new() },
         id_table: id_table(&r.maps),
         files_of: pid,
     })

@@ -33,7 +33,7 @@ pub fn process(pid: i32, writer: &Link, image: &ImageWriter, codec: Codec) -> Re
     let announced = expect(pid, writer, msg::RUNS).map_err(|e| e.unwrap_or_else(gone))?;
     let table = announced.fds.into_iter().next().ok_or(WriteError::Vanished { pid })?;
     let (bytes, count) = (announced.msg.arg, announced.msg.arg2);
-    let mut memory = Memory { runs: Vec::new(), bytes, codec, pieces: Vec::new(), checksums: Vec::new() };
+    let mut memory = Memory { runs: Vec::new(), bytes, codec, pieces: Vec::new(), checksums: Vec::new(), kept: Vec::new() };
     if codec == Codec::None {
         let offset = image.reserve(bytes);
         let write = Msg { kind: msg::WRITE, arg: offset, ..Msg::default() };
@@ -147,7 +147,8 @@ fn compress_all(jobs: &Mutex<mpsc::Receiver<Chunk>>, codec: Codec, image: &Image
     }
 }
 
-fn pack(codec: Codec, chunk: &[u8]) -> io::Result<Vec<u8>> {
+/// One chunk as it is stored.
+pub fn pack(codec: Codec, chunk: &[u8]) -> io::Result<Vec<u8>> {
     match codec {
         Codec::None => Ok(chunk.to_vec()),
         Codec::Lz4 => Ok(lz4_flex::block::compress(chunk)),

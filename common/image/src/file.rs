@@ -1,6 +1,6 @@
 //! Reading and writing image files.
 
-use crate::meta::ImageMeta;
+use crate::meta::{ImageMeta, Parent};
 use ckpt_objects::{BlobRef, BlobSink, BlobSource};
 use ckpt_sys::crc::crc32c;
 use std::fs::File;
@@ -110,9 +110,17 @@ pub struct ImageFile {
     pub path: PathBuf,
     pub file: File,
     pub header: Header,
+    /// the header's own checksum
+    checksum: u32,
 }
 
 impl ImageFile {
+    /// What an image that builds on this one says about it.
+    pub fn as_parent(&self) -> Parent {
+        let Header { computation, generation, created, .. } = self.header;
+        Parent { computation, generation, created, checksum: self.checksum }
+    }
+
     pub fn open(path: &Path) -> Result<ImageFile, ImageError> {
         let io = |e| ImageError::Io(path.to_path_buf(), e);
         let file = File::open(path).map_err(io)?;
@@ -123,7 +131,8 @@ impl ImageFile {
         if len < header.total || header.meta_at.checked_add(header.meta_len) != Some(header.total) {
             return Err(ImageError::Truncated(path.to_path_buf(), len, header.total));
         }
-        Ok(ImageFile { path: path.to_path_buf(), file, header })
+        let checksum = crc32c(&head[..HEADER_LEN as usize - 4]);
+        Ok(ImageFile { path: path.to_path_buf(), file, header, checksum })
     }
 
     pub fn meta(&self) -> Result<ImageMeta, ImageError> {

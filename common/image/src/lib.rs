@@ -8,6 +8,7 @@
 //! The header is written last, so a file without a valid one is not an image. All data are covered by checksums in
 //! the metadata, the metadata by one in the header.
 
+pub mod chain;
 pub mod file;
 pub mod meta;
 

@@ -28,6 +28,8 @@ impl<'de, T: Copy> Deserialize<'de> for Flat<T> {
 
 #[derive(Serialize, Deserialize)]
 pub struct ImageMeta {
+    /// The image that holds what this one leaves out (`Memory::kept`).
+    pub parent: Option<Parent>,
     pub program: String,
     pub host: String,
     /// /proc/sys/kernel/random/boot_id: monotonic clocks go on only within a boot
@@ -46,6 +48,17 @@ pub struct ImageMeta {
     pub files: Vec<SavedFile>,
     pub shared: Vec<SharedMemory>,
     pub sysv: SysvSet,
+}
+
+/// Names an image of the same computation so that no other can be taken for it.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parent {
+    pub computation: [u8; 16],
+    pub generation: u32,
+    /// milliseconds since 1970
+    pub created: u64,
+    /// of its header, which covers its metadata, which cover its data
+    pub checksum: u32,
 }
 
 #[derive(Serialize, Deserialize, Clone, Copy, Debug)]
@@ -225,6 +238,8 @@ pub struct Memory {
     /// Codec::None: one place, with a CRC-32C for each MiB. Else: one piece for each MiB, with the CRC of what is stored.
     pub pieces: Vec<BlobRef>,
     pub checksums: Vec<u32>,
+    /// address, bytes: as in the parent image's memory of this process; what that does not hold is zero
+    pub kept: Vec<(u64, u64)>,
 }
 
 /// Unit of checksums and of compression, bytes of memory.

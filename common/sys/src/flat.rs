@@ -325,7 +325,7 @@ pub mod plan {
         pub vvar_len: u64,
         /// socket to the agent
         pub agent: i32,
-        pub image: i32,
+        pub pad2: u32,
         pub umask: u32,
         pub exact_ids: u32,
         pub name: [u8; 16],
@@ -397,7 +397,12 @@ pub mod plan {
     pub struct Read {
         pub addr: u64,
         pub len: u64,
+        /// in the file; u64::MAX: the next bytes of a pipe
         pub offset: u64,
+        /// bytes of all reads before this one
+        pub before: u64,
+        pub fd: i32,
+        pub pad: u32,
     }
 
     /// Real, effective, saved ids; capability sets.

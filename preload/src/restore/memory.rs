@@ -132,24 +132,16 @@ pub fn bind(g: &Ground, head: &PlanHead) {
     }
 }
 
-/// Fills memory from the image: a pipe in order, a file by all processors.
+/// Fills memory from the images: a pipe in order, files by all processors.
 pub fn read(g: &Ground, head: &PlanHead) -> Outcome {
     let reads = g.table::<Read>(head.reads);
     let Some((first, last)) = reads.first().zip(reads.last()) else { return Ok(()) };
     if first.offset == u64::MAX {
-        return reads.iter().try_for_each(|r| fill(head.image, r.addr, r.len, None).map_err(|errno| unreadable(r.addr, errno)));
+        return reads.iter().try_for_each(|r| fill(r.fd, r.addr, r.len, None).map_err(|errno| unreadable(r.addr, errno)));
     }
-    let work = Work {
-        reads,
-        image: head.image,
-        begin: first.offset,
-        end: last.offset + last.len,
-        next: AtomicU64::new(0),
-        failed: AtomicU64::new(0),
-        failed_at: AtomicU64::new(0),
-    };
+    let work = Work { reads, total: last.before + last.len, next: AtomicU64::new(0), failed: AtomicU64::new(0), failed_at: AtomicU64::new(0) };
     let mut helpers = [0; HELPERS];
-    let wanted = processors().saturating_sub(1).min((work.end - work.begin).div_ceil(SPAN) as usize - 1).min(HELPERS);
+    let wanted = processors().saturating_sub(1).min(work.total.div_ceil(SPAN) as usize - 1).min(HELPERS);
     for (i, helper) in helpers[..wanted].iter_mut().enumerate() {
         *helper = spawn_helper(g, i, &work);
     }
@@ -174,12 +166,10 @@ const SPAN: u64 = 8 << 20;
 /// Bytes that are made present, then read: they stay in the cache in between.
 const STEP: u64 = 512 << 10;
 
-/// The image's bytes from `begin` to `end`, where each goes, and who does what.
+/// The bytes of all reads, laid end to end: where each goes, and who does what.
 struct Work<'a> {
     reads: &'a [Read],
-    image: Fd,
-    begin: u64,
-    end: u64,
+    total: u64,
     next: AtomicU64,
     failed: AtomicU64,
     failed_at: AtomicU64,
@@ -188,22 +178,22 @@ struct Work<'a> {
 impl Work<'_> {
     fn run(&self) {
         loop {
-            let from = self.begin + self.next.fetch_add(SPAN, Relaxed);
-            if from >= self.end || self.failed.load(Relaxed) != 0 {
+            let from = self.next.fetch_add(SPAN, Relaxed);
+            if from >= self.total || self.failed.load(Relaxed) != 0 {
                 return;
             }
-            self.span(from, (from + SPAN).min(self.end));
+            self.span(from, (from + SPAN).min(self.total));
         }
     }
 
     fn span(&self, mut from: u64, to: u64) {
-        let mut i = self.reads.partition_point(|r| r.offset + r.len <= from);
+        let mut i = self.reads.partition_point(|r| r.before + r.len <= from);
         while from < to {
             let r = &self.reads[i];
-            let len = (r.offset + r.len).min(to) - from;
-            let addr = r.addr + (from - r.offset);
-            if let Err(errno) = fill(self.image, addr, len, Some(from)) {
-                self.failed_at.store(addr, Release);
+            let len = (r.before + r.len).min(to) - from;
+            let skip = from - r.before;
+            if let Err(errno) = fill(r.fd, r.addr + skip, len, Some(r.offset + skip)) {
+                self.failed_at.store(r.addr + skip, Release);
                 self.failed.store(errno.0 as u64, Release);
                 return;
             }

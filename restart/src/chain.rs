@@ -1,0 +1,143 @@
+//! A process's memory over all the images that hold parts of it.
+
+use crate::image_set::Member;
+use ckpt_agent::write::unpack;
+use ckpt_image::chain::{self, Piece};
+use ckpt_image::{CHUNK, Codec, ImageFile, Memory};
+use ckpt_objects::BlobRef;
+use ckpt_sys::crc::crc32c;
+use std::collections::HashMap;
+use std::io;
+
+/// What one image holds of it.
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    pub file: &'a ImageFile,
+    pub memory: &'a Memory,
+}
+
+impl Source<'_> {
+    /// Where chunk `i` lies in the file, and its stored length.
+    pub fn stored(&self, i: usize) -> (u64, u64) {
+        let m = self.memory;
+        match m.codec {
+            Codec::None => {
+                let from = i as u64 * CHUNK;
+                (m.pieces[0].offset + from, CHUNK.min(m.bytes - from))
+            }
+            _ => (m.pieces[i].offset, m.pieces[i].len),
+        }
+    }
+
+    /// The bytes of one chunk, decoded; its checksum must be right.
+    pub fn chunk(&self, i: usize) -> io::Result<Vec<u8>> {
+        let (offset, len) = self.stored(i);
+        let packed = self.file.read_blob(&BlobRef { offset, len })?;
+        if self.memory.checksums.get(i) != Some(&crc32c(&packed)) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{}: memory does not match its checksum", self.file.path.display())));
+        }
+        let raw = CHUNK.min(self.memory.bytes - i as u64 * CHUNK) as usize;
+        unpack(self.memory.codec, &packed, raw)
+    }
+}
+
+/// The sources of a process's memory, the newest first, and its pieces in order of address.
+pub struct Chain<'a> {
+    pub sources: Vec<Source<'a>>,
+    pub pieces: Vec<Piece>,
+}
+
+impl<'a> Chain<'a> {
+    /// None for a process that has no memory any more.
+    pub fn of(member: &'a Member, process: usize) -> Option<Chain<'a>> {
+        let p = &member.meta.processes[process];
+        let mut sources = vec![Source { file: &member.file, memory: &p.body.as_ref()?.memory }];
+        for (file, meta) in &member.parents {
+            let Some(body) = meta.processes.iter().find(|q| q.pid == p.pid).and_then(|q| q.body.as_ref()) else { break };
+            sources.push(Source { file, memory: &body.memory });
+        }
+        let memories: Vec<&Memory> = sources.iter().map(|s| s.memory).collect();
+        let pieces = chain::pieces(&memories);
+        Some(Chain { sources, pieces })
+    }
+
+    pub fn is_compressed(&self) -> bool {
+        self.pieces.iter().any(|p| self.sources[p.image].memory.codec != Codec::None)
+    }
+
+    /// Bytes of memory at an address, where they are in the images.
+    pub fn peek(&self, addr: u64, len: u64) -> Option<Vec<u8>> {
+        let end = addr.checked_add(len)?;
+        let mut out = Vec::new();
+        let mut chunks = Chunks::new(self);
+        for p in &self.pieces[self.pieces.partition_point(|p| p.addr + p.len <= addr)..] {
+            let from = addr + out.len() as u64;
+            if p.addr > from || from >= end {
+                break;
+            }
+            let part = Piece { addr: from, len: (p.addr + p.len).min(end) - from, at: p.at + (from - p.addr), ..*p };
+            chunks.append(&part, &mut out).ok()?;
+        }
+        (out.len() as u64 == len).then_some(out)
+    }
+
+    /// The pieces cut into windows of `CHUNK` bytes, the last one shorter.
+    pub fn windows(&self) -> Vec<Vec<Piece>> {
+        let mut out: Vec<Vec<Piece>> = Vec::new();
+        let mut room = 0;
+        for p in &self.pieces {
+            let mut done = 0;
+            while done < p.len {
+                if room == 0 {
+                    out.push(Vec::new());
+                    room = CHUNK;
+                }
+                let len = (p.len - done).min(room);
+                if let Some(window) = out.last_mut() {
+                    window.push(Piece { addr: p.addr + done, len, at: p.at + done, ..*p });
+                }
+                room -= len;
+                done += len;
+            }
+        }
+        out
+    }
+
+    /// The bytes of some pieces, end to end.
+    pub fn read(&self, pieces: &[Piece]) -> io::Result<Vec<u8>> {
+        let mut out = Vec::new();
+        let mut chunks = Chunks::new(self);
+        pieces.iter().try_for_each(|p| chunks.append(p, &mut out))?;
+        Ok(out)
+    }
+}
+
+/// Chunks that were decoded already.
+struct Chunks<'a> {
+    chain: &'a Chain<'a>,
+    known: HashMap<(usize, usize), Vec<u8>>,
+}
+
+impl<'a> Chunks<'a> {
+    fn new(chain: &'a Chain<'a>) -> Chunks<'a> {
+        Chunks { chain, known: HashMap::new() }
+    }
+
+    fn append(&mut self, p: &Piece, out: &mut Vec<u8>) -> io::Result<()> {
+        let (mut at, end) = (p.at, p.at + p.len);
+        while at < end {
+            let i = (at / CHUNK) as usize;
+            let source = &self.chain.sources[p.image];
+            let chunk = match self.known.entry((p.image, i)) {
+                std::collections::hash_map::Entry::Occupied(e) => e.into_mut(),
+                std::collections::hash_map::Entry::Vacant(e) => e.insert(source.chunk(i)?),
+            };
+            let from = (at % CHUNK) as usize;
+            let to = ((end - at) as usize + from).min(chunk.len());
+            let bytes = chunk.get(from..to).filter(|b| !b.is_empty()).ok_or(io::ErrorKind::UnexpectedEof)?;
+            out.extend_from_slice(bytes);
+            at += bytes.len() as u64;
+        }
+        Ok(())
+    }
+}

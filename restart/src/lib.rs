@@ -1,0 +1,21 @@
+//! ckpt_restart: read, validate, rebuild kernel objects, fork the tree; then be the agent of what runs.
+//! ckpt_inspect: read, validate, tell.
+
+mod chain;
+mod ids;
+mod image_set;
+mod inspect;
+mod memory;
+mod namespace;
+mod options;
+mod plan;
+mod preflight;
+mod restart;
+mod session;
+mod stand_in;
+mod sysv;
+mod tree;
+mod validate;
+
+pub use inspect::main as inspect;
+pub use restart::main;
