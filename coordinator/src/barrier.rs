@@ -2,14 +2,22 @@
 //!
 //! ```text
 //!            Requested              all Quiesced      all Captured     all Written      all Committed
-//!   idle ----------------> Quiesced ----------> Captured -------> Written -------> Committed -----> idle
+//!   idle ----------------> Quiesced ----------> Captured -------> Written -------> Committed -----> Resumed -> idle
 //!    ^                        |  Failed, Vanished, deadline: Abort to the members, Failed to who asked
-//!    +------------------------+----------------------------------------------------------------------
+//!    +------------------------+-----------------------------------------------------------------
 //! ```
+//! Hooks run before the first stage, after Committed and at the end (`ending.rs`).
+//!
 //! A member that leaves before `Quiesced` is released only makes the membership smaller; one that has committed may
 //! go when it likes. Requests that come while a checkpoint runs are merged into one that starts afterwards.
 
-use ckpt_wire::{clip, CheckpointStats, CoordinatorMessage, Overrides, Progress, Stage, Summary, Timing, MAX_REASON};
+mod ending;
+
+use crate::hooks::HookPlan;
+use ckpt_wire::{
+    clip, CheckpointStats, CoordinatorMessage, HookEvent, HookReport, Overrides, Progress, Stage, Summary, Timing,
+    MAX_REASON,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Microseconds on a clock of the caller's that never goes back.
@@ -22,6 +30,8 @@ pub enum Event {
     Joined {
         client: ClientId,
         name: String,
+        /// Host and folder of its images: one agent of each notes the timings there.
+        place: String,
     },
     /// The agent's program ended.
     Left {
@@ -54,6 +64,18 @@ pub enum Event {
     IntervalSet {
         seconds: u32,
     },
+    /// The hooks of an event are over.
+    HooksEnded {
+        event: HookEvent,
+        generation: u32,
+        reports: Vec<HookReport>,
+    },
+    /// One of `members` agents of a restarted computation has its programs running.
+    Restarted {
+        client: ClientId,
+        generation: u32,
+        members: u32,
+    },
     /// Some time went by: see what is due.
     Tick,
 }
@@ -66,12 +88,25 @@ pub enum Action {
     },
     /// A line for the log.
     Note(String),
+    /// Run the hooks of this event, then step with `HooksEnded`.
+    RunHooks(Occasion),
     /// Drop this client's connection once what was sent to it is out.
     Close {
         client: ClientId,
     },
     /// The coordinator is to end.
     Exit,
+}
+
+/// What hooks are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Occasion {
+    pub event: HookEvent,
+    pub generation: u32,
+    /// Of the complete checkpoint.
+    pub summary: Option<Box<Summary>>,
+    /// Why the checkpoint failed.
+    pub failure: Option<String>,
 }
 
 /// How long members may take.
@@ -83,14 +118,22 @@ pub struct Deadlines {
     pub write: Micros,
     /// To end after a kill.
     pub kill: Micros,
+    /// To say that the programs run again.
+    pub resume: Micros,
 }
 
 pub const SECOND: Micros = 1_000_000;
 
 impl Default for Deadlines {
     fn default() -> Deadlines {
-        Deadlines { stage: 60 * SECOND, write: 6 * 3600 * SECOND, kill: 30 * SECOND }
+        Deadlines { stage: 60 * SECOND, write: 6 * 3600 * SECOND, kill: 30 * SECOND, resume: 30 * SECOND }
     }
+}
+
+#[derive(Debug)]
+struct Agent {
+    name: String,
+    place: String,
 }
 
 #[derive(Debug, Default)]
@@ -114,6 +157,11 @@ struct Running {
     stage_started: Micros,
     stages: Vec<Timing>,
     stats: CheckpointStats,
+    /// Hooks that everything waits for.
+    hook: Option<HookEvent>,
+    reports: Vec<HookReport>,
+    /// From the moment when all is durable.
+    summary: Option<Summary>,
 }
 
 /// Members are ending; who asked is answered when they are gone.
@@ -126,7 +174,7 @@ struct Killing {
 
 #[derive(Debug)]
 pub struct Barrier {
-    agents: BTreeMap<ClientId, String>,
+    agents: BTreeMap<ClientId, Agent>,
     next_generation: u32,
     running: Option<Running>,
     queued: Option<Request>,
@@ -138,6 +186,11 @@ pub struct Barrier {
     attempts: u64,
     last: Option<Summary>,
     last_failure: Option<String>,
+    hooks: HookPlan,
+    /// Microseconds since 1970 at zero of the caller's clock.
+    epoch: Micros,
+    /// Who runs again after a restart, until all do.
+    restarted: BTreeSet<ClientId>,
 }
 
 impl Barrier {
@@ -156,13 +209,21 @@ impl Barrier {
             attempts: 0,
             last: None,
             last_failure: None,
+            hooks: HookPlan::default(),
+            epoch: 0,
+            restarted: BTreeSet::new(),
         }
+    }
+
+    /// Once, before the first step.
+    pub fn configure(&mut self, hooks: HookPlan, epoch: Micros) {
+        (self.hooks, self.epoch) = (hooks, epoch);
     }
 
     pub fn step(&mut self, now: Micros, event: Event) -> Vec<Action> {
         let mut out = Vec::new();
         match event {
-            Event::Joined { client, name } => drop(self.agents.insert(client, name)),
+            Event::Joined { client, name, place } => drop(self.agents.insert(client, Agent { name, place })),
             Event::Left { client } => self.left(now, client, true, &mut out),
             Event::Vanished { client } => self.left(now, client, false, &mut out),
             Event::Requested { by, kill, overrides } => self.requested(by, kill, overrides),
@@ -175,6 +236,10 @@ impl Barrier {
                 self.interval = Micros::from(seconds) * SECOND;
                 self.interval_due = now + self.interval;
             }
+            Event::HooksEnded { event, generation, reports } => {
+                self.hooks_ended(now, (event, generation), reports, &mut out)
+            }
+            Event::Restarted { client, generation, members } => self.restarted(client, generation, members, &mut out),
             Event::Tick => self.tick(now, &mut out),
         }
         self.start_queued(now, &mut out);
@@ -219,7 +284,8 @@ impl Barrier {
 
     /// When `Tick` has something to do at the latest.
     pub fn next_due(&self) -> Option<Micros> {
-        let stage = self.running.as_ref().map(|run| run.stage_started + self.patience(run.stage));
+        let awaited = self.running.as_ref().filter(|run| run.hook.is_none());
+        let stage = awaited.map(|run| run.stage_started + self.patience(run.stage));
         let kill = self.killing.as_ref().map(|killing| killing.deadline);
         let interval = (self.interval > 0).then_some(self.interval_due);
         [stage, kill, interval].into_iter().flatten().min()
@@ -229,6 +295,7 @@ impl Barrier {
         match stage {
             Stage::Quiesced | Stage::Captured => self.deadlines.stage,
             Stage::Written | Stage::Committed => self.deadlines.write,
+            Stage::Resumed => self.deadlines.resume,
         }
     }
 
@@ -256,13 +323,40 @@ impl Barrier {
         let generation = self.next_generation;
         self.next_generation = generation.saturating_add(1);
         self.interval_due = now + self.interval;
-        let members: BTreeMap<_, _> = self.agents.keys().map(|&client| (client, None)).collect();
-        let (kill_after, overrides, member_count) = (request.kill, request.overrides, members.len() as u32);
+        let hook = self.hooks.pre_checkpoint.then_some(HookEvent::PreCheckpoint);
+        self.running = Some(Running {
+            generation,
+            request,
+            stage: Stage::Quiesced,
+            members: BTreeMap::new(),
+            arrived: 0,
+            started: now,
+            stage_started: now,
+            stages: Vec::new(),
+            stats: CheckpointStats::default(),
+            hook,
+            reports: Vec::new(),
+            summary: None,
+        });
+        match hook {
+            Some(event) => out.push(Action::RunHooks(occasion(event, generation))),
+            None => self.begin(now, out),
+        }
+    }
+
+    /// Tells the members.
+    fn begin(&mut self, now: Micros, out: &mut Vec<Action>) {
+        let Some(run) = self.running.as_mut() else { return };
+        (run.started, run.stage_started) = (now, now);
+        run.members = self.agents.keys().map(|&client| (client, None)).collect();
+        let (generation, member_count) = (run.generation, run.members.len() as u32);
+        let (kill_after, overrides) = (run.request.kill, run.request.overrides);
+        let hold = self.hooks.hold && self.hooks.post_write;
         self.attempts += 1;
         let attempt = self.session.wrapping_add(self.attempts);
         let seconds = |time: Micros| u32::try_from(time / SECOND).unwrap_or(u32::MAX);
         let patience = (seconds(self.deadlines.stage), seconds(self.deadlines.write));
-        for (member_index, &to) in (0..).zip(members.keys()) {
+        for (member_index, &to) in (0..).zip(run.members.keys()) {
             let message = CoordinatorMessage::Checkpoint {
                 generation,
                 attempt,
@@ -270,22 +364,15 @@ impl Barrier {
                 member_index,
                 member_count,
                 kill_after,
+                hold,
                 overrides,
             };
             out.push(Action::Send { to, message });
         }
         out.push(Action::Note(format!("checkpoint {generation} of {member_count} agents begins")));
-        self.running = Some(Running {
-            generation,
-            request,
-            stage: Stage::Quiesced,
-            members,
-            arrived: 0,
-            started: now,
-            stage_started: now,
-            stages: Vec::new(),
-            stats: CheckpointStats::default(),
-        });
+        if member_count == 0 {
+            self.abort(now, "every program ended before it could be checkpointed", out);
+        }
     }
 
     fn reached(
@@ -313,44 +400,28 @@ impl Barrier {
 
     /// Lets the members go on from every stage that all of them have reached.
     fn release(&mut self, now: Micros, out: &mut Vec<Action>) {
-        while let Some(run) = self.running.as_mut().filter(|run| run.arrived == run.members.len()) {
-            let (generation, stage, member_count) = (run.generation, run.stage, run.members.len() as u32);
-            for (member_index, &to) in (0..).zip(run.members.keys()) {
-                let message = CoordinatorMessage::Release { generation, stage, member_index, member_count };
-                out.push(Action::Send { to, message });
-            }
-            run.stages.push(Timing { name: stage.as_str().into(), us: now - run.stage_started });
+        let has_all = |run: &&mut Running| run.hook.is_none() && run.arrived == run.members.len();
+        while let Some(run) = self.running.as_mut().filter(has_all) {
+            run.stages.push(Timing { name: run.stage.as_str().into(), us: now - run.stage_started });
             run.stage_started = now;
-            let Some(next) = stage.next() else { return self.complete(now, out) };
-            run.stage = next;
-            run.arrived = run.members.values().filter(|reached| reached.is_some_and(|at| at >= next)).count();
+            match run.stage {
+                Stage::Committed => self.durable(now, out),
+                Stage::Resumed => return self.resumed(now, out),
+                _ => self.let_go(out),
+            }
         }
     }
 
-    fn complete(&mut self, now: Micros, out: &mut Vec<Action>) {
-        let Some(run) = self.running.take() else { return };
-        let stats = run.stats;
-        let summary = Summary {
-            generation: run.generation,
-            images: stats.images,
-            bytes: stats.bytes,
-            processes: stats.processes,
-            pause_us: stats.pause_us,
-            duration_us: now - run.started,
-            stages: run.stages,
-            agent_stages: stats.stages,
-        };
-        out.push(Action::Note(format!("checkpoint {} complete, {} bytes", summary.generation, summary.bytes)));
-        let done = CoordinatorMessage::Done(summary.clone());
-        self.last = Some(summary);
-        self.last_failure = None;
-        if !run.request.kill {
-            return answer_all(&run.request.waiters, &done, out);
+    fn let_go(&mut self, out: &mut Vec<Action>) {
+        let Some(run) = self.running.as_mut() else { return };
+        let (generation, stage, member_count) = (run.generation, run.stage, run.members.len() as u32);
+        for (member_index, &to) in (0..).zip(run.members.keys()) {
+            let message = CoordinatorMessage::Release { generation, stage, member_index, member_count };
+            out.push(Action::Send { to, message });
         }
-        let awaited = run.members.into_keys().filter(|client| self.agents.contains_key(client)).collect();
-        let answers = run.request.waiters.into_iter().map(|waiter| (waiter, done.clone())).collect();
-        self.killing = Some(Killing { awaited, answers, deadline: now + self.deadlines.kill });
-        self.finish_killing(out);
+        let Some(next) = stage.next() else { return };
+        run.stage = next;
+        run.arrived = run.members.values().filter(|reached| reached.is_some_and(|at| at >= next)).count();
     }
 
     fn failed(&mut self, now: Micros, client: ClientId, generation: u32, reason: &str, out: &mut Vec<Action>) {
@@ -362,7 +433,7 @@ impl Barrier {
     }
 
     fn abort(&mut self, now: Micros, reason: &str, out: &mut Vec<Action>) {
-        let Some(run) = self.running.take() else { return };
+        let Some(run) = self.running.take_if(|run| run.summary.is_none()) else { return };
         let reason = clip(reason, MAX_REASON);
         let generation = run.generation;
         for &to in run.members.keys().filter(|client| self.agents.contains_key(client)) {
@@ -372,6 +443,9 @@ impl Barrier {
         out.push(Action::Note(format!("checkpoint {generation} failed: {reason}")));
         self.interval_due = now + self.interval;
         self.last_failure = Some(format!("checkpoint {generation}: {reason}"));
+        if self.hooks.resumed {
+            out.push(Action::RunHooks(Occasion { failure: Some(reason), ..occasion(HookEvent::Resumed, generation) }));
+        }
     }
 
     fn left(&mut self, now: Micros, client: ClientId, in_order: bool, out: &mut Vec<Action>) {
@@ -385,19 +459,21 @@ impl Barrier {
     }
 
     fn member_left(&mut self, now: Micros, client: ClientId, name: &str, in_order: bool, out: &mut Vec<Action>) {
+        self.restarted.remove(&client);
         let Some(run) = self.running.as_mut() else { return };
         let Some(&reached) = run.members.get(&client) else { return };
-        if reached == Some(Stage::Committed) {
+        let is_over = run.summary.is_some();
+        if reached == Some(Stage::Committed) && !is_over {
             return;
         }
         let awaited = run.stage;
-        if !in_order || awaited > Stage::Quiesced {
+        if !is_over && (!in_order || awaited > Stage::Quiesced) {
             let how = if in_order { "ended" } else { "was lost" };
             return self.abort(now, &format!("{name} {how} before it had {}", awaited.as_str()), out);
         }
         run.members.remove(&client);
-        run.arrived -= usize::from(reached.is_some());
-        match run.members.is_empty() {
+        run.arrived -= usize::from(reached.is_some_and(|at| at >= awaited));
+        match run.members.is_empty() && !is_over {
             true => self.abort(now, "every program ended before it could be checkpointed", out),
             false => self.release(now, out),
         }
@@ -426,11 +502,15 @@ impl Barrier {
     }
 
     fn tick(&mut self, now: Micros, out: &mut Vec<Action>) {
-        if let Some(run) = self.running.as_ref().filter(|run| now >= run.stage_started + self.patience(run.stage)) {
+        if let Some(run) = self.running.as_ref().filter(|run| run.hook.is_none() && now >= run.stage_started + self.patience(run.stage)) {
             let absent = run.members.iter().filter(|(_, reached)| reached.is_none_or(|at| at < run.stage));
             let names = self.list_names(absent.map(|(&client, _)| client));
             let (stage, seconds) = (run.stage.as_str(), self.patience(run.stage) / SECOND);
-            self.abort(now, &format!("not {stage} within {seconds} s: {names}; see ckpt_command --list"), out);
+            let what = format!("not {stage} within {seconds} s: {names}; see ckpt_command --list");
+            match run.summary {
+                None => self.abort(now, &what, out),
+                Some(_) => self.give_up_waiting(now, what, out),
+            }
         }
         if let Some(killing) = self.killing.take_if(|killing| now >= killing.deadline) {
             let names = self.list_names(killing.awaited.into_iter());
@@ -447,7 +527,7 @@ impl Barrier {
     }
 
     fn name(&self, client: ClientId) -> String {
-        self.agents.get(&client).cloned().unwrap_or_else(|| format!("client {client}"))
+        self.agents.get(&client).map_or_else(|| format!("client {client}"), |agent| agent.name.clone())
     }
 
     fn list_names(&self, clients: impl Iterator<Item = ClientId>) -> String {
@@ -459,6 +539,10 @@ impl Barrier {
         }
         names.join(", ")
     }
+}
+
+fn occasion(event: HookEvent, generation: u32) -> Occasion {
+    Occasion { event, generation, summary: None, failure: None }
 }
 
 fn failure(reason: &str) -> CoordinatorMessage {

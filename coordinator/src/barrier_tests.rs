@@ -1,11 +1,12 @@
 use super::*;
+use ckpt_wire::ImageInfo;
 
 const COMMAND: ClientId = 100;
 
 fn with_agents(count: u32) -> Barrier {
     let mut barrier = Barrier::new(Deadlines::default(), 70);
     for client in 1..=count {
-        barrier.step(0, Event::Joined { client, name: format!("agent{client}") });
+        barrier.step(0, Event::Joined { client, name: format!("agent{client}"), place: String::new() });
     }
     barrier
 }
@@ -16,7 +17,7 @@ fn request(barrier: &mut Barrier, kill: bool) -> Vec<Action> {
 
 fn reach(barrier: &mut Barrier, client: ClientId, generation: u32, stage: Stage) -> Vec<Action> {
     let one = CheckpointStats {
-        images: vec![format!("i{client}")],
+        images: vec![ImageInfo { path: format!("i{client}"), ..ImageInfo::default() }],
         bytes: 10,
         processes: 1,
         pause_us: u64::from(client),
@@ -59,12 +60,19 @@ fn a_checkpoint_goes_through_its_stages() {
     for stage in Stage::ALL {
         assert!(reach(&mut barrier, 1, 1, stage).is_empty(), "{stage:?} waits for the second");
         let released = reach(&mut barrier, 2, 1, stage);
-        let expected = CoordinatorMessage::Release { generation: 1, stage, member_index: 0, member_count: 2 };
-        assert_eq!(answer(&released, 1), Some(&expected));
+        if stage < Stage::Resumed {
+            let expected =
+                CoordinatorMessage::Release { generation: 1, stage, member_index: 0, member_count: 2 };
+            assert_eq!(answer(&released, 1), Some(&expected));
+        }
         if stage == Stage::Committed {
+            assert_eq!(answer(&released, COMMAND), None);
+            assert_eq!(finished(&released), [(1, true), (2, false)], "a note for one in each folder");
+        }
+        if stage == Stage::Resumed {
             let Some(CoordinatorMessage::Done(summary)) = answer(&released, COMMAND) else { panic!("{released:?}") };
             assert_eq!((summary.bytes, summary.processes, summary.pause_us), (20, 2, 2));
-            assert_eq!(summary.images, ["i1", "i2"]);
+            assert_eq!(summary.images.iter().map(|image| &image.path).collect::<Vec<_>>(), ["i1", "i2"]);
             assert_eq!(summary.agent_stages, [Timing { name: "write".into(), us: 2 }]);
             assert_eq!(summary.stages.len(), 4);
         }
@@ -75,7 +83,7 @@ fn a_checkpoint_goes_through_its_stages() {
 
 #[test]
 fn an_agent_lost_at_any_stage_aborts_for_the_others() {
-    for lost_at in Stage::ALL {
+    for lost_at in Stage::ALL.into_iter().filter(|stage| *stage < Stage::Resumed) {
         let mut barrier = with_agents(3);
         request(&mut barrier, false);
         for stage in Stage::ALL.into_iter().filter(|stage| *stage < lost_at) {
@@ -138,8 +146,120 @@ fn a_member_that_has_committed_may_go() {
     }
     reach(&mut barrier, 1, 1, Stage::Committed);
     assert!(barrier.step(2, Event::Vanished { client: 1 }).is_empty());
-    let actions = reach(&mut barrier, 2, 1, Stage::Committed);
+    reach(&mut barrier, 2, 1, Stage::Committed);
+    let actions = reach(&mut barrier, 2, 1, Stage::Resumed);
     assert!(matches!(answer(&actions, COMMAND), Some(CoordinatorMessage::Done(_))));
+}
+
+#[test]
+fn nothing_fails_a_checkpoint_that_is_durable() {
+    let mut barrier = with_agents(2);
+    request(&mut barrier, false);
+    for stage in Stage::ALL.into_iter().filter(|stage| *stage < Stage::Resumed) {
+        reach_all(&mut barrier, 2, 1, stage);
+    }
+    reach(&mut barrier, 2, 1, Stage::Resumed);
+    assert!(barrier.step(2, Event::Failed { client: 1, generation: 1, reason: "late".into() }).is_empty());
+    let actions = barrier.step(2, Event::Vanished { client: 1 });
+    assert!(matches!(answer(&actions, COMMAND), Some(CoordinatorMessage::Done(_))));
+    request(&mut barrier, false);
+    for stage in Stage::ALL.into_iter().filter(|stage| *stage < Stage::Resumed) {
+        reach(&mut barrier, 2, 2, stage);
+    }
+    let late = barrier.step(barrier.next_due().unwrap(), Event::Tick);
+    assert!(matches!(answer(&late, COMMAND), Some(CoordinatorMessage::Done(_))));
+}
+
+/// Who is told that it may finish, and whether it is to write a note.
+fn finished(actions: &[Action]) -> Vec<(ClientId, bool)> {
+    let finish = |action: &Action| match action {
+        Action::Send { to, message: CoordinatorMessage::Finish { note, .. } } => Some((*to, note.is_some())),
+        _ => None,
+    };
+    actions.iter().filter_map(finish).collect()
+}
+
+fn hooked(count: u32, hold: bool) -> Barrier {
+    let mut barrier = with_agents(count);
+    let plan = HookPlan { pre_checkpoint: true, post_write: true, resumed: true, restarted: true, hold };
+    barrier.configure(plan, 1_000);
+    barrier
+}
+
+fn hooks_of(actions: &[Action]) -> Vec<&Occasion> {
+    actions.iter().filter_map(|action| if let Action::RunHooks(occasion) = action { Some(occasion) } else { None }).collect()
+}
+
+fn end_hooks(barrier: &mut Barrier, event: HookEvent, generation: u32, failure: Option<&str>) -> Vec<Action> {
+    let failure = failure.map(str::to_owned);
+    let report = HookReport { event, program: "p".into(), at_us: 0, us: 5, failure };
+    barrier.step(1, Event::HooksEnded { event, generation, reports: vec![report] })
+}
+
+#[test]
+fn hooks_run_in_their_order_and_everything_waits_for_them() {
+    let mut barrier = hooked(2, true);
+    let asked = request(&mut barrier, false);
+    assert_eq!((hooks_of(&asked)[0].event, answer(&asked, 1)), (HookEvent::PreCheckpoint, None));
+    let begun = end_hooks(&mut barrier, HookEvent::PreCheckpoint, 1, None);
+    assert!(matches!(answer(&begun, 1), Some(CoordinatorMessage::Checkpoint { generation: 1, hold: true, .. })));
+    for stage in [Stage::Quiesced, Stage::Captured, Stage::Written] {
+        reach_all(&mut barrier, 2, 1, stage);
+    }
+    let durable = reach_all(&mut barrier, 2, 1, Stage::Committed);
+    assert_eq!(hooks_of(&durable)[0].summary.as_ref().map(|summary| summary.images.len()), Some(2));
+    assert!(matches!(answer(&durable, 1), Some(CoordinatorMessage::Release { stage: Stage::Committed, .. })));
+    assert_eq!((finished(&durable), barrier.next_due()), (vec![], None));
+    let released = end_hooks(&mut barrier, HookEvent::PostWrite, 1, Some("exited with status 1"));
+    assert_eq!(finished(&released), [(1, true), (2, false)]);
+    let resumed = reach_all(&mut barrier, 2, 1, Stage::Resumed);
+    assert_eq!((hooks_of(&resumed)[0].event, answer(&resumed, COMMAND)), (HookEvent::Resumed, None));
+    let done = end_hooks(&mut barrier, HookEvent::Resumed, 1, None);
+    let Some(CoordinatorMessage::Done(summary)) = answer(&done, COMMAND) else { panic!("{done:?}") };
+    let events: Vec<_> = summary.hooks.iter().map(|report| report.event).collect();
+    assert_eq!(events, [HookEvent::PreCheckpoint, HookEvent::PostWrite, HookEvent::Resumed]);
+    assert!(summary.hooks[1].failure.is_some());
+    assert_eq!(barrier.last_failure(), None);
+}
+
+#[test]
+fn a_pre_checkpoint_hook_that_fails_prevents_the_checkpoint() {
+    let mut barrier = hooked(1, false);
+    request(&mut barrier, false);
+    let actions = end_hooks(&mut barrier, HookEvent::PreCheckpoint, 1, Some("exited with status 1"));
+    assert_eq!(failure_reason(&actions), "pre-checkpoint hook p: exited with status 1");
+    assert_eq!(answer(&actions, 1), None);
+    let after = hooks_of(&actions)[0];
+    assert_eq!((after.event, after.failure.is_some()), (HookEvent::Resumed, true));
+    // The hook of that failure belongs to no checkpoint any more.
+    request(&mut barrier, false);
+    assert!(end_hooks(&mut barrier, HookEvent::PreCheckpoint, 1, None).is_empty());
+    assert!(answer(&end_hooks(&mut barrier, HookEvent::PreCheckpoint, 2, None), 1).is_some());
+}
+
+#[test]
+fn a_kill_during_a_post_write_hook_is_answered_and_the_checkpoint_stays_complete() {
+    let mut barrier = hooked(1, false);
+    request(&mut barrier, false);
+    end_hooks(&mut barrier, HookEvent::PreCheckpoint, 1, None);
+    for stage in Stage::ALL.into_iter().filter(|stage| *stage < Stage::Resumed) {
+        reach(&mut barrier, 1, 1, stage);
+    }
+    barrier.step(5, Event::KillRequested { by: 101 });
+    let gone = barrier.step(5, Event::Left { client: 1 });
+    assert_eq!(answer(&gone, 101), Some(&CoordinatorMessage::Ok));
+    end_hooks(&mut barrier, HookEvent::PostWrite, 1, None);
+    let done = end_hooks(&mut barrier, HookEvent::Resumed, 1, None);
+    assert!(matches!(answer(&done, COMMAND), Some(CoordinatorMessage::Done(_))));
+}
+
+#[test]
+fn restarted_comes_once_when_every_member_runs() {
+    let mut barrier = hooked(2, false);
+    let restarted = |client| Event::Restarted { client, generation: 4, members: 2 };
+    assert!(hooks_of(&barrier.step(0, restarted(1))).is_empty());
+    let actions = barrier.step(0, restarted(2));
+    assert_eq!((hooks_of(&actions)[0].event, hooks_of(&actions)[0].generation), (HookEvent::Restarted, 4));
 }
 
 #[test]
@@ -196,6 +316,7 @@ fn a_second_request_starts_a_new_checkpoint_afterwards() {
         member_index: 0,
         member_count: 1,
         kill_after: true,
+        hold: false,
         overrides: Overrides::default(),
     };
     assert!(last.contains(&Action::Send { to: 1, message: begun }));
@@ -306,7 +427,7 @@ fn a_member_ahead_of_the_others_is_not_lost() {
 fn an_agent_that_joins_meanwhile_is_a_member_of_the_next() {
     let mut barrier = with_agents(1);
     request(&mut barrier, false);
-    barrier.step(0, Event::Joined { client: 2, name: "late".into() });
+    barrier.step(0, Event::Joined { client: 2, name: "late".into(), place: String::new() });
     let released = reach(&mut barrier, 1, 1, Stage::Quiesced);
     assert_eq!(answer(&released, 2), None);
     assert!(barrier.step(0, Event::Vanished { client: 2 }).is_empty());

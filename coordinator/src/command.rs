@@ -68,7 +68,8 @@ impl Options {
     }
 }
 
-/// Runs the command; the exit status says whether it worked: 1 it failed, 2 there is nobody to ask.
+/// Runs the command; the exit status says whether it worked: 1 it failed, 2 there is nobody to
+/// ask, 3 the checkpoint is complete but a hook failed.
 pub fn main(options: Options) -> ExitCode {
     match ask(&Address::from_options(&options.coord), &options.command()) {
         Ok(answer) => tell(&options, &answer),
@@ -87,6 +88,12 @@ fn tell(options: &Options, answer: &CoordinatorMessage) -> ExitCode {
     let text = if options.json { report::json(answer) } else { report::human(answer) };
     if !text.is_empty() {
         let _ = writeln!(std::io::stdout(), "{text}");
+    }
+    if let Some(failure) = report::hook_failure(answer) {
+        if !options.json {
+            eprintln!("ckpt_command: the checkpoint is complete, but its {failure}");
+        }
+        return ExitCode::from(3);
     }
     ExitCode::SUCCESS
 }

@@ -1,10 +1,11 @@
 //! Who is connected and what each may say: turns messages into events of the barrier and the listing. No I/O.
 
 use crate::barrier::{Action, Barrier, ClientId, Deadlines, Event, Micros};
+use crate::hooks::HookPlan;
 use crate::listing::Listing;
 use ckpt_wire::{
-    AgentInfo, AgentMessage, ClientMessage, CommandMessage, ComputationId, CoordinatorMessage, Hello, Role, Status,
-    Welcome, PROTOCOL_VERSION,
+    AgentInfo, AgentMessage, ClientMessage, CommandMessage, ComputationId, CoordinatorMessage, Hello, HookEvent,
+    HookReport, Role, Status, Welcome, PROTOCOL_VERSION,
 };
 use std::collections::BTreeMap;
 
@@ -84,6 +85,26 @@ impl Hub {
         out
     }
 
+    /// Once, before the first client. `epoch`: microseconds since 1970 at zero of the caller's clock.
+    pub fn configure(&mut self, hooks: HookPlan, epoch: Micros) {
+        self.barrier.configure(hooks, epoch);
+    }
+
+    pub fn hooks_ended(&mut self, now: Micros, (event, generation): (HookEvent, u32), reports: Vec<HookReport>) -> Vec<Action> {
+        let mut out = self.barrier.step(now, Event::HooksEnded { event, generation, reports });
+        out.extend(self.exit_when_done());
+        out
+    }
+
+    pub fn computation(&self) -> ComputationId {
+        self.computation
+    }
+
+    /// Where images go, as far as an agent has said.
+    pub fn ckptdir(&self) -> Option<&str> {
+        self.agents().map(|agent| agent.ckptdir.as_str()).find(|folder| !folder.is_empty())
+    }
+
     pub fn set_interval(&mut self, now: Micros, seconds: u32) {
         self.barrier.step(now, Event::IntervalSet { seconds });
     }
@@ -142,14 +163,16 @@ impl Hub {
 
     fn join(&mut self, now: Micros, client: ClientId, hello: Hello) -> Vec<Action> {
         let name = format!("{} (pid {} on {})", hello.program, hello.pid, hello.host);
-        let agent = AgentInfo { client, host: hello.host, pid: hello.pid, program: hello.program };
+        let place = format!("{}:{}", hello.host, hello.ckptdir);
+        let agent =
+            AgentInfo { client, host: hello.host, pid: hello.pid, program: hello.program, ckptdir: hello.ckptdir };
         self.had_agents = true;
         self.clients.insert(client, Client::Agent(agent));
         let mut out = vec![Action::Note(format!("{name} joins as client {client}")), self.welcome(client)];
         if let Some(seconds) = hello.interval {
             self.set_interval(now, seconds);
         }
-        out.extend(self.barrier.step(now, Event::Joined { client, name }));
+        out.extend(self.barrier.step(now, Event::Joined { client, name, place }));
         out
     }
 
@@ -175,6 +198,9 @@ impl Hub {
                 self.barrier.step(now, Event::Failed { client, generation, reason })
             }
             AgentMessage::Processes { request, rows, last } => self.listing.answered(now, client, request, rows, last),
+            AgentMessage::Restarted { generation, members } => {
+                self.barrier.step(now, Event::Restarted { client, generation, members })
+            }
             AgentMessage::Leave => match self.clients.insert(client, Client::Leaving) {
                 Some(Client::Agent(agent)) => self.agent_gone(now, &agent, Event::Left { client }),
                 _ => Vec::new(),

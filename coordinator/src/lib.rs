@@ -7,6 +7,7 @@ pub mod barrier;
 pub mod client;
 pub mod command;
 pub mod daemon;
+pub mod hooks;
 pub mod hub;
 pub mod launch;
 pub mod listing;

@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     fn agent(client: ClientId) -> AgentInfo {
-        AgentInfo { client, host: "h".into(), pid: client, program: "p".into() }
+        AgentInfo { client, host: "h".into(), pid: client, program: "p".into(), ckptdir: "/i".into() }
     }
 
     fn row(pid: i32) -> ProcessRow {

@@ -1,6 +1,7 @@
 //! The options that ckpt_launch, ckpt_restart, ckpt_command and ckpt_coordinator share. `-h` is the coordinator's
 //! host, so help is `--help` only.
 
+use crate::hooks::HookOptions;
 use ckpt_wire::{Compression, PauseMode};
 use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -54,7 +55,7 @@ impl CoordOptions {
 }
 
 /// Which coordinator ckpt_launch and ckpt_restart go to.
-#[derive(Args, Debug, Clone, Copy, Default)]
+#[derive(Args, Debug, Clone, Default)]
 pub struct JoinOptions {
     /// Start a coordinator of one's own; another port is taken if the default one is in use
     #[arg(long, conflicts_with_all = ["join_coordinator", "any_coordinator"])]
@@ -67,6 +68,9 @@ pub struct JoinOptions {
     /// Join the coordinator that runs, start one if there is none (the default)
     #[arg(long)]
     pub any_coordinator: bool,
+
+    #[command(flatten)]
+    pub hooks: HookOptions,
 }
 
 /// How checkpoints are made.

@@ -1,6 +1,6 @@
 //! What the coordinator answered, for people and as JSON: `ckpt_command` and the prompt say the same.
 
-use ckpt_wire::{AgentInfo, CoordinatorMessage, ProcessRow, Status, Summary, Timing};
+use ckpt_wire::{AgentInfo, CoordinatorMessage, HookReport, ImageInfo, ProcessRow, Status, Summary, Timing};
 use serde_json::{json, Map, Value};
 use std::path::Path;
 
@@ -18,7 +18,11 @@ pub fn human(message: &CoordinatorMessage) -> String {
 /// One answer as one line of JSON.
 pub fn json(message: &CoordinatorMessage) -> String {
     let value = match message {
-        CoordinatorMessage::Done(summary) => with_ok(summary_json(summary)),
+        CoordinatorMessage::Done(summary) => {
+            let mut value = with_ok(summary_json(summary));
+            value["hook_failure"] = json!(hook_failure(message));
+            value
+        }
         CoordinatorMessage::Failed { reason } | CoordinatorMessage::Refused { reason } => failure_json(reason),
         CoordinatorMessage::Processes { agents, silent } => with_ok(processes_json(agents, silent)),
         CoordinatorMessage::Status(status) => with_ok(status_json(status)),
@@ -41,7 +45,7 @@ fn checkpoint_line(summary: &Summary) -> String {
     if summary.images.is_empty() {
         return format!("checkpoint {} complete", summary.generation);
     }
-    let images: Vec<String> = summary.images.iter().take(3).map(|path| shorten(path)).collect();
+    let images: Vec<String> = summary.images.iter().take(3).map(|image| shorten(&image.path)).collect();
     let more = match summary.images.len().saturating_sub(images.len()) {
         0 => String::new(),
         more => format!(" and {more} more"),
@@ -95,6 +99,11 @@ fn status_lines(status: &Status) -> String {
     }));
     lines.extend(status.last.as_ref().map(|last| format!("last: {}", checkpoint_line(last))));
     lines.extend(status.last.as_ref().map(|last| format!("  barrier: {}", timing_list(&last.stages))));
+    let hooks = status.last.iter().flat_map(|last| &last.hooks);
+    lines.extend(hooks.map(|hook| {
+        let (event, how) = (hook.event.as_str(), hook.failure.as_deref().unwrap_or("ended well"));
+        format!("  hook {event} {}: {how} ({})", hook.program, duration(hook.us))
+    }));
     let of_agents = status.last.as_ref().filter(|last| !last.agent_stages.is_empty());
     lines.extend(of_agents.map(|last| format!("  agents: {}", timing_list(&last.agent_stages))));
     lines.extend(status.last_failure.as_ref().map(|reason| format!("failed: {reason}")));
@@ -106,17 +115,36 @@ fn timing_list(timings: &[Timing]) -> String {
     timings.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-fn summary_json(summary: &Summary) -> Value {
+pub fn summary_json(summary: &Summary) -> Value {
     json!({
         "generation": summary.generation,
-        "images": summary.images,
+        "at": summary.at_us as f64 / 1e6,
+        "images": summary.images.iter().map(|image| &image.path).collect::<Vec<_>>(),
         "bytes": summary.bytes,
         "processes": summary.processes,
         "pause_us": summary.pause_us,
         "duration_us": summary.duration_us,
         "stages_us": timings_json(&summary.stages),
         "agent_stages_us": timings_json(&summary.agent_stages),
+        "hooks": summary.hooks.iter().map(hook_json).collect::<Vec<_>>(),
     })
+}
+
+pub fn image_json(image: &ImageInfo) -> Value {
+    let digest: String = image.digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    json!({ "path": image.path, "bytes": image.bytes, "digest": digest, "host": image.host })
+}
+
+fn hook_json(report: &HookReport) -> Value {
+    let (event, at) = (report.event.as_str(), report.at_us as f64 / 1e6);
+    json!({ "event": event, "program": report.program, "at": at, "us": report.us, "failure": report.failure })
+}
+
+/// Why the checkpoint, which is complete, is not all that was asked for.
+pub fn hook_failure(message: &CoordinatorMessage) -> Option<String> {
+    let CoordinatorMessage::Done(summary) = message else { return None };
+    let (report, why) = summary.hooks.iter().find_map(|report| Some((report, report.failure.as_ref()?)))?;
+    Some(format!("{} hook {}: {why}", report.event.as_str(), report.program))
 }
 
 fn timings_json(timings: &[Timing]) -> Value {
@@ -179,7 +207,8 @@ mod tests {
     use super::*;
 
     fn summary() -> Summary {
-        let images = vec!["/elsewhere/images/counter-1a2b3c4d-g3.img".to_owned()];
+        let path = "/elsewhere/images/counter-1a2b3c4d-g3.img".to_owned();
+        let images = vec![ImageInfo { path, ..ImageInfo::default() }];
         Summary { generation: 3, images, bytes: 2_100_000, pause_us: 1_200, duration_us: 14_000, ..Summary::default() }
     }
 

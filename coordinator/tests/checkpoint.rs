@@ -28,7 +28,7 @@ fn two_agents_complete_a_checkpoint() {
 #[test]
 fn an_agent_that_vanishes_at_any_stage_fails_the_checkpoint_for_all() {
     let coordinator = Coordinator::start(&[]);
-    for lost_at in Stage::ALL {
+    for lost_at in Stage::ALL.into_iter().filter(|stage| *stage < Stage::Resumed) {
         let mut agents = Agent::join_many(&coordinator, 3);
         let mut command = ask_checkpoint(&coordinator, false);
         let generation = begin_all(&mut agents);
@@ -69,7 +69,7 @@ fn a_program_that_ends_in_time_is_left_out() {
     agents.iter_mut().for_each(|agent| agent.reach(generation, Stage::Quiesced));
     let places: Vec<_> = agents.iter_mut().map(|agent| agent.released(generation, Stage::Quiesced)).collect();
     assert_eq!(places, [(0, 2), (1, 2)]);
-    pass_stages(&mut agents, generation, &[Stage::Captured, Stage::Written, Stage::Committed]);
+    pass_stages(&mut agents, generation, &Stage::ALL[1..]);
     assert!(matches!(command.recv().unwrap(), Some(CoordinatorMessage::Done(_))));
 }
 

@@ -21,7 +21,7 @@ use ckpt_objects::{AsProcess, FdEntry, Kind, ObjectSet, PidMap, RebuildContext, 
 use ckpt_sys::flat::plan::{MqNotify, Read};
 use ckpt_sys::flat::{Outer, SemUndo, msg};
 use ckpt_sys::idtable::VirtualPid;
-use ckpt_wire::{ComputationId, Hello, Role};
+use ckpt_wire::{AgentMessage, ComputationId, Hello, Role};
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -60,6 +60,7 @@ fn restart(options: Options) -> Result<(), Failure> {
     hello.computation = Some(ComputationId(header.computation));
     hello.generation = header.generation;
     hello.interval = options.checkpoint.interval;
+    hello.ckptdir = settings.folder.display().to_string();
     let mut client = connect_or_start(&launch)?;
     let launch = LaunchOptions { address: client.address().clone(), explicit_port: true, port_file: None, ..launch };
     if ids == Ids::Namespace {
@@ -75,6 +76,8 @@ fn restart(options: Options) -> Result<(), Failure> {
     let shared_ids = SharedIds::new()?;
     let agent = Agent::new(settings, listener, launch, hello, options.checkpoint.quiet).with_ids(shared_ids.table, members[0].meta.agent.known);
     let program = Rebuild { options: &options, members: &members, ids, known, shared_ids: &shared_ids, library, agent: &agent }.run()?;
+    let restarted = AgentMessage::Restarted { generation: header.generation, members: 1 };
+    client.send(&restarted)?;
     drop(members);
     agent.run(client, welcome, program, status);
     Ok(())

@@ -1,6 +1,6 @@
 //! The agent's life: one thread looks after children and signals, one after the coordinator and checkpoints.
 
-use crate::checkpoint::{Barrier, Checkpoint, Settings, Verdict, Writers};
+use crate::checkpoint::{Asked, Barrier, Checkpoint, Settings, Verdict, Writers};
 use crate::foreground::{FORWARDED, StatusPipe};
 use crate::link::{Listener, poll};
 use crate::{members, procfs};
@@ -8,7 +8,7 @@ use ckpt_coordinator::client::{Client, Polled};
 use ckpt_coordinator::launch::{self, LaunchOptions};
 use ckpt_sys::flat::msg;
 use ckpt_sys::idtable::IdTable;
-use ckpt_wire::{AgentMessage, CheckpointStats, CoordinatorMessage, Hello, ProcessRow, Stage, Welcome};
+use ckpt_wire::{AgentMessage, CheckpointStats, CoordinatorMessage, Hello, PauseMode, ProcessRow, Stage, Summary, Welcome};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::collections::HashSet;
@@ -221,8 +221,10 @@ impl Session<'_> {
 
     fn handle(&mut self, m: CoordinatorMessage) {
         match m {
-            CoordinatorMessage::Checkpoint { generation, attempt, patience, kill_after, .. } => {
-                self.checkpoint(generation, attempt, patience, kill_after);
+            CoordinatorMessage::Checkpoint { generation, attempt, patience, kill_after, hold, overrides, .. } => {
+                let pause_hold = overrides.pause.map_or(self.agent.settings.hold, |pause| pause == PauseMode::Hold);
+                let asked = Asked { kill: kill_after, hold: pause_hold, hold_for_hooks: hold };
+                self.checkpoint(generation, attempt, patience, asked);
             }
             CoordinatorMessage::ListProcesses { request } => {
                 let rows = self.agent.rows();
@@ -237,12 +239,12 @@ impl Session<'_> {
         }
     }
 
-    fn checkpoint(&mut self, generation: u32, attempt: u64, patience: (u32, u32), kill: bool) {
+    fn checkpoint(&mut self, generation: u32, attempt: u64, patience: (u32, u32), asked: Asked) {
         let agent = self.agent;
         let computation = self.computation;
         // Known from here on, so that no coordinator gives this number again.
         self.generation = self.generation.max(generation);
-        let work = Checkpoint { settings: &agent.settings, listener: &agent.listener, computation, generation, attempt, kill, program: agent.program.load(Ordering::Acquire), id_table: agent.id_table, outer: agent.outer, writers: &agent.writers };
+        let work = Checkpoint { settings: &agent.settings, listener: &agent.listener, computation, generation, attempt, asked, program: agent.program.load(Ordering::Acquire), id_table: agent.id_table, outer: agent.outer, writers: &agent.writers };
         let mut barrier = Waiting { session: self, generation, patience };
         if let Err(e) = work.run(&mut barrier, &|| agent.kill_all()) {
             let reason = e.to_string();
@@ -275,6 +277,7 @@ struct Waiting<'a, 'b> {
 /// What the coordinator had to say.
 enum Heard {
     Release(u32, u32),
+    Finish(Option<Box<Summary>>),
     Abort(String),
     Lost(String),
 }
@@ -285,6 +288,11 @@ const GRACE: Duration = Duration::from_secs(5);
 impl Waiting<'_, '_> {
     fn reach(&mut self, stage: Stage, stats: Option<CheckpointStats>) -> Heard {
         self.session.send(AgentMessage::Reached { generation: self.generation, stage, stats });
+        self.hear(stage)
+    }
+
+    /// Until `stage` is released or, for Resumed, the checkpoint is finished.
+    fn hear(&mut self, stage: Stage) -> Heard {
         let seconds = if stage < Stage::Written { self.patience.0 } else { self.patience.1 };
         let deadline = Instant::now() + Duration::from_secs(seconds.into()) + GRACE;
         loop {
@@ -297,6 +305,9 @@ impl Waiting<'_, '_> {
                         if generation == self.generation && s == stage =>
                     {
                         return Heard::Release(member_index, member_count);
+                    }
+                    CoordinatorMessage::Finish { generation, note } if generation == self.generation && stage == Stage::Resumed => {
+                        return Heard::Finish(note);
                     }
                     CoordinatorMessage::Abort { generation, reason } if generation == self.generation => return Heard::Abort(reason),
                     other => self.session.handle_during(other),
@@ -319,15 +330,27 @@ impl Barrier for Waiting<'_, '_> {
         match self.reach(stage, None) {
             Heard::Release(index, count) => Ok((index, count)),
             Heard::Abort(reason) | Heard::Lost(reason) => Err(reason),
+            Heard::Finish(_) => Err("the coordinator answers out of turn; use the same ckpt everywhere".into()),
         }
     }
 
     fn committed(&mut self, stats: CheckpointStats) -> Verdict {
         match self.reach(Stage::Committed, Some(stats)) {
-            Heard::Release(..) => Verdict::Complete,
+            Heard::Release(..) | Heard::Finish(_) => Verdict::Complete,
             Heard::Abort(reason) => Verdict::Aborted(reason),
             Heard::Lost(reason) => Verdict::Unknown(reason),
         }
+    }
+
+    fn finish(&mut self) -> Option<Box<Summary>> {
+        match self.hear(Stage::Resumed) {
+            Heard::Finish(note) => note,
+            _ => None,
+        }
+    }
+
+    fn resumed(&mut self) {
+        self.session.send(AgentMessage::Reached { generation: self.generation, stage: Stage::Resumed, stats: None });
     }
 }
 

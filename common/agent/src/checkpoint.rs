@@ -6,14 +6,14 @@ use crate::members::{self, Candidate};
 use crate::quiesce::{Quiesce, QuiesceError, Stopped};
 use crate::records::Records;
 use crate::write::{self, WriteError};
-use crate::{libraries, ipc, shared, store};
+use crate::{ipc, libraries, shared, store, timings};
 use ckpt_image::file::Blobs;
-use ckpt_image::{Body, Codec, Header, ImageMeta, ImageWriter, ProcessMeta, RunState, SavedFile, SharedMemory, Surroundings};
+use ckpt_image::{Body, Codec, Header, ImageFile, ImageMeta, ImageWriter, ProcessMeta, RunState, SavedFile, SharedMemory, Surroundings};
 use ckpt_objects::ipc::{IpcError, SysvSet};
 use ckpt_objects::{CaptureContext, CaptureError, ObjectSet, ProcessFd, ProcessFds};
 use ckpt_sys::flat::{FdEntry, Msg, SharedRange, bytes_of, from_bytes, msg, stage};
 use ckpt_sys::idtable::{IdTable, RealPid};
-use ckpt_wire::{CheckpointStats, Stage, Timing};
+use ckpt_wire::{CheckpointStats, ImageInfo, Stage, Summary, Timing};
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -58,6 +58,21 @@ pub trait Barrier {
     fn wait(&mut self, stage: Stage) -> Result<(u32, u32), String>;
     /// Our image has its name. Waits until all members' have.
     fn committed(&mut self, stats: CheckpointStats) -> Verdict;
+    /// After `Verdict::Complete`: waits until post-write hooks have ended. What is to be noted beside the images.
+    fn finish(&mut self) -> Option<Box<Summary>>;
+    /// The programs run, or have been killed.
+    fn resumed(&mut self);
+}
+
+/// What this one checkpoint is to do.
+#[derive(Clone, Copy)]
+pub struct Asked {
+    /// The program is to end with this checkpoint: it does not run again in between.
+    pub kill: bool,
+    /// It stands still until all members have committed.
+    pub hold: bool,
+    /// And until post-write hooks have ended.
+    pub hold_for_hooks: bool,
 }
 
 /// What became of a generation whose image here is committed.
@@ -77,8 +92,7 @@ pub struct Checkpoint<'a> {
     pub generation: u32,
     /// the same in all images of one checkpoint, and in no other
     pub attempt: u64,
-    /// The program is to end with this checkpoint: it does not run again in between.
-    pub kill: bool,
+    pub asked: Asked,
     pub program: i32,
     /// after a restart
     pub id_table: Option<&'a IdTable>,
@@ -146,22 +160,39 @@ impl Checkpoint<'_> {
             let bytes = self.write(&mut snapshot, &mut clock)?;
             let done = self.commit(&mut snapshot, bytes, pause.elapsed(), barrier, clock)?;
             let done = self.settle(done, barrier);
-            if self.kill && done.is_ok() {
-                kill();
-            } else {
-                self.resume(&mut snapshot, &mut Clock::new());
+            match &done {
+                Ok(_) if self.asked.kill && !self.asked.hold_for_hooks => kill(),
+                Ok(_) if self.asked.hold_for_hooks => {}
+                _ => self.resume(&mut snapshot, &mut Clock::new()),
             }
-            return done;
+            let to = done?;
+            self.finish(barrier);
+            match self.asked {
+                Asked { hold_for_hooks: true, kill: true, .. } => kill(),
+                Asked { hold_for_hooks: true, .. } => self.resume(&mut snapshot, &mut Clock::new()),
+                _ => {}
+            }
+            barrier.resumed();
+            return Ok(to);
         }
         self.resume(&mut snapshot, &mut clock);
         let pause = pause.elapsed();
         let bytes = self.write(&mut snapshot, &mut clock)?;
         let done = self.commit(&mut snapshot, bytes, pause, barrier, clock)?;
-        self.settle(done, barrier)
+        let to = self.settle(done, barrier)?;
+        self.finish(barrier);
+        barrier.resumed();
+        Ok(to)
+    }
+
+    fn finish(&self, barrier: &mut dyn Barrier) {
+        if let Some(summary) = barrier.finish() {
+            timings::note(&self.settings.folder, timings::checkpoint(&self.computation, &summary));
+        }
     }
 
     fn holds(&self) -> bool {
-        self.settings.hold || self.kill
+        self.asked.hold || self.asked.kill || self.asked.hold_for_hooks
     }
 
     /// A generation is complete or it is gone: what one member cannot commit no other keeps, and older ones are
@@ -425,9 +456,11 @@ impl Checkpoint<'_> {
         barrier.wait(Stage::Written).map_err(CheckpointError::Aborted)?;
         let to = self.settings.folder.join(self.name(snapshot.place));
         snapshot.image.commit(&to).map_err(|e| CheckpointError::Folder(to.clone(), e))?;
+        let digest = ImageFile::open(&to).and_then(|image| image.digest()).map_err(io::Error::other)?;
         clock.mark("commit");
+        let image = ImageInfo { host: ckpt_wire::clip(&host_name(), ckpt_wire::MAX_NAME), path: shown(&to), bytes, digest };
         let stats = CheckpointStats {
-            images: vec![shown(&to)],
+            images: vec![image],
             bytes,
             processes: snapshot.processes.len() as u32,
             pause_us: pause.as_micros() as u64,

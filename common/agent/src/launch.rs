@@ -55,6 +55,7 @@ fn launch(options: Options) -> Result<(), Failure> {
     let launch = LaunchOptions::new(&options.coord, &options.join);
     let mut hello = Hello::new(Role::Agent, host_name(), std::process::id(), settings.program.clone());
     hello.interval = options.checkpoint.interval;
+    hello.ckptdir = settings.folder.display().to_string();
     let mut client = connect_or_start(&launch)?;
     let launch = LaunchOptions { address: client.address().clone(), explicit_port: true, port_file: None, ..launch };
     let status = foreground::split()?;

@@ -17,4 +17,5 @@ pub mod quiesce;
 pub mod records;
 pub mod shared;
 pub mod store;
+pub mod timings;
 pub mod write;

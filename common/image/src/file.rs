@@ -150,6 +150,16 @@ impl ImageFile {
             .map_err(|e| ImageError::BadMeta(self.path.clone(), e.to_string()))
     }
 
+    /// SHA-256 of header and metadata, which hold the checksums of all the rest: it names this image.
+    pub fn digest(&self) -> Result<[u8; 32], ImageError> {
+        use sha2::Digest;
+        let mut bytes = vec![0; HEADER_LEN as usize + self.header.meta_len.min(MAX_META) as usize];
+        let (head, meta) = bytes.split_at_mut(HEADER_LEN as usize);
+        let read = self.file.read_exact_at(head, 0).and_then(|()| self.file.read_exact_at(meta, self.header.meta_at));
+        read.map_err(|e| ImageError::Io(self.path.clone(), e))?;
+        Ok(sha2::Sha256::digest(&bytes).into())
+    }
+
     /// The bytes of a blob, in one piece.
     pub fn read_blob(&self, r: &BlobRef) -> io::Result<Vec<u8>> {
         if r.offset.checked_add(r.len).is_none_or(|end| end > self.header.total) {

@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn oversized_message_is_not_encoded() {
-        let images = vec!["x".repeat(MAX_PATH); 4096];
+        let images = vec![ImageInfo { path: "x".repeat(MAX_PATH), ..ImageInfo::default() }; 4096];
         let summary = Summary { images, ..Summary::default() };
         let done = CoordinatorMessage::Done(summary);
         assert!(matches!(encode(&done, MAX_FRAME), Err(WireError::FrameTooLong { .. })));

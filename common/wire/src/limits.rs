@@ -46,7 +46,8 @@ impl Limited for ClientMessage {
 impl Limited for Hello {
     fn check(&self) -> Result<(), WireError> {
         at_most("host", self.host.len(), MAX_NAME)?;
-        at_most("program", self.program.len(), MAX_PROGRAM)
+        at_most("program", self.program.len(), MAX_PROGRAM)?;
+        at_most("ckptdir", self.ckptdir.len(), MAX_PATH)
     }
 }
 
@@ -56,7 +57,7 @@ impl Limited for AgentMessage {
             AgentMessage::Reached { stats, .. } => stats.as_ref().map_or(Ok(()), Limited::check),
             AgentMessage::Failed { reason, .. } => at_most("reason", reason.len(), MAX_REASON),
             AgentMessage::Processes { rows, .. } => check_rows(rows),
-            AgentMessage::Leave => Ok(()),
+            AgentMessage::Restarted { .. } | AgentMessage::Leave => Ok(()),
         }
     }
 }
@@ -64,7 +65,10 @@ impl Limited for AgentMessage {
 impl Limited for CheckpointStats {
     fn check(&self) -> Result<(), WireError> {
         at_most("images", self.images.len(), MAX_IMAGES)?;
-        self.images.iter().try_for_each(|path| at_most("image path", path.len(), MAX_PATH))?;
+        for image in &self.images {
+            at_most("image path", image.path.len(), MAX_PATH)?;
+            at_most("image host", image.host.len(), MAX_NAME)?;
+        }
         check_timings(&self.stages)
     }
 }

@@ -1,6 +1,7 @@
 //! The messages. A client says `Hello` first and hears `Welcome` or `Refused`; the rest depends on its role.
 
 use crate::{Compression, ComputationId, PauseMode};
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
@@ -35,13 +36,15 @@ pub struct Hello {
     pub generation: u32,
     /// Seconds between checkpoints, where `--interval` was given to this agent; 0 turns them off.
     pub interval: Option<u32>,
+    /// Where this agent's images go.
+    pub ckptdir: String,
 }
 
 impl Hello {
     /// A hello in this protocol version, of a program with no past.
     pub fn new(role: Role, host: String, pid: u32, program: String) -> Hello {
         let version = crate::PROTOCOL_VERSION;
-        Hello { version, role, host, pid, program, computation: None, generation: 0, interval: None }
+        Hello { version, role, host, pid, program, computation: None, generation: 0, interval: None, ckptdir: String::new() }
     }
 }
 
@@ -56,10 +59,13 @@ pub enum Stage {
     Written,
     /// The image has its name: this generation can be restarted.
     Committed,
+    /// After `Finish`: the programs run again, or have been killed. Nothing fails any more.
+    Resumed,
 }
 
 impl Stage {
-    pub const ALL: [Stage; 4] = [Stage::Quiesced, Stage::Captured, Stage::Written, Stage::Committed];
+    pub const ALL: [Stage; 5] =
+        [Stage::Quiesced, Stage::Captured, Stage::Written, Stage::Committed, Stage::Resumed];
 
     /// The stage after this one.
     pub fn next(self) -> Option<Stage> {
@@ -72,6 +78,7 @@ impl Stage {
             Stage::Captured => "captured",
             Stage::Written => "written",
             Stage::Committed => "committed",
+            Stage::Resumed => "resumed",
         }
     }
 }
@@ -83,10 +90,59 @@ pub struct Timing {
     pub us: u64,
 }
 
+/// A complete image file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageInfo {
+    pub host: String,
+    pub path: String,
+    pub bytes: u64,
+    /// SHA-256 of its header and metadata, which hold the checksums of all the rest.
+    pub digest: [u8; 32],
+}
+
+/// What a hook may be named for, in the order in which it happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum HookEvent {
+    /// A checkpoint was asked for; no program has been told yet.
+    PreCheckpoint,
+    /// Every image is complete, fsynced and renamed.
+    PostWrite,
+    /// The checkpoint is over, well or not, and the programs run.
+    Resumed,
+    /// Every member of a restarted computation runs.
+    Restarted,
+}
+
+impl HookEvent {
+    pub const ALL: [HookEvent; 4] =
+        [HookEvent::PreCheckpoint, HookEvent::PostWrite, HookEvent::Resumed, HookEvent::Restarted];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            HookEvent::PreCheckpoint => "pre-checkpoint",
+            HookEvent::PostWrite => "post-write",
+            HookEvent::Resumed => "resumed",
+            HookEvent::Restarted => "restarted",
+        }
+    }
+}
+
+/// How one hook went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookReport {
+    pub event: HookEvent,
+    pub program: String,
+    /// Microseconds since 1970 when it was started.
+    pub at_us: u64,
+    pub us: u64,
+    /// Why it counts as failed; `None`: it exited with 0.
+    pub failure: Option<String>,
+}
+
 /// What one agent did in a checkpoint; sent with `Committed`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckpointStats {
-    pub images: Vec<String>,
+    pub images: Vec<ImageInfo>,
     pub bytes: u64,
     pub processes: u32,
     /// The longest time any process of this agent stood still.
@@ -113,6 +169,8 @@ pub enum AgentMessage {
     Failed { generation: u32, reason: String },
     /// An answer to `ListProcesses`, in as many messages as its rows need.
     Processes { request: u32, rows: Vec<ProcessRow>, last: bool },
+    /// The programs of a restart run. `members`: how many agents bring this generation back.
+    Restarted { generation: u32, members: u32 },
     /// The program ended; the connection closes next.
     Leave,
 }
@@ -171,6 +229,8 @@ pub enum CoordinatorMessage {
         member_index: u32,
         member_count: u32,
         kill_after: bool,
+        /// The programs stand still until `Finish`, whatever the pause mode.
+        hold: bool,
         overrides: Overrides,
     },
     /// Every member stands at `stage`: go on. Index and count are final.
@@ -179,6 +239,11 @@ pub enum CoordinatorMessage {
         stage: Stage,
         member_index: u32,
         member_count: u32,
+    },
+    /// Post-write hooks have ended: held programs go on. `note` is to be written beside the images.
+    Finish {
+        generation: u32,
+        note: Option<Box<Summary>>,
     },
     /// Give this generation up: remove what was written and let the program go on.
     Abort {
@@ -213,13 +278,16 @@ pub struct AgentInfo {
     pub host: String,
     pub pid: u32,
     pub program: String,
+    pub ckptdir: String,
 }
 
 /// A finished checkpoint.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     pub generation: u32,
-    pub images: Vec<String>,
+    /// Microseconds since 1970 when the programs were told.
+    pub at_us: u64,
+    pub images: Vec<ImageInfo>,
     pub bytes: u64,
     pub processes: u32,
     /// The longest pause of any process.
@@ -230,6 +298,8 @@ pub struct Summary {
     pub stages: Vec<Timing>,
     /// The slowest agent's own timings, by name.
     pub agent_stages: Vec<Timing>,
+    /// Not part of `duration_us`.
+    pub hooks: Vec<HookReport>,
 }
 
 /// A checkpoint that is under way.

@@ -2,11 +2,13 @@
 
 use super::connection::{Broken, Connection};
 use super::console::{self, Console};
+use super::hook_runner::HookRunner;
 use super::listen::{self, Listeners};
 use super::log::Log;
 use super::{ServerError, Settings};
 use crate::auth::Key;
-use crate::barrier::{Action, ClientId, Micros, SECOND};
+use crate::barrier::{Action, ClientId, Micros, Occasion, SECOND};
+use crate::hooks::{self, Situation};
 use crate::hub::Hub;
 use ckpt_wire::{encode, ClientMessage, CommandMessage, ComputationId, CoordinatorMessage, WireError, MAX_REPLY};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -17,7 +19,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// A connection that has not said who it is by then is closed.
 const INTRODUCTION: Micros = 10 * SECOND;
@@ -31,6 +33,8 @@ const LOCAL: u64 = 1 << 32;
 const REMOTE: u64 = LOCAL + 1;
 const SIGNALS: u64 = LOCAL + 2;
 const STDIN: u64 = LOCAL + 3;
+const HOOK_EXIT: u64 = LOCAL + 4;
+const HOOK_OUTPUT: u64 = LOCAL + 5;
 
 pub struct Server {
     epoll: Epoll,
@@ -45,6 +49,9 @@ pub struct Server {
     /// Given up for a moment to refuse a client when no other descriptor is left.
     spare: Option<File>,
     settings: Settings,
+    hooks: HookRunner,
+    /// Microseconds since 1970 at zero of `clock`.
+    epoch: Micros,
     /// Since when there is no client.
     lonely_since: Micros,
     exiting: bool,
@@ -74,6 +81,9 @@ impl Server {
         }
         let mut hub = Hub::new(port, settings.deadlines(), random_id);
         hub.set_interval(0, settings.interval);
+        let epoch = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as Micros);
+        hub.configure(settings.hooks.plan(), epoch);
+        let hooks = HookRunner::new(&settings.hooks, settings.folder.clone(), epoch, variables(settings, port));
         Ok(Server {
             epoll,
             listeners,
@@ -86,6 +96,8 @@ impl Server {
             clock: Instant::now(),
             spare: File::open("/dev/null").ok(),
             settings: settings.clone(),
+            hooks,
+            epoch,
             lonely_since: 0,
             exiting: false,
         })
@@ -123,7 +135,7 @@ impl Server {
 
     pub fn run(mut self) -> Result<(), ServerError> {
         let mut events = [EpollEvent::empty(); 256];
-        while !self.exiting {
+        while !self.exiting || self.hooks.is_busy() {
             let count = match self.epoll.wait(&mut events, self.timeout()) {
                 Ok(count) => count,
                 Err(nix::Error::EINTR) => 0,
@@ -145,7 +157,8 @@ impl Server {
 
     fn timeout(&self) -> EpollTimeout {
         let introduction = self.unintroduced().map(|(_, connection)| connection.opened + INTRODUCTION).min();
-        let due = [self.hub.next_due(), introduction, self.lonely_until()].into_iter().flatten().min();
+        let due = [self.hub.next_due(), introduction, self.lonely_until(), self.hooks.next_due()];
+        let due = due.into_iter().flatten().min();
         match due {
             None => EpollTimeout::NONE,
             Some(due) => {
@@ -161,7 +174,7 @@ impl Server {
 
     /// When a coordinator without clients exits.
     fn lonely_until(&self) -> Option<Micros> {
-        if !self.connections.is_empty() {
+        if !self.connections.is_empty() || self.hooks.is_busy() {
             return None;
         }
         let patience = if self.hub.had_agents() { 0 } else { FIRST_CLIENT };
@@ -176,6 +189,8 @@ impl Server {
             REMOTE => self.accept_remote(),
             SIGNALS => self.signalled(),
             STDIN => self.console_ready(),
+            HOOK_OUTPUT => self.hook_printed(),
+            HOOK_EXIT => self.hook_exited(),
             client => self.client_ready(client as ClientId, flags),
         }
     }
@@ -188,6 +203,7 @@ impl Server {
         }
         let actions = self.hub.tick(now);
         self.perform(actions);
+        self.hooks.kill_overdue(now);
         if self.lonely_until().is_some_and(|until| now >= until) {
             self.exiting = true;
         }
@@ -272,6 +288,7 @@ impl Server {
             match action {
                 Action::Note(text) => self.log.line(&text),
                 Action::Exit => self.exiting = true,
+                Action::RunHooks(occasion) => pending.extend(self.run_hooks(&occasion)),
                 Action::Send { to: console::CLIENT, message } => self.answer_console(&message),
                 Action::Send { to, message } => self.send(to, &message),
                 Action::Close { client } => {
@@ -281,6 +298,58 @@ impl Server {
                     self.flush(client);
                 }
             }
+        }
+    }
+
+    fn run_hooks(&mut self, occasion: &Occasion) -> Vec<Action> {
+        let situation = Situation {
+            computation: self.hub.computation(),
+            port: self.port(),
+            ckptdir: self.hub.ckptdir(),
+            hold: self.settings.hooks.hold,
+            now: self.epoch + self.now(),
+        };
+        let event = hooks::event_json(occasion, &situation).to_string();
+        self.hooks.add(occasion.event, occasion.generation, event);
+        self.next_hook()
+    }
+
+    /// Starts what is next; what follows from events whose hooks are over.
+    fn next_hook(&mut self) -> Vec<Action> {
+        let now = self.now();
+        let mut actions = Vec::new();
+        loop {
+            if self.hooks.advance(now, &mut self.log) {
+                self.watch_hook();
+            }
+            let Some(ended) = self.hooks.ended() else { return actions };
+            actions.extend(self.hub.hooks_ended(now, (ended.event, ended.generation), ended.reports));
+        }
+    }
+
+    /// A hook that cannot be watched would never be seen to end.
+    fn watch_hook(&mut self) {
+        let Some((exited, output)) = self.hooks.watched() else { return };
+        let watch = |fd, token| self.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, token));
+        if watch(output, HOOK_OUTPUT).and_then(|()| watch(exited, HOOK_EXIT)).is_err() {
+            self.hooks.kill();
+        }
+    }
+
+    fn hook_printed(&mut self) {
+        if !self.hooks.read_output(&mut self.log) {
+            return;
+        }
+        if let Some((_, output)) = self.hooks.watched() {
+            // It is watched, so it can be forgotten; nothing else fails here.
+            let _ = self.epoll.delete(output);
+        }
+    }
+
+    fn hook_exited(&mut self) {
+        if self.hooks.reap(self.now(), &mut self.log) {
+            let actions = self.next_hook();
+            self.perform(actions);
         }
     }
 
@@ -354,7 +423,10 @@ impl Server {
     fn signalled(&mut self) {
         while let Ok(Some(signal)) = self.signals.read_signal() {
             let hangup = signal.ssi_signo == Signal::SIGHUP as u32;
-            self.exiting |= !(hangup && self.settings.daemon);
+            if !(hangup && self.settings.daemon) {
+                self.exiting = true;
+                self.hooks.kill();
+            }
         }
     }
 
@@ -370,6 +442,12 @@ impl Server {
             let _ = self.epoll.wait(&mut [EpollEvent::empty(); 64], timeout);
         }
     }
+}
+
+/// What a hook that calls `ckpt_command` needs in its environment.
+fn variables(settings: &Settings, port: u16) -> Vec<(&'static str, String)> {
+    let tmpdir = settings.coord.tmpdir.iter().map(|folder| ("CKPT_TMPDIR", folder.display().to_string()));
+    std::iter::once(("CKPT_COORD_PORT", port.to_string())).chain(tmpdir).collect()
 }
 
 /// An answer that is too long is cut to what still says the most.

@@ -3,6 +3,7 @@
 mod connection;
 mod console;
 mod events;
+mod hook_runner;
 mod listen;
 mod log;
 mod settings;
@@ -38,7 +39,8 @@ impl ServerError {
 }
 
 /// Runs the coordinator to its end.
-pub fn main(settings: Settings) -> ExitCode {
+pub fn main(mut settings: Settings) -> ExitCode {
+    settings.folder = std::env::current_dir().ok();
     let served = match settings.daemon {
         true => serve_detached(&settings),
         false => Server::open(&settings).and_then(|server| serve_here(&settings, server)),

@@ -1,6 +1,7 @@
 //! The command line of ckpt_coordinator.
 
 use crate::barrier::{Deadlines, SECOND};
+use crate::hooks::HookOptions;
 use crate::options::CoordOptions;
 use clap::Parser;
 use std::path::PathBuf;
@@ -47,6 +48,13 @@ pub struct Settings {
     /// How long images may take to be written
     #[arg(long, value_name = "SECONDS", env = "CKPT_WRITE_TIMEOUT", default_value_t = 21_600)]
     pub write_timeout: u32,
+
+    #[command(flatten)]
+    pub hooks: HookOptions,
+
+    /// Where it was started.
+    #[arg(skip)]
+    pub folder: Option<PathBuf>,
 }
 
 impl Settings {

@@ -2,10 +2,11 @@
 
 #![allow(dead_code)]
 
+use ckpt_coordinator::hooks::HookOptions;
 use ckpt_coordinator::{Address, Client, JoinMode, LaunchOptions};
 use ckpt_wire::{
-    AgentMessage, CheckpointStats, CommandMessage, ComputationId, CoordinatorMessage, Hello, Overrides, Role, Stage,
-    Status, Welcome,
+    AgentMessage, CheckpointStats, CommandMessage, ComputationId, CoordinatorMessage, Hello, ImageInfo, Overrides, Role,
+    Stage, Status, Welcome,
 };
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{kill, Signal};
@@ -67,7 +68,7 @@ impl Coordinator {
 
     pub fn launch_options(&self, mode: JoinMode) -> LaunchOptions {
         let program = Some(PathBuf::from(BINARY));
-        LaunchOptions { address: self.address.clone(), explicit_port: true, mode, port_file: None, program }
+        LaunchOptions { address: self.address.clone(), explicit_port: true, mode, port_file: None, program, hooks: HookOptions::default() }
     }
 
     pub fn folder(&self) -> PathBuf {
@@ -157,7 +158,8 @@ impl Agent {
     }
 
     pub fn reach(&mut self, generation: u32, stage: Stage) {
-        let images = vec![format!("/images/fake-{}-g{generation}.img", self.welcome.client)];
+        let path = format!("/images/fake-{}-g{generation}.img", self.welcome.client);
+        let images = vec![ImageInfo { path, host: "here".into(), bytes: 1_000, digest: [7; 32] }];
         let done = CheckpointStats { images, bytes: 1_000, processes: 1, pause_us: 900, stages: vec![] };
         let stats = (stage == Stage::Committed).then_some(done);
         self.client.send(&AgentMessage::Reached { generation, stage, stats }).unwrap();
@@ -166,12 +168,20 @@ impl Agent {
     /// Waits until every member stands at `stage`; the final index and count.
     pub fn released(&mut self, generation: u32, stage: Stage) -> (u32, u32) {
         match self.next() {
-            CoordinatorMessage::Release { generation: g, stage: s, member_index, member_count }
+            CoordinatorMessage::Release { generation: g, stage: s, member_index, member_count, .. }
                 if (g, s) == (generation, stage) =>
             {
                 (member_index, member_count)
             }
             other => panic!("not the release of {stage:?}: {other:?}"),
+        }
+    }
+
+    /// Waits until post-write hooks have ended.
+    pub fn finished(&mut self) {
+        match self.next() {
+            CoordinatorMessage::Finish { .. } => {}
+            other => panic!("not finished: {other:?}"),
         }
     }
 
@@ -195,8 +205,11 @@ pub fn ask_checkpoint(coordinator: &Coordinator, kill: bool) -> Client {
 
 pub fn pass_stages(agents: &mut [Agent], generation: u32, stages: &[Stage]) {
     for &stage in stages {
+        if stage == Stage::Resumed {
+            agents.iter_mut().for_each(Agent::finished);
+        }
         agents.iter_mut().for_each(|agent| agent.reach(generation, stage));
-        for agent in agents.iter_mut() {
+        for agent in agents.iter_mut().filter(|_| stage != Stage::Resumed) {
             agent.released(generation, stage);
         }
     }
