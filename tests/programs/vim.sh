@@ -16,8 +16,8 @@ before() {
 # vim empties the file before it writes: only one with another line in it is whole.
 after() {
     local n
-    n=$(grep -c more text 2> /dev/null)
-    longer() { [ "$(grep -c more text 2> /dev/null)" = $((n + 1)) ]; }
+    n=$(grep -cs more text) || n=${n:-0}
+    longer() { [ "$(grep -cs more text)" = $((n + 1)) ]; }
     t send-keys -t w Gomore Escape :w Enter
     await longer
     grep -q first-line text || fail "the first line is lost"

@@ -25,6 +25,7 @@ pub struct Agent {
     pub quiet: bool,
     writers: WriterSet,
     ended: AtomicBool,
+    checkpointing: AtomicBool,
     /// Killed by us: after `--checkpoint --kill`, `--kill`.
     killed: AtomicBool,
     program: AtomicI32,
@@ -73,6 +74,7 @@ impl Agent {
             quiet,
             writers: WriterSet::default(),
             ended: AtomicBool::new(false),
+            checkpointing: AtomicBool::new(false),
             killed: AtomicBool::new(false),
             program: AtomicI32::new(0),
             id_table: None,
@@ -107,6 +109,12 @@ impl Agent {
         let mut reported = false;
         loop {
             while let Some((pid, st)) = reap() {
+                if libc::WIFSTOPPED(st) || libc::WIFCONTINUED(st) {
+                    if pid == program {
+                        self.mirror(st, status);
+                    }
+                    continue;
+                }
                 self.writers.ended(pid);
                 if pid == program {
                     program_status = Some(st);
@@ -130,6 +138,16 @@ impl Agent {
                     unsafe { libc::kill(program, s.ssi_signo as i32) };
                 }
             }
+        }
+    }
+
+    /// A shell waits for the foreground part: it stops and goes on as the program does. A checkpoint wakes stopped
+    /// processes for a moment; that is not shown.
+    fn mirror(&self, status: i32, to: &StatusPipe) {
+        if libc::WIFSTOPPED(status) {
+            to.stopped();
+        } else if !self.checkpointing.load(Ordering::Acquire) {
+            to.continued();
         }
     }
 
@@ -170,11 +188,11 @@ impl Agent {
     }
 }
 
-/// One ended child.
+/// One child that ended, stopped or went on.
 fn reap() -> Option<(i32, i32)> {
     let mut status = 0;
     // SAFETY: status is an int.
-    let pid = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG | libc::__WALL) };
+    let pid = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG | libc::WUNTRACED | libc::WCONTINUED | libc::__WALL) };
     (pid > 0).then_some((pid, status))
 }
 
@@ -246,7 +264,10 @@ impl Session<'_> {
         self.generation = self.generation.max(generation);
         let work = Checkpoint { settings: &agent.settings, listener: &agent.listener, computation, generation, attempt, asked, program: agent.program.load(Ordering::Acquire), id_table: agent.id_table, outer: agent.outer, writers: &agent.writers };
         let mut barrier = Waiting { session: self, generation, patience };
-        if let Err(e) = work.run(&mut barrier, &|| agent.kill_all()) {
+        agent.checkpointing.store(true, Ordering::Release);
+        let done = work.run(&mut barrier, &|| agent.kill_all());
+        agent.checkpointing.store(false, Ordering::Release);
+        if let Err(e) = done {
             let reason = e.to_string();
             if !agent.quiet {
                 eprintln!("ckpt: checkpoint {generation} failed: {reason}");

@@ -5,6 +5,7 @@ use nix::sys::signal::{SigSet, Signal, SigmaskHow, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Signals that somebody may send to the foreground part and that are meant for the program.
 pub const FORWARDED: [Signal; 12] = [
@@ -22,13 +23,70 @@ pub const FORWARDED: [Signal; 12] = [
     Signal::SIGPWR,
 ];
 
-/// What the agent tells the foreground part, once.
-pub struct StatusPipe(std::fs::File);
+/// Rust's start-up ignores SIGPIPE; the program is to start with what ckpt_launch was started with.
+static PIPE_IGNORED: AtomicBool = AtomicBool::new(false);
+
+#[used]
+// SAFETY: `.init_array` holds pointers to functions that are called before main.
+#[unsafe(link_section = ".init_array")]
+static NOTE_SIGPIPE: extern "C" fn() = {
+    extern "C" fn note() {
+        // SAFETY: only asks; `old` is written by the call.
+        let ignored = unsafe {
+            let mut old: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(libc::SIGPIPE, std::ptr::null(), &mut old) == 0 && old.sa_sigaction == libc::SIG_IGN
+        };
+        PIPE_IGNORED.store(ignored, Ordering::Relaxed);
+    }
+    note
+};
+
+/// How ckpt_launch found its signals: the program is to find them so too.
+pub struct Inherited {
+    mask: SigSet,
+}
+
+impl Inherited {
+    /// In the child that becomes the program; only async-signal-safe calls.
+    pub fn restore(&self) {
+        let pipe = if PIPE_IGNORED.load(Ordering::Relaxed) { libc::SIG_IGN } else { libc::SIG_DFL };
+        // SAFETY: our own disposition and mask, before the exec.
+        unsafe {
+            libc::signal(libc::SIGPIPE, pipe);
+            libc::sigprocmask(libc::SIG_SETMASK, self.mask.as_ref(), std::ptr::null_mut());
+        }
+    }
+}
+
+/// What the agent tells the foreground part, once; and, before, to stop and to go on as the program does.
+pub struct StatusPipe {
+    file: std::fs::File,
+    foreground: nix::unistd::Pid,
+    pub inherited: Inherited,
+}
 
 impl StatusPipe {
     /// The program ended with this wait(2) status.
     pub fn ended(&mut self, status: i32) {
-        let _ = self.0.write_all(&status.to_ne_bytes());
+        let _ = self.file.write_all(&status.to_ne_bytes());
+        self.tell(Signal::SIGCONT);
+    }
+
+    /// The program was stopped, so that the shell has its prompt back.
+    pub fn stopped(&self) {
+        self.tell(Signal::SIGSTOP);
+    }
+
+    /// Somebody else let the program go on.
+    pub fn continued(&self) {
+        self.tell(Signal::SIGCONT);
+    }
+
+    /// Nobody if the foreground part is gone: then the agent has another parent.
+    fn tell(&self, signal: Signal) {
+        if nix::unistd::getppid() == self.foreground {
+            let _ = nix::sys::signal::kill(self.foreground, signal);
+        }
     }
 }
 
@@ -37,12 +95,14 @@ pub fn split() -> std::io::Result<StatusPipe> {
     let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
     let mut set = SigSet::empty();
     FORWARDED.iter().chain([Signal::SIGCHLD].iter()).for_each(|&s| set.add(s));
-    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None)?;
+    let mut mask = SigSet::empty();
+    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), Some(&mut mask))?;
+    let foreground = nix::unistd::getpid();
     // SAFETY: single-threaded; the child goes on as the agent.
     match unsafe { nix::unistd::fork() }? {
         nix::unistd::ForkResult::Child => {
             drop(read);
-            Ok(StatusPipe(write.into()))
+            Ok(StatusPipe { file: write.into(), foreground, inherited: Inherited { mask } })
         }
         nix::unistd::ForkResult::Parent { child } => {
             drop(write);

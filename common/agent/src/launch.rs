@@ -2,7 +2,9 @@
 
 use crate::agent::{Agent, signal_set};
 use crate::checkpoint::{Settings, host_name};
+use crate::foreground::Inherited;
 use crate::link::Listener;
+use crate::program::{self, ProgramError};
 use crate::{foreground, paths};
 use ckpt_coordinator::launch::{LaunchOptions, connect_or_start};
 use ckpt_coordinator::options::{self, CheckpointOptions, CoordOptions, JoinOptions};
@@ -12,7 +14,7 @@ use ckpt_wire::{Compression, Hello, PauseMode, Role};
 use clap::Parser;
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Start a program so that it can be checkpointed and restarted
 #[derive(Parser)]
@@ -48,8 +50,9 @@ impl<E: std::error::Error> From<E> for Failure {
 }
 
 fn launch(options: Options) -> Result<(), Failure> {
-    let program = find_program(&options.command[0])?;
-    check_program(&program)?;
+    let refused = |e: ProgramError| Failure(e.to_string(), e.exit_status());
+    let program = program::find(&options.command[0]).map_err(refused)?;
+    program::check(&program).map_err(refused)?;
     let library = paths::library().map_err(|e| Failure(e, 1))?;
     let settings = settings(&options.checkpoint, &program)?;
     let launch = LaunchOptions::new(&options.coord, &options.join);
@@ -64,7 +67,7 @@ fn launch(options: Options) -> Result<(), Failure> {
     let welcome = client.hello(&hello)?;
     let listener = Listener::new()?;
     let agent = Agent::new(settings, listener, launch, hello, options.checkpoint.quiet);
-    let child = start(&agent, &program, &options.command, &library)?;
+    let child = start(&agent, &program, &options.command, &library, &status.inherited)?;
     agent.run(client, welcome, child, status);
     Ok(())
 }
@@ -101,56 +104,8 @@ pub fn settings(c: &CheckpointOptions, program: &Path) -> Result<Settings, Failu
     })
 }
 
-/// As execvp(3) looks for it.
-fn find_program(name: &OsString) -> Result<PathBuf, Failure> {
-    let not_found = || Failure(format!("{}: command not found", name.to_string_lossy()), 127);
-    if name.as_bytes().contains(&b'/') {
-        let path = PathBuf::from(name);
-        return if path.exists() { Ok(path) } else { Err(not_found()) };
-    }
-    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
-    std::env::split_paths(&path)
-        .map(|dir| dir.join(name))
-        .find(|p| nix::unistd::access(p, nix::unistd::AccessFlags::X_OK).is_ok() && p.is_file())
-        .ok_or_else(not_found)
-}
-
-/// Programs that cannot carry the library are refused before they start.
-fn check_program(path: &Path) -> Result<(), Failure> {
-    use std::io::Read;
-    use std::os::unix::fs::MetadataExt;
-    let shown = path.display();
-    if nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_err() {
-        return Err(Failure(format!("{shown}: permission denied; is it executable?"), 126));
-    }
-    let mode = std::fs::metadata(path)?.mode();
-    // SAFETY: only asks.
-    if mode & 0o6000 != 0 && unsafe { libc::geteuid() } != 0 {
-        return Err(Failure(format!("{shown} is setuid or setgid: the kernel keeps libraries out of it; start a copy without that bit"), 126));
-    }
-    let mut head = Vec::new();
-    if std::fs::File::open(path).and_then(|f| f.take(4096).read_to_end(&mut head)).is_err() || !head.starts_with(b"\x7fELF") {
-        return Ok(());
-    }
-    if head.get(4) != Some(&2) || head.get(18) != Some(&62) {
-        return Err(Failure(format!("{shown} is not a 64-bit x86 program; ckpt cannot checkpoint it"), 126));
-    }
-    if !has_interpreter(&head) {
-        return Err(Failure(format!("{shown} is statically linked: libckpt.so cannot be loaded into it; link it dynamically"), 126));
-    }
-    Ok(())
-}
-
-/// Is there a PT_INTERP among the program headers (elf(5))?
-fn has_interpreter(head: &[u8]) -> bool {
-    let u16_at = |at: usize| head.get(at..at + 2).map_or(0, |b| u16::from_le_bytes([b[0], b[1]]) as usize);
-    let u32_at = |at: usize| head.get(at..at + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-    let (at, size, count) = (u32_at(32) as usize, u16_at(54), u16_at(56));
-    (0..count).any(|i| u32_at(at + i * size) == 3)
-}
-
 /// Forks and execs the program with the library in it.
-fn start(agent: &Agent, program: &Path, command: &[OsString], library: &Path) -> Result<i32, Failure> {
+fn start(agent: &Agent, program: &Path, command: &[OsString], library: &Path, inherited: &Inherited) -> Result<i32, Failure> {
     let c_string = |bytes: &[u8]| CString::new(bytes).map_err(|_| Failure("an argument contains a NUL byte".into(), 2));
     let path = c_string(program.as_os_str().as_bytes())?;
     let args = command.iter().map(|a| c_string(a.as_bytes())).collect::<Result<Vec<_>, _>>()?;
@@ -163,12 +118,9 @@ fn start(agent: &Agent, program: &Path, command: &[OsString], library: &Path) ->
         nix::unistd::ForkResult::Parent { child } => Ok(child.as_raw()),
         // SAFETY: as above.
         nix::unistd::ForkResult::Child => unsafe {
-            let mut set = std::mem::zeroed();
-            libc::sigemptyset(&mut set);
-            libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut());
+            inherited.restore();
             // A request in the first moments must not kill what cannot handle it yet.
             libc::signal(signal, libc::SIG_IGN);
-            libc::signal(libc::SIGPIPE, libc::SIG_DFL);
             libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr());
             let e = std::io::Error::last_os_error();
             eprintln!("ckpt_launch: {}: {e}", program.display());

@@ -13,6 +13,7 @@ pub mod link;
 pub mod members;
 pub mod paths;
 pub mod procfs;
+pub mod program;
 pub mod quiesce;
 pub mod records;
 pub mod shared;

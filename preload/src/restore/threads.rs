@@ -148,6 +148,7 @@ fn settle(g: &Ground, head: &PlanHead, t: &ThreadRecord) -> Outcome {
     super::credentials::apply(g, head, t)?;
     let _ = prctl(libc::PR_SET_PDEATHSIG, t.pdeathsig as usize, 0, 0, 0);
     make_room_for_amx(t);
+    queue_pending(g, t);
     Ok(())
 }
 
@@ -201,8 +202,8 @@ unsafe fn schedule(t: &ThreadRecord) {
     }
 }
 
-/// Only a thread itself may queue signals with any si_code; the leader queues the process's. After the barrier:
-/// every process has its id.
+/// Only a thread itself may queue signals with any si_code; the leader queues the process's. Before the barrier: no
+/// other process of the computation runs yet that could queue newer ones in front.
 fn queue_pending(g: &Ground, t: &ThreadRecord) {
     let (pid, tid) = (getpid(), gettid());
     for p in g.table::<Pending>(g.head().pendings) {
@@ -216,7 +217,6 @@ fn queue_pending(g: &Ground, t: &ThreadRecord) {
 
 fn leave(g: &Ground, t: &ThreadRecord) -> ! {
     super::ids::fix_frame(g, t);
-    queue_pending(g, t);
     let routine = g.head().process.leave;
     // SAFETY: the restored library's own `leave`: counts down, the last one unmaps the ground, sigreturn.
     unsafe {

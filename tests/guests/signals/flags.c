@@ -43,6 +43,7 @@ int main(void)
     CHECK(now.sa_handler == SIG_DFL);
     raise(SIGUSR2);
     CHECK_EQ("nesting", 3, max_depth);
+    guest_await_in(tid, SYS_read);
     PT(pthread_kill(t, SIGHUP));
     AWAIT(hits == 2);
     CHECK_EQ("write", 1, write(p[1], "x", 1));

@@ -1,0 +1,164 @@
+//! The program that is to be launched: where it is, and whether the library can be loaded into it.
+
+use goblin::elf::header::{EM_X86_64, ELFCLASS64};
+use goblin::elf::program_header::PT_INTERP;
+use goblin::elf::{Elf, ProgramHeader};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// Exit statuses are those of a shell: 127 not found, 126 cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramError {
+    #[error("{}: command not found", .0.display())]
+    NotFound(PathBuf),
+    #[error("{}: permission denied; is it executable?", .0.display())]
+    NotExecutable(PathBuf),
+    #[error("{} is {} and you are not root: the kernel keeps libraries out of it; start a copy without that", .0.display(), .1)]
+    Privileged(PathBuf, &'static str),
+    #[error("{} is not a 64-bit x86 program; ckpt cannot checkpoint it", .0.display())]
+    Foreign(PathBuf),
+    #[error("{} is statically linked: libckpt.so cannot be loaded into it; link it dynamically", .0.display())]
+    Static(PathBuf),
+    #[error("{} is a script for {}, which is not there", .0.display(), .1.display())]
+    NoInterpreter(PathBuf, PathBuf),
+    #[error("{} is a script: {source}", .path.display())]
+    Interpreter { path: PathBuf, source: Box<ProgramError> },
+    #[error("{}: {source}", .path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+}
+
+impl ProgramError {
+    pub fn exit_status(&self) -> i32 {
+        if matches!(self, ProgramError::NotFound(_)) { 127 } else { 126 }
+    }
+}
+
+/// As execvp(3) looks for it.
+pub fn find(name: &OsStr) -> Result<PathBuf, ProgramError> {
+    let not_found = || ProgramError::NotFound(name.into());
+    if name.as_bytes().contains(&b'/') {
+        let path = PathBuf::from(name);
+        return if path.exists() { Ok(path) } else { Err(not_found()) };
+    }
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(name))
+        .find(|p| is_executable(p) && p.is_file())
+        .ok_or_else(not_found)
+}
+
+/// Programs that cannot carry the library are refused before they start. Source: execve(2), ld.so(8).
+pub fn check(path: &Path) -> Result<(), ProgramError> {
+    check_at(path, 0)
+}
+
+fn check_at(path: &Path, depth: u32) -> Result<(), ProgramError> {
+    // As many as the kernel follows.
+    const SCRIPT_DEPTH: u32 = 5;
+    if !is_executable(path) {
+        return Err(ProgramError::NotExecutable(path.into()));
+    }
+    let mut head = Vec::new();
+    // A program may be executable and not readable: then it is taken as it is.
+    if File::open(path).and_then(|f| f.take(64 << 10).read_to_end(&mut head)).is_err() {
+        return Ok(());
+    }
+    match script_interpreter(&head) {
+        Some(_) if depth >= SCRIPT_DEPTH => Ok(()),
+        Some(by) if !by.exists() => Err(ProgramError::NoInterpreter(path.into(), by)),
+        // What env starts is looked up the same way as itself.
+        Some(by) => check_at(&by, depth + 1).map_err(|e| ProgramError::Interpreter { path: path.into(), source: Box::new(e) }),
+        None => check_elf(path, &head),
+    }
+}
+
+fn check_elf(path: &Path, head: &[u8]) -> Result<(), ProgramError> {
+    if !head.starts_with(b"\x7fELF") {
+        return Ok(());
+    }
+    let Ok(elf) = Elf::parse_header(head) else { return Err(ProgramError::Foreign(path.into())) };
+    if head.get(4) != Some(&ELFCLASS64) || elf.e_machine != EM_X86_64 {
+        return Err(ProgramError::Foreign(path.into()));
+    }
+    refuse_privileged(path)?;
+    let ctx = goblin::container::Ctx::new(goblin::container::Container::Big, goblin::container::Endian::Little);
+    let headers = ProgramHeader::parse(head, elf.e_phoff as usize, elf.e_phnum as usize, ctx).unwrap_or_default();
+    if headers.iter().any(|h| h.p_type == PT_INTERP) { Ok(()) } else { Err(ProgramError::Static(path.into())) }
+}
+
+/// The loader drops LD_PRELOAD where an exec changes the user, the group or the capabilities (AT_SECURE).
+fn refuse_privileged(path: &Path) -> Result<(), ProgramError> {
+    // SAFETY: only asks.
+    if unsafe { libc::geteuid() } == 0 {
+        return Ok(());
+    }
+    let mode = std::fs::metadata(path).map_err(|source| ProgramError::Io { path: path.into(), source })?.mode();
+    let what = match () {
+        _ if mode & 0o4000 != 0 => "setuid",
+        _ if mode & 0o2010 == 0o2010 => "setgid",
+        _ if has_capabilities(path) => "given capabilities (getcap shows them)",
+        _ => return Ok(()),
+    };
+    Err(ProgramError::Privileged(path.into(), what))
+}
+
+fn has_capabilities(path: &Path) -> bool {
+    let Ok(path) = std::ffi::CString::new(path.as_os_str().as_bytes()) else { return false };
+    // SAFETY: asks for the size only.
+    unsafe { libc::getxattr(path.as_ptr(), c"security.capability".as_ptr(), std::ptr::null_mut(), 0) > 0 }
+}
+
+/// The file after `#!`, as the kernel reads it (fs/binfmt_script.c).
+fn script_interpreter(head: &[u8]) -> Option<PathBuf> {
+    let line = head.strip_prefix(b"#!")?.split(|&b| b == b'\n').next()?;
+    let name = line.split(|b| b" \t\r".contains(b)).find(|w| !w.is_empty())?;
+    Some(PathBuf::from(OsString::from_vec(name.to_vec())))
+}
+
+fn is_executable(path: &Path) -> bool {
+    nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn file(name: &str, content: &[u8]) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("ckpt-program-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join(name);
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    #[test]
+    fn shell_and_scripts_for_it_are_taken() {
+        check(Path::new("/bin/sh")).unwrap();
+        check(&file("ok.sh", b"#! /bin/sh -e\necho\n")).unwrap();
+        check(&file("plain", b"echo\n")).unwrap();
+    }
+
+    #[test]
+    fn foreign_and_static_programs_are_refused_also_behind_a_script() {
+        let mut elf = std::fs::read("/bin/sh").unwrap();
+        elf.truncate(4096);
+        elf[18] = 183;
+        let arm = file("arm", &elf);
+        assert!(matches!(check(&arm), Err(ProgramError::Foreign(_))));
+        elf[18] = 62;
+        elf[56] = 0;
+        let fixed = file("static", &elf);
+        assert!(matches!(check(&fixed), Err(ProgramError::Static(_))));
+        let script = file("behind", format!("#!{}\n", fixed.display()).as_bytes());
+        let said = check(&script).unwrap_err().to_string();
+        assert!(said.contains("is a script") && said.contains("statically linked"), "{said}");
+        let lost = file("lost", b"#!/nonexistent/sh\n");
+        assert!(check(&lost).unwrap_err().to_string().contains("/nonexistent/sh, which is not there"));
+    }
+}
