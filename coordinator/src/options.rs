@@ -108,6 +108,10 @@ pub struct CheckpointOptions {
     #[arg(long, value_name = "N", env = "CKPT_KEEP", default_value_t = 2)]
     pub keep: u32,
 
+    /// Write only what changed since the last image; a full image every N, 8 unless given; 0 is off [default: 0]
+    #[arg(long, value_name = "N", env = "CKPT_INCREMENTAL", num_args = 0..=1, require_equals = true, default_missing_value = "8")]
+    pub incremental: Option<u32>,
+
     /// Print nothing but errors
     #[arg(short = 'q', long, env = "CKPT_QUIET", value_parser = BoolishValueParser::new())]
     pub quiet: bool,

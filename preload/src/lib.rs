@@ -11,6 +11,7 @@ mod eintr;
 mod handler;
 mod hooks;
 mod ids;
+mod kept;
 mod init;
 mod maps;
 mod memfns;

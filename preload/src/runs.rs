@@ -3,6 +3,7 @@
 use crate::arena::Arena;
 use crate::capture::memfd;
 use crate::channel::Channel;
+use crate::kept::Kept;
 use crate::maps::{self, Vma};
 use crate::state;
 use ckpt_sys::flat::*;
@@ -82,10 +83,11 @@ struct Opened {
 }
 
 /// Scan, tell the agent how much there is, learn where it goes, write.
-pub fn write_snapshot(a: &Arena, ch: &Channel, hold: bool) -> Result<()> {
+pub fn write_snapshot(a: &Arena, ch: &Channel, hold: bool, incremental: bool) -> Result<()> {
+    let mut kept = if incremental { Kept::receive(ch)? } else { Kept::nothing() };
     let mut table = RunTable { fd: memfd(c"ckpt-runs")?, count: 0, bytes: 0, last: Run::default(), buffered: 0, buffer: [Run::default(); 256] };
     let mut opened = Opened { count: 0, list: [(0, 0, 0); 256] };
-    let done = scan(a, &mut table, &mut opened).and_then(|()| announce_and_write(ch, &table));
+    let done = scan(a, &mut table, &mut opened, &mut kept).and_then(|()| announce_and_write(ch, &table));
     if hold {
         for &(at, len, prot) in &opened.list[..opened.count] {
             let _ = protect(at, len, prot);
@@ -115,7 +117,7 @@ fn protect(at: usize, len: usize, prot: usize) -> Result<()> {
     unsafe { syscall3(libc::SYS_mprotect, at, len, prot) }.map(drop)
 }
 
-fn scan(a: &Arena, table: &mut RunTable, opened: &mut Opened) -> Result<()> {
+fn scan(a: &Arena, table: &mut RunTable, opened: &mut Opened, kept: &mut Kept) -> Result<()> {
     let pagemap = open(c"/proc/thread-self/pagemap", libc::O_RDONLY | libc::O_CLOEXEC)
         .or_else(|_| open(c"/proc/self/pagemap", libc::O_RDONLY | libc::O_CLOEXEC))?;
     let arena = a as *const Arena as u64;
@@ -129,10 +131,10 @@ fn scan(a: &Arena, table: &mut RunTable, opened: &mut Opened) -> Result<()> {
         }
         // The kernel may have merged the arena with its neighbours.
         if vma.start < arena_end && arena < vma.end {
-            scan_vma(pagemap, &Vma { end: arena.max(vma.start), ..*vma }, table, opened)?;
-            return scan_vma(pagemap, &Vma { start: arena_end.min(vma.end), ..*vma }, table, opened);
+            scan_vma(pagemap, &Vma { end: arena.max(vma.start), ..*vma }, table, opened, kept)?;
+            return scan_vma(pagemap, &Vma { start: arena_end.min(vma.end), ..*vma }, table, opened, kept);
         }
-        scan_vma(pagemap, vma, table, opened)
+        scan_vma(pagemap, vma, table, opened, kept)
     });
     close(pagemap);
     result?;
@@ -140,7 +142,7 @@ fn scan(a: &Arena, table: &mut RunTable, opened: &mut Opened) -> Result<()> {
     table.flush()
 }
 
-fn scan_vma(pagemap: Fd, vma: &Vma, table: &mut RunTable, opened: &mut Opened) -> Result<()> {
+fn scan_vma(pagemap: Fd, vma: &Vma, table: &mut RunTable, opened: &mut Opened, kept: &mut Kept) -> Result<()> {
     let mut readable = vma.prot & libc::PROT_READ != 0;
     if vma.deleted {
         if !readable {
@@ -157,7 +159,7 @@ fn scan_vma(pagemap: Fd, vma: &Vma, table: &mut RunTable, opened: &mut Opened) -
                 make_readable(vma, opened)?;
                 readable = true;
             }
-            add_region(table, r[0], r[1], vma.file)?;
+            kept.without(r[0], r[1], |from, to| add_region(table, from, to, vma.file))?;
         }
         at = next.max(at + PAGE as u64);
     }

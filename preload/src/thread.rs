@@ -4,7 +4,7 @@ use crate::arena::Arena;
 use crate::channel::Channel;
 use crate::handler::{ASKED, GONE, PARKED, STAY, Slot};
 use crate::state::{self, IDLE, RELEASE, StatePage};
-use crate::{asm, capture, procfs, signals, writer};
+use crate::{asm, capture, kept, procfs, signals, writer};
 use ckpt_sys::flat::{Msg, PROTOCOL, SigAction, msg, stage};
 use ckpt_sys::calls::*;
 use ckpt_sys::raw::*;
@@ -107,7 +107,11 @@ fn session(a: &Arena, st: &StatePage, ch: &Channel) -> bool {
         let done = match m.kind {
             msg::CAPTURE => capture::run(a, st, ch, &was),
             msg::SHARED => writer::shared(a, ch, &m, fds[0]),
-            msg::FREEZE => writer::freeze(a, ch, fds[0], m.arg != 0),
+            msg::TRACK => {
+                kept::track(ch);
+                Ok(())
+            }
+            msg::FREEZE => writer::freeze(a, ch, fds[0], &m),
             _ => return m.arg != 0 && writer::hand_over(a),
         };
         fds.iter().filter(|&&fd| fd >= 0).for_each(|&fd| close(fd));

@@ -12,9 +12,10 @@ use core::sync::atomic::AtomicU32;
 type Done = core::result::Result<(), (u32, Errno)>;
 
 /// Makes the snapshot: a frozen child that writes, or (`hold`) this thread right away.
-pub fn freeze(a: &Arena, ch: &Channel, socket: Fd, hold: bool) -> Done {
+pub fn freeze(a: &Arena, ch: &Channel, socket: Fd, m: &Msg) -> Done {
+    let (hold, incremental) = (m.arg != 0, m.arg2 != 0);
     if hold {
-        runs::write_snapshot(a, &Channel::on(socket), true).map_err(|e| (stage::WRITE, e))?;
+        runs::write_snapshot(a, &Channel::on(socket), true, incremental).map_err(|e| (stage::WRITE, e))?;
         ch.send(Msg { kind: msg::FROZEN, ..Msg::default() });
         return Ok(());
     }
@@ -24,7 +25,7 @@ pub fn freeze(a: &Arena, ch: &Channel, socket: Fd, hold: bool) -> Done {
     for r in ranges.iter().flatten() {
         let _ = madvise(r.0, r.1, flips[r.2].on);
     }
-    let pid = fork_orphan(&mut Job { arena: a, socket, pid: 0 });
+    let pid = fork_orphan(&mut Job { arena: a, socket, incremental, pid: 0 });
     for r in ranges.iter().flatten() {
         let _ = madvise(r.0, r.1, flips[r.2].off);
     }
@@ -70,6 +71,7 @@ const WALL: usize = 0x4000_0000;
 struct Job<'a> {
     arena: &'a Arena,
     socket: Fd,
+    incremental: bool,
     pid: isize,
 }
 
@@ -141,7 +143,7 @@ fn frozen(job: &Job) -> ! {
     lift_file_size_limit();
     let writer = Channel::on(job.socket);
     writer.send(Msg { kind: msg::READY, pid: getpid(), ..Msg::default() });
-    if let Err(e) = runs::write_snapshot(job.arena, &writer, false) {
+    if let Err(e) = runs::write_snapshot(job.arena, &writer, false, job.incremental) {
         writer.fail(stage::WRITE, e, 0);
     }
     exit_group(0)

@@ -54,6 +54,15 @@ pub struct TestArgs {
     /// Passed on to ckpt_restart --ids
     #[arg(long)]
     ids: Option<String>,
+    /// Passed on to ckpt_launch, in one word: "--incremental=4 --compress lz4"
+    #[arg(long, value_name = "OPTIONS", allow_hyphen_values = true)]
+    launch_args: Option<String>,
+    /// Passed on to ckpt_restart, in one word
+    #[arg(long, value_name = "OPTIONS", allow_hyphen_values = true)]
+    restart_args: Option<String>,
+    /// Checkpoints at each point where a mode takes one; the last counts
+    #[arg(long, default_value_t = 1)]
+    checkpoints: usize,
     /// Seconds until a run counts as hanging
     #[arg(long, default_value_t = 30)]
     deadline: u64,

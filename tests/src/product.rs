@@ -17,6 +17,9 @@ pub struct Product {
     pub work: PathBuf,
     pub logs: PathBuf,
     pub ids: Option<String>,
+    /// More options, separated by blanks
+    pub launch_args: String,
+    pub restart_args: String,
 }
 
 impl Product {
@@ -40,6 +43,7 @@ impl Product {
     pub fn launch(&self, program: &Path, args: &[String]) -> Command {
         let mut command = self.command(&self.bin.join("ckpt_launch"), "launch");
         command.arg("--coord-port").arg(self.port.to_string());
+        command.args(self.launch_args.split_ascii_whitespace());
         // An orphan's parent is init, also when the agent is its subreaper.
         command.env("GUEST_INIT_IS_1", "1");
         command.arg(program).args(args);
@@ -57,6 +61,7 @@ impl Product {
         if let Some(ids) = &self.ids {
             command.arg("--ids").arg(ids);
         }
+        command.args(self.restart_args.split_ascii_whitespace());
         command.args(images.iter().map(|p| p.strip_prefix(&self.dir).unwrap_or(p)));
         Ok(command)
     }

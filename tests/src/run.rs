@@ -91,6 +91,12 @@ pub struct Spec {
     pub port: u16,
     #[arg(long)]
     pub ids: Option<String>,
+    #[arg(long, default_value_t = 1)]
+    pub checkpoints: usize,
+    #[arg(long, default_value = "", allow_hyphen_values = true)]
+    pub launch_args: String,
+    #[arg(long, default_value = "", allow_hyphen_values = true)]
+    pub restart_args: String,
     /// Exit code, or minus the signal
     #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     pub expect: i32,
@@ -141,6 +147,8 @@ pub fn run_one(spec: Spec) -> Outcome {
         work: spec.dir.join("work"),
         logs: spec.dir.join("logs"),
         ids: spec.ids.clone(),
+        launch_args: spec.launch_args.clone(),
+        restart_args: spec.restart_args.clone(),
     };
     let mut run = Run { spec, product, foreground: None, pings: 0, deadline };
     let done = run.whole();
@@ -213,6 +221,12 @@ impl Run {
 
     /// One checkpoint and, unless the mode is resume, kill and restart.
     pub fn checkpoint_round(&mut self, round: usize) -> Result<(), Stop> {
+        for _ in 1..self.spec.checkpoints {
+            self.ask(&["--checkpoint"])?;
+            if !self.spec.phases {
+                self.ping()?;
+            }
+        }
         if self.spec.mode == Mode::Resume {
             return self.ask(&["--checkpoint"]);
         }

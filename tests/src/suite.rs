@@ -155,6 +155,12 @@ impl<'a> Suite<'a> {
         if let Some(ids) = &self.args.ids {
             helper.arg("--ids").arg(ids);
         }
+        helper.arg(format!("--checkpoints={}", self.args.checkpoints));
+        for (option, words) in [("--launch-args", &self.args.launch_args), ("--restart-args", &self.args.restart_args)] {
+            if let Some(words) = words {
+                helper.arg(option).arg(words);
+            }
+        }
         helper.arg("--").arg(self.guests.join(&guest.program)).args(&guest.argument);
         helper.stdin(Stdio::null()).stdout(Stdio::piped()).current_dir(dir);
         if let Some(user) = &self.user {

@@ -3,6 +3,7 @@
 use crate::checkpoint::{Asked, Barrier, Checkpoint, Settings, Verdict, Writers};
 use crate::foreground::{FORWARDED, StatusPipe};
 use crate::link::{Listener, poll};
+use crate::track::Tracker;
 use crate::{members, procfs};
 use ckpt_coordinator::client::{Client, Polled};
 use ckpt_coordinator::launch::{self, LaunchOptions};
@@ -24,6 +25,7 @@ pub struct Agent {
     pub hello: Hello,
     pub quiet: bool,
     writers: WriterSet,
+    tracker: Mutex<Tracker>,
     ended: AtomicBool,
     checkpointing: AtomicBool,
     /// Killed by us: after `--checkpoint --kill`, `--kill`.
@@ -66,6 +68,7 @@ pub fn signal_set() -> SigSet {
 
 impl Agent {
     pub fn new(settings: Settings, listener: Listener, launch: LaunchOptions, hello: Hello, quiet: bool) -> Agent {
+        let tracker = Mutex::new(Tracker::new(settings.incremental, quiet));
         Agent {
             settings,
             listener,
@@ -73,6 +76,7 @@ impl Agent {
             hello,
             quiet,
             writers: WriterSet::default(),
+            tracker,
             ended: AtomicBool::new(false),
             checkpointing: AtomicBool::new(false),
             killed: AtomicBool::new(false),
@@ -262,7 +266,7 @@ impl Session<'_> {
         let computation = self.computation;
         // Known from here on, so that no coordinator gives this number again.
         self.generation = self.generation.max(generation);
-        let work = Checkpoint { settings: &agent.settings, listener: &agent.listener, computation, generation, attempt, asked, program: agent.program.load(Ordering::Acquire), id_table: agent.id_table, outer: agent.outer, writers: &agent.writers };
+        let work = Checkpoint { settings: &agent.settings, listener: &agent.listener, computation, generation, attempt, asked, program: agent.program.load(Ordering::Acquire), id_table: agent.id_table, outer: agent.outer, writers: &agent.writers, tracker: &agent.tracker };
         let mut barrier = Waiting { session: self, generation, patience };
         agent.checkpointing.store(true, Ordering::Release);
         let done = work.run(&mut barrier, &|| agent.kill_all());

@@ -6,9 +6,10 @@ use crate::members::{self, Candidate};
 use crate::quiesce::{Quiesce, QuiesceError, Stopped};
 use crate::records::Records;
 use crate::write::{self, WriteError};
+use crate::track::{self, Ranges, Subject, Tracker};
 use crate::{ipc, libraries, shared, store, timings};
 use ckpt_image::file::Blobs;
-use ckpt_image::{Body, Codec, Header, ImageFile, ImageMeta, ImageWriter, ProcessMeta, RunState, SavedFile, SharedMemory, Surroundings};
+use ckpt_image::{Body, Codec, Header, ImageFile, ImageMeta, ImageWriter, Memory, ProcessMeta, RunState, SavedFile, SharedMemory, Surroundings};
 use ckpt_objects::ipc::{IpcError, SysvSet};
 use ckpt_objects::{CaptureContext, CaptureError, ObjectSet, ProcessFd, ProcessFds};
 use ckpt_sys::flat::{FdEntry, Msg, SharedRange, bytes_of, from_bytes, msg, stage};
@@ -18,6 +19,7 @@ use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +52,8 @@ pub struct Settings {
     pub keep: u32,
     pub unique_names: bool,
     pub save_open_files: bool,
+    /// a full image every so many, 0: always
+    pub incremental: u32,
 }
 
 /// The other members' side: tell where we are, wait until all are there.
@@ -98,6 +102,7 @@ pub struct Checkpoint<'a> {
     pub id_table: Option<&'a IdTable>,
     pub outer: Option<[i32; 3]>,
     pub writers: &'a dyn Writers,
+    pub tracker: &'a Mutex<Tracker>,
 }
 
 /// The frozen copies are children of the agent but not of the program.
@@ -111,6 +116,8 @@ struct Process {
     flags: VmFlags,
     records: Records,
     writer: Option<Link>,
+    /// what the parent image holds; None: everything is written
+    kept: Option<Ranges>,
 }
 
 struct Clock {
@@ -152,6 +159,7 @@ impl Checkpoint<'_> {
     pub fn run(&self, barrier: &mut dyn Barrier, kill: &dyn Fn()) -> Result<PathBuf, CheckpointError> {
         let mut clock = Clock::new();
         let image = self.create()?;
+        self.tracker().begin();
         let flags = self.read_flags();
         clock.mark("prepare");
         let pause = Instant::now();
@@ -191,6 +199,10 @@ impl Checkpoint<'_> {
         }
     }
 
+    fn tracker(&self) -> MutexGuard<'_, Tracker> {
+        self.tracker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn holds(&self) -> bool {
         self.asked.hold || self.asked.kill || self.asked.hold_for_hooks
     }
@@ -200,6 +212,7 @@ impl Checkpoint<'_> {
     fn settle(&self, (to, stats): (PathBuf, CheckpointStats), barrier: &mut dyn Barrier) -> Result<PathBuf, CheckpointError> {
         match barrier.committed(stats) {
             Verdict::Complete => {
+                self.tracker().complete(&to);
                 store::remove_old(&self.settings.folder, &self.computation, self.generation, self.settings.keep);
                 Ok(to)
             }
@@ -261,7 +274,7 @@ impl Checkpoint<'_> {
             let known = flags.iter().position(|f| f.0 == pid);
             let flags = known.map_or_else(|| VmFlags::read(pid), |i| flags.swap_remove(i).1);
             let records = receive_records(&stopped)?;
-            processes.push(Process { stopped, flags, records, writer: None });
+            processes.push(Process { stopped, flags, records, writer: None, kept: None });
         }
         clock.mark("records");
         let snapshot = self.look(processes, stop.zombies, image, place, clock)?;
@@ -299,13 +312,21 @@ impl Checkpoint<'_> {
         clock.mark("look");
         write_shared(&processes, &work, &image)?;
         clock.mark("shared memory");
-        for p in &mut processes {
+        for (p, maps) in processes.iter_mut().zip(&maps) {
+            p.kept = self.track(p, maps);
             self.freeze(p)?;
         }
         clock.mark("freeze");
         let notified = objects.queues.iter().filter_map(|q| q.notify.as_ref()).map(|n| n.pid).collect();
         let processes = processes.into_iter().zip(bodies.into_iter().map(Some)).collect();
         Ok(Snapshot { processes, zombies, objects, shared, sysv, notified, image, place })
+    }
+
+    /// Starts or renews the tracking of what the process writes to.
+    fn track(&self, p: &Process, maps: &[RawMap]) -> Option<Ranges> {
+        let Stopped { who, link, .. } = &p.stopped;
+        let started = who.stat.field(22);
+        self.tracker().arm(&Subject { pid: who.stat.pid, started, link, maps, record: &p.records.process }, self.generation)
     }
 
     fn freeze(&self, p: &mut Process) -> Result<(), CheckpointError> {
@@ -318,18 +339,18 @@ impl Checkpoint<'_> {
             .flat_map(|&(addr, len, offset)| bytes_of(&SharedRange { addr, len, offset }).to_vec())
             .take(4000)
             .collect();
-        let freeze = Msg { kind: msg::FREEZE, arg: self.holds() as u64, ..Msg::default() };
+        let freeze = Msg { kind: msg::FREEZE, arg: self.holds() as u64, arg2: p.kept.is_some() as u64, ..Msg::default() };
         p.stopped.link.send_with(freeze, &ranges, &[theirs.as_raw_fd()])?;
         drop(theirs);
         p.writer = Some(writer);
         if self.holds() {
-            return Ok(());
+            return tell_kept(p);
         }
         let frozen = expect(&p.stopped.link, pid, msg::FROZEN)?;
         self.writers.add(frozen.arg as i32);
         let ready = p.writer.as_ref().map(|w| w.recv_within(CAPTURE_PATIENCE));
         match ready {
-            Some(Ok(packet)) if packet.msg.kind == msg::READY => Ok(()),
+            Some(Ok(packet)) if packet.msg.kind == msg::READY => tell_kept(p),
             _ => Err(CheckpointError::Process { pid, what: "its frozen copy did not start; is memory short? Try --pause hold".into() }),
         }
     }
@@ -366,9 +387,9 @@ impl Checkpoint<'_> {
                 .collect();
             handles.into_iter().map(|h| h.join().unwrap_or(Err(WriteError::Io(io::Error::other("a writing thread ended"))))).collect()
         });
-        for ((_, body), memory) in snapshot.processes.iter_mut().zip(results) {
+        for ((p, body), memory) in snapshot.processes.iter_mut().zip(results) {
             if let Some(body) = body {
-                body.memory = memory?;
+                body.memory = Memory { kept: p.kept.take().unwrap_or_default(), ..memory? };
             }
         }
         clock.mark("write");
@@ -386,6 +407,7 @@ impl Checkpoint<'_> {
             meta_at: 0,
             meta_len: 0,
             meta_crc: 0,
+            parent: 0,
             created: std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64),
         };
         let total = snapshot.image.finish(&meta, header).map_err(|e| CheckpointError::Folder(self.settings.folder.clone(), e))?;
@@ -411,7 +433,7 @@ impl Checkpoint<'_> {
         // SAFETY: getpgrp and getsid only ask.
         let (pgid, sid) = unsafe { (libc::getpgrp(), libc::getsid(0)) };
         ImageMeta {
-            parent: None,
+            parent: self.tracker().parent().filter(|_| leaves_out(&processes)),
             program: self.settings.program.clone(),
             host: host_name(),
             boot_id: std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned(),
@@ -468,6 +490,19 @@ impl Checkpoint<'_> {
         };
         Ok((to, stats))
     }
+}
+
+/// The frozen copy waits for what it is to leave out.
+fn tell_kept(p: &mut Process) -> Result<(), CheckpointError> {
+    let Some((kept, writer)) = p.kept.take().zip(p.writer.as_ref()) else { return Ok(()) };
+    let kept = track::still_kept(p.stopped.who.stat.pid, kept).unwrap_or_default();
+    track::tell(writer, &kept)?;
+    p.kept = Some(kept);
+    Ok(())
+}
+
+fn leaves_out(processes: &[ProcessMeta]) -> bool {
+    processes.iter().filter_map(|p| p.body.as_ref()).any(|b| !b.memory.kept.is_empty())
 }
 
 /// Cut to what a message may carry.

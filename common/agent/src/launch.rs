@@ -101,6 +101,7 @@ pub fn settings(c: &CheckpointOptions, program: &Path) -> Result<Settings, Failu
         keep: c.keep,
         unique_names: c.unique_names,
         save_open_files: false,
+        incremental: c.incremental.unwrap_or(0),
     })
 }
 

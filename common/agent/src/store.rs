@@ -1,6 +1,6 @@
 //! Image names, and which old generations go.
 
-use ckpt_image::ImageFile;
+use ckpt_image::{Header, ImageFile};
 use std::path::{Path, PathBuf};
 
 /// `PROGRAM-COMPUTATION[-HOST-PID]-gN.img`
@@ -17,22 +17,52 @@ pub fn remove_old(folder: &Path, computation: &[u8; 16], newest: u32, keep: u32)
     if keep == 0 {
         return;
     }
-    let mut images: Vec<(u32, PathBuf)> = std::fs::read_dir(folder)
+    let mut images: Vec<(Header, PathBuf)> = std::fs::read_dir(folder)
         .into_iter()
         .flatten()
         .flatten()
         .map(|e| e.path())
         .filter(|p| p.extension().is_some_and(|x| x == "img"))
         .filter_map(|p| ImageFile::open(&p).ok())
-        .filter(|i| &i.header.computation == computation && i.header.generation < newest)
-        .map(|i| (i.header.generation, i.path))
+        .filter(|i| &i.header.computation == computation && i.header.generation <= newest)
+        .map(|i| (i.header, i.path))
         .collect();
-    let mut generations: Vec<u32> = images.iter().map(|i| i.0).collect();
+    let mut generations: Vec<u32> = images.iter().map(|i| i.0.generation).collect();
     generations.sort_unstable();
     generations.dedup();
-    let stay = generations.split_off(generations.len().saturating_sub(keep as usize - 1));
-    images.retain(|i| !stay.contains(&i.0));
+    let stay = generations.split_off(generations.len().saturating_sub(keep as usize));
+    let stay = with_parents(stay, images.iter().map(|i| (i.0.generation, i.0.parent)));
+    images.retain(|i| !stay.contains(&i.0.generation));
     for (_, path) in images {
         let _ = std::fs::remove_file(path);
+    }
+}
+
+/// Generations, and all that they build on. `images`: generation, generation of the parent or 0.
+fn with_parents(mut generations: Vec<u32>, images: impl Iterator<Item = (u32, u32)>) -> Vec<u32> {
+    let mut images: Vec<(u32, u32)> = images.filter(|i| i.1 != 0).collect();
+    // A parent is older than its child: one pass from new to old is enough.
+    images.sort_unstable_by_key(|i| std::cmp::Reverse(i.0));
+    for (generation, parent) in images {
+        if generations.contains(&generation) && !generations.contains(&parent) {
+            generations.push(parent);
+        }
+    }
+    generations
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parents_stay() {
+        let images = [(1, 0), (2, 1), (3, 2), (4, 0), (5, 4), (6, 5)];
+        let mut stay = with_parents(vec![5, 6], images.into_iter());
+        stay.sort_unstable();
+        assert_eq!(stay, [4, 5, 6]);
+        let mut stay = with_parents(vec![3, 4], images.into_iter());
+        stay.sort_unstable();
+        assert_eq!(stay, [1, 2, 3, 4]);
     }
 }

@@ -29,6 +29,8 @@ pub struct Header {
     pub created: u64,
     /// random, the same in all members of one checkpoint
     pub attempt: u64,
+    /// generation of the image that this one builds on, 0: none; `finish` takes it from the metadata
+    pub parent: u32,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +65,7 @@ impl Header {
         for n in [self.total, self.meta_at, self.meta_len, self.created, self.attempt] {
             b.extend_from_slice(&n.to_le_bytes());
         }
+        b.extend_from_slice(&self.parent.to_le_bytes());
         b.resize(HEADER_LEN as usize - 4, 0);
         let crc = crc32c(&b);
         b.extend_from_slice(&crc.to_le_bytes());
@@ -101,6 +104,7 @@ impl Header {
             meta_len: u64_at(72),
             created: u64_at(80),
             attempt: u64_at(88),
+            parent: u32_at(96),
         })
     }
 }
@@ -236,7 +240,8 @@ impl ImageWriter {
         let meta_at = self.reserve(bytes.len() as u64);
         self.file.write_all_at(&bytes, meta_at)?;
         let total = meta_at + bytes.len() as u64;
-        let header = Header { total, meta_at, meta_len: bytes.len() as u64, meta_crc: crc32c(&bytes), ..header };
+        let parent = meta.parent.map_or(0, |p| p.generation);
+        let header = Header { parent, total, meta_at, meta_len: bytes.len() as u64, meta_crc: crc32c(&bytes), ..header };
         self.file.write_all_at(&header.encode(), 0)?;
         self.file.sync_all()?;
         Ok(total)

@@ -77,6 +77,8 @@ pub mod msg {
     pub const WRITTEN: u32 = 10;
     /// the frozen writer holds nothing of the program's any more: it may go on
     pub const READY: u32 = 11;
+    /// carries a userfaultfd, or errno says why not
+    pub const TRACKED: u32 = 13;
     // restorer -> agent
     pub const RESTORED: u32 = 12;
     // agent -> restorer
@@ -87,12 +89,16 @@ pub mod msg {
     pub const CAPTURE: u32 = 34;
     /// body: `SharedRange` each; carries the image
     pub const SHARED: u32 = 35;
-    /// carries the writer's socket; arg 1: write in this process (hold)
+    /// carries the writer's socket; arg 1: write in this process (hold); arg2 1: wait for KEPT first
     pub const FREEZE: u32 = 36;
     pub const RESUME: u32 = 37;
     // agent -> writer
     /// carries the image or a pipe; arg: file offset, u64::MAX for a pipe
     pub const WRITE: u32 = 38;
+    /// carries a memfd of `Run`s that the parent image holds; arg: how many
+    pub const KEPT: u32 = 40;
+    // agent -> process
+    pub const TRACK: u32 = 41;
 }
 
 /// Every message starts with this; `text` is a reason for FAILED.
