@@ -2,7 +2,8 @@
 // dropped and inherited. What each page holds at go follows from the number of steps done, and is worked out anew.
 // args: alone threads fork exec
 #include "../guest.h"
-enum { SLOTS = 24, SHARED = 20, PG = 4096 };
+enum { SLOTS = 24, PG = 4096 };
+static unsigned shared_from = 20; // slots of shared memory, where nobody else has it
 
 struct slot {
     char *at;
@@ -101,7 +102,7 @@ static void child(struct slot *s, uint64_t tag)
 static void step(struct churn *c, int real, int keep)
 {
     uint64_t r = mix(c->seed * 1000003 + c->steps++), tag = mix(r) | 1;
-    unsigned i = r % SLOTS, op = r >> 8 & 31, shared = i >= SHARED;
+    unsigned i = r % SLOTS, op = r >> 8 & 31, shared = i >= shared_from;
     struct slot *s = &c->slot[i];
     if (!s->pages) {
         s->pages = 64 + (r >> 16) % 192;
@@ -141,7 +142,7 @@ static void step(struct churn *c, int real, int keep)
         }
         return;
     case 6:
-        if (real && (r >> 50) % 8 == 0 && c->seed == 1)
+        if (real && !shared && (r >> 50) % 8 == 0 && c->seed == 1)
             child(s, tag);
         return;
     case 7:
@@ -206,14 +207,18 @@ int main(int argc, char **argv)
     if (guest_is(argv, "again"))
         run_exec(argv);
     struct churn c = {.seed = 1};
+    if (guest_is(argv, "fork"))
+        shared_from = SLOTS;
     for (int i = 0; i < 200; i++)
         step(&c, 1, 0);
     if (guest_is(argv, "fork") || guest_is(argv, "exec")) {
         pid = SYS(fork());
+        if (pid == 0)
+            SYS(pipe(pipe_)); // what goes through it is nobody else's
         if (pid == 0 && guest_is(argv, "exec"))
             run_exec((char *[]){argv[0], NULL, NULL});
         if (pid == 0) {
-            c.seed = 1; // goes on from what it inherited, otherwise than its parent
+            // goes on from what it inherited
             while (!guest_going())
                 some(&c);
             verify(&c);
