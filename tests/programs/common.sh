@@ -17,6 +17,9 @@ grows() { # FILE: the number in it goes up
 }
 # One line of a TCP server's answer.
 ask() { exec 9<>"/dev/tcp/127.0.0.1/$port" && printf '%b' "$1" >&9 && head -n "${2:-1}" <&9; exec 9>&-; }
+# A program that counts in a file `count` until there is a file `stop` needs no phases of its own.
+before() { await test -s count; }
+after() { grows count; }
 stop() { touch stop; }
 # After a restart the program is there when it answers.
 up() { :; }

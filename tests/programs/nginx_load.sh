@@ -1,0 +1,32 @@
+#!/bin/bash
+# nginx with two workers under ab with kept connections, both in the computation.
+. "$(dirname "$0")/common.sh"
+have() { need nginx ab; }
+run() {
+    mkdir -p tmp www
+    seq 5000 > www/index.html
+    [ "$(id -u)" = 0 ] && user='user root;' || user=
+    cat > nginx.conf <<C
+daemon off; worker_processes 2; pid $PWD/pid; error_log $PWD/error.log; $user
+events { worker_connections 64; }
+http {
+    access_log off; client_body_temp_path tmp; proxy_temp_path tmp; fastcgi_temp_path tmp;
+    uwsgi_temp_path tmp; scgi_temp_path tmp;
+    server { listen 127.0.0.1:$port; root $PWD/www; }
+}
+C
+    nginx -p "$PWD" -c "$PWD/nginx.conf" -e "$PWD/error.log" &
+    server=$!
+    n=0
+    sleep 0.5
+    until [ -e stop ]; do
+        ab -q -k -n 2000 -c 5 "http://127.0.0.1:$port/index.html" > ab.log 2>&1 || fail "ab: $(tail -1 ab.log)"
+        grep -q '^Failed requests: *0$' ab.log || fail "$(grep '^Failed' ab.log)"
+        n=$((n + 1))
+        echo $n > count.new
+        mv count.new count
+    done
+    kill -QUIT $server
+    wait $server
+}
+phase "$1"
