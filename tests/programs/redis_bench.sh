@@ -18,6 +18,7 @@ run() {
     redis-cli -s s shutdown nosave
     wait %1
 }
+up() { redis-cli -s s ping; }
 before() {
     await test -s count
     redis-cli -s s set name value > said

@@ -140,6 +140,7 @@ impl Clock {
 
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 const CAPTURE_PATIENCE: Duration = Duration::from_secs(60);
+const PASSING_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What is left to write when the program runs again.
 struct Snapshot {
@@ -163,7 +164,7 @@ impl Checkpoint<'_> {
         let flags = self.read_flags();
         clock.mark("prepare");
         let pause = Instant::now();
-        let mut snapshot = self.stop_and_capture(image, flags, barrier, &mut clock)?;
+        let mut snapshot = self.capture(image, flags, barrier, &mut clock)?;
         if self.holds() {
             let bytes = self.write(&mut snapshot, &mut clock)?;
             let done = self.commit(&mut snapshot, bytes, pause.elapsed(), barrier, clock)?;
@@ -247,10 +248,36 @@ impl Checkpoint<'_> {
         members.iter().map(|c| (c.stat.pid, VmFlags::read(c.stat.pid))).collect()
     }
 
-    fn stop_and_capture(
+    /// What passes (a connection that is about to be accepted) is given time to, unless others stand still meanwhile.
+    fn capture(
+        &self,
+        mut image: ImageWriter,
+        mut flags: Vec<(i32, VmFlags)>,
+        barrier: &mut dyn Barrier,
+        clock: &mut Clock,
+    ) -> Result<Snapshot, CheckpointError> {
+        let mut place = None;
+        let patience = Instant::now() + PASSING_PATIENCE;
+        let snapshot = loop {
+            match self.stop_and_look(image, flags, &mut place, barrier, clock) {
+                Err(CheckpointError::Capture(e)) if e.passes() && place.is_some_and(|p| p.1 == 1) && Instant::now() < patience => {
+                    std::thread::sleep(Duration::from_millis(10));
+                    image = self.create()?;
+                    flags = self.read_flags();
+                }
+                done => break done?,
+            }
+        };
+        barrier.wait(Stage::Captured).map_err(CheckpointError::Aborted)?;
+        clock.mark("barrier captured");
+        Ok(snapshot)
+    }
+
+    fn stop_and_look(
         &self,
         image: ImageWriter,
         mut flags: Vec<(i32, VmFlags)>,
+        place: &mut Option<(u32, u32)>,
         barrier: &mut dyn Barrier,
         clock: &mut Clock,
     ) -> Result<Snapshot, CheckpointError> {
@@ -263,7 +290,10 @@ impl Checkpoint<'_> {
         };
         let stop = quiesce.run()?;
         clock.mark("quiesce");
-        let place = barrier.wait(Stage::Quiesced).map_err(CheckpointError::Aborted)?;
+        let place = match *place {
+            Some(known) => known,
+            None => *place.insert(barrier.wait(Stage::Quiesced).map_err(CheckpointError::Aborted)?),
+        };
         clock.mark("barrier quiesced");
         let mut processes = Vec::new();
         for stopped in &stop.stopped {
@@ -277,10 +307,7 @@ impl Checkpoint<'_> {
             processes.push(Process { stopped, flags, records, writer: None, kept: None });
         }
         clock.mark("records");
-        let snapshot = self.look(processes, stop.zombies, image, place, clock)?;
-        barrier.wait(Stage::Captured).map_err(CheckpointError::Aborted)?;
-        clock.mark("barrier captured");
-        Ok(snapshot)
+        self.look(processes, stop.zombies, image, place, clock)
     }
 
     /// Descriptors, shared memory, then the frozen copies.
@@ -594,11 +621,19 @@ fn receive_records(s: &Stopped) -> Result<Records, CheckpointError> {
             msg::RECORDS => records = p.fds.into_iter().next(),
             msg::FDS => fds.extend(p.body.chunks_exact(size_of::<FdEntry>()).filter_map(from_bytes::<FdEntry>).zip(p.fds)),
             msg::CAPTURED => break,
-            _ => return Err(CheckpointError::Process { pid, what: reason(&p.msg) }),
+            _ => return Err(CheckpointError::Process { pid, what: uring(pid).unwrap_or_else(|| reason(&p.msg)) }),
         }
     }
     let memfd = records.ok_or_else(|| CheckpointError::Process { pid, what: "it sent no records".into() })?;
     Ok(Records { fds, ..Records::read(memfd)? })
+}
+
+/// The kernel passes no io_uring on: it never gets as far as the refusals of `ckpt_objects`.
+fn uring(pid: i32) -> Option<String> {
+    let mut open = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
+    let uring = open.find(|fd| std::fs::read_link(fd.path()).is_ok_and(|l| l.as_os_str() == "anon_inode:[io_uring]"))?;
+    let number = uring.file_name();
+    Some(format!("descriptor {} is an io_uring, which cannot be read back; start it with its option against io_uring", number.display()))
 }
 
 fn take_descriptors(p: &mut Process) -> ProcessFds {

@@ -37,6 +37,8 @@ pub enum Readiness {
     Vfork,
     /// It shares its parent's memory for good (CLONE_VM without CLONE_THREAD).
     SharedMemory,
+    /// by another member, gdb or strace, which would get our signal first
+    Traced { tracer: i32 },
     Gone,
 }
 
@@ -50,6 +52,9 @@ pub fn readiness(c: &Candidate, signal: i32) -> Readiness {
         return if in_vfork(c.stat.ppid) { Readiness::Vfork } else { Readiness::SharedMemory };
     }
     let Some(status) = procfs::status(pid) else { return Readiness::Gone };
+    if let Some(tracer) = procfs::status_value(&status, "TracerPid").and_then(|t| t.parse().ok()).filter(|&t| t != 0 && is_member(t)) {
+        return Readiness::Traced { tracer };
+    }
     if procfs::status_hex(&status, "SigCgt") & bit == 0 {
         return Readiness::NoHandler;
     }
@@ -60,6 +65,12 @@ pub fn readiness(c: &Candidate, signal: i32) -> Readiness {
         return Readiness::Ready { tid: pid };
     }
     other_thread(pid, bit).map_or(Readiness::NoHandler, |tid| Readiness::Ready { tid })
+}
+
+/// Does it descend from the agent, which is this process?
+fn is_member(pid: i32) -> bool {
+    let own = std::process::id() as i32;
+    std::iter::successors(Some(pid), |&p| procfs::stat(p).map(|s| s.ppid)).take_while(|&p| p > 1).any(|p| p == own)
 }
 
 /// A living thread that does not block the signal.

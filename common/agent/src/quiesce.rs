@@ -21,6 +21,8 @@ pub enum QuiesceError {
     Version { pid: i32, name: String },
     #[error("process {pid} ({name}) shares its parent's memory (clone with CLONE_VM, without CLONE_THREAD); that is not supported: end it first")]
     SharedMemory { pid: i32, name: String },
+    #[error("process {pid} ({name}) is traced by process {tracer}, which is to be checkpointed too; a trace cannot be brought back: end the tracer, or let it detach")]
+    Traced { pid: i32, name: String, tracer: i32 },
     #[error("there is no process to checkpoint: the program has ended")]
     Nobody,
     #[error("waiting for the processes: {0}")]
@@ -68,7 +70,8 @@ struct Asked {
     processor: u32,
     stop_again: Option<StopAgain>,
     link: Option<Link>,
-    at: Instant,
+    asked: Instant,
+    asked_again: Instant,
 }
 
 const THREADS_PATIENCE: Duration = Duration::from_secs(8);
@@ -88,6 +91,8 @@ impl Quiesce<'_> {
         let begun = Instant::now();
         let mut asked: HashMap<i32, Asked> = HashMap::new();
         let mut done: Vec<Stopped> = Vec::new();
+        // Stopped by job control before the library was loaded: woken until it is.
+        let mut early: HashMap<i32, StopAgain> = HashMap::new();
         loop {
             let members = members::find(self.agent, self.writers);
             let alive: HashSet<i32> = members.iter().filter(|c| !members::is_dead(c)).map(|c| c.stat.pid).collect();
@@ -98,7 +103,7 @@ impl Quiesce<'_> {
                 if asked.contains_key(&c.stat.pid) || done.iter().any(|s| s.who.stat.pid == c.stat.pid) {
                     continue;
                 }
-                waiting |= self.ask(c, &mut asked, begun)?;
+                waiting |= self.ask(c, &mut asked, &mut early, begun)?;
             }
             if asked.is_empty() && !waiting {
                 if done.is_empty() {
@@ -112,15 +117,27 @@ impl Quiesce<'_> {
     }
 
     /// Sends the signal where that is safe. True: not yet, look again soon.
-    fn ask(&self, c: &Candidate, asked: &mut HashMap<i32, Asked>, begun: Instant) -> Result<bool, QuiesceError> {
+    fn ask(
+        &self,
+        c: &Candidate,
+        asked: &mut HashMap<i32, Asked>,
+        early: &mut HashMap<i32, StopAgain>,
+        begun: Instant,
+    ) -> Result<bool, QuiesceError> {
         let pid = c.stat.pid;
         match members::readiness(c, self.signal) {
             Readiness::Gone => Ok(false),
+            Readiness::Traced { tracer } => Err(QuiesceError::Traced { pid, name: c.stat.name.clone(), tracer }),
             Readiness::Vfork if Instant::now() < self.deadline => Ok(true),
             Readiness::Vfork => Err(silent(c, begun, "it has not exec'ed since vfork".into())),
             Readiness::SharedMemory if begun.elapsed() < LIBRARY_PATIENCE => Ok(true),
             Readiness::SharedMemory => Err(QuiesceError::SharedMemory { pid, name: c.stat.name.clone() }),
-            Readiness::NoHandler if begun.elapsed() < LIBRARY_PATIENCE => Ok(true),
+            Readiness::NoHandler if begun.elapsed() < LIBRARY_PATIENCE => {
+                if c.stat.state == 'T' {
+                    early.entry(pid).or_insert_with(|| StopAgain::wake(pid));
+                }
+                Ok(true)
+            }
             Readiness::NoHandler => Err(QuiesceError::NoLibrary { pid, name: c.stat.name.clone(), why: why_no_library(pid) }),
             Readiness::Ready { tid } => {
                 let in_call = procfs::in_call(pid, tid);
@@ -128,8 +145,8 @@ impl Quiesce<'_> {
                 let processor = c.stat.field(39) as u32;
                 // SAFETY: numbers only.
                 if unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, self.signal) } == 0 {
-                    let stop_again = (c.stat.state == 'T').then(|| StopAgain::wake(pid));
-                    asked.insert(pid, Asked { who: c.clone(), tid, in_call, last_ran, processor, stop_again, link: None, at: Instant::now() });
+                    let stop_again = early.remove(&pid).or_else(|| (c.stat.state == 'T').then(|| StopAgain::wake(pid)));
+                    asked.insert(pid, Asked { who: c.clone(), tid, in_call, last_ran, processor, stop_again, link: None, asked: Instant::now(), asked_again: Instant::now() });
                 }
                 Ok(false)
             }
@@ -190,11 +207,19 @@ impl Quiesce<'_> {
         let now = Instant::now();
         for (&pid, a) in asked.iter_mut().filter(|(_, a)| a.link.is_none()) {
             if now > self.deadline {
-                return Err(silent(&a.who, a.at, where_is(pid, a.tid)));
+                return Err(silent(&a.who, a.asked, where_is(pid, a.tid)));
+            }
+            // Stopped since we looked, or woken and stopped again by its terminal before it took the signal.
+            if procfs::stat(pid).is_some_and(|s| s.state == 'T') {
+                match a.stop_again {
+                    // SAFETY: numbers only.
+                    Some(_) => unsafe { libc::kill(pid, libc::SIGCONT); },
+                    None => a.stop_again = Some(StopAgain::wake(pid)),
+                }
             }
             // An exec may have swallowed the signal (it ignores it meanwhile); a thread may have ended with it.
-            if now.duration_since(a.at) > Duration::from_millis(50) && !still_pending(pid, a.tid, self.signal) {
-                a.at = now;
+            if now.duration_since(a.asked_again) > Duration::from_millis(50) && !still_pending(pid, a.tid, self.signal) {
+                a.asked_again = now;
                 if let Readiness::Ready { tid } = members::readiness(&a.who, self.signal) {
                     a.tid = tid;
                     a.in_call = procfs::in_call(pid, tid);
@@ -233,11 +258,20 @@ fn silent(c: &Candidate, since: Instant, what: String) -> QuiesceError {
 }
 
 fn where_is(pid: i32, tid: i32) -> String {
+    if let Some(limit) = process_limit(pid).filter(|&l| l < 8) {
+        return format!("it may start no thread, not even for the checkpoint: its RLIMIT_NPROC is {limit}; start it with a higher one, or as root");
+    }
     let state = procfs::stat(pid).map_or('?', |s| s.state);
     match procfs::in_call(pid, tid) {
         Some(c) => format!("it is in system call {} (state {state})", c[0] as i64),
         None => format!("its state is {state}"),
     }
+}
+
+/// RLIMIT_NPROC, unless there is none.
+fn process_limit(pid: i32) -> Option<u64> {
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
+    limits.lines().find_map(|l| l.strip_prefix("Max processes"))?.split_whitespace().next()?.parse().ok()
 }
 
 fn why_no_library(pid: i32) -> &'static str {

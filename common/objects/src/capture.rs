@@ -169,13 +169,23 @@ impl<'a, 'b> Capturing<'a, 'b> {
     }
 
     pub fn refuse(&mut self, id: ObjectId, why: impl Into<String>) {
+        self.refuse_with(id, why.into(), false);
+    }
+
+    /// What the program itself will soon have changed.
+    pub fn refuse_for_now(&mut self, id: ObjectId, why: impl Into<String>) {
+        self.refuse_with(id, why.into(), true);
+    }
+
+    fn refuse_with(&mut self, id: ObjectId, why: String, passing: bool) {
         let (pid, number) = self.set.holder(id).unwrap_or((0, -1));
         let what = self.probe(id).describe();
         self.refusals.push(Refusal {
             pid,
             number,
             what,
-            why: why.into(),
+            why,
+            passing,
         });
     }
 

@@ -8,6 +8,8 @@ pub struct Refusal {
     pub number: i32,
     pub what: String,
     pub why: String,
+    /// It passes when the program has run a little further.
+    pub passing: bool,
 }
 
 impl fmt::Display for Refusal {
@@ -33,6 +35,13 @@ pub enum CaptureError {
         step: &'static str,
         error: io::Error,
     },
+}
+
+impl CaptureError {
+    /// Is it worth while to let the program run on for a moment and look again?
+    pub fn passes(&self) -> bool {
+        matches!(self, CaptureError::Refused(all) if all.iter().all(|r| r.passing))
+    }
 }
 
 fn lines(refusals: &[Refusal]) -> String {

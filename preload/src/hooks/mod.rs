@@ -25,6 +25,7 @@ mod stream;
 mod syscall;
 mod sysv;
 mod thread;
+mod uring;
 mod wait;
 
 pub use disposition::keep_handler;

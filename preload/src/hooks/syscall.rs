@@ -11,7 +11,7 @@ use core::ffi::{c_int, c_long};
 use libc::pid_t;
 
 /// The numbers that `dispatch` wants to see.
-const SEEN: [c_long; 49] = [
+const SEEN: [c_long; 50] = [
     libc::SYS_getpid,
     libc::SYS_gettid,
     libc::SYS_getppid,
@@ -61,6 +61,7 @@ const SEEN: [c_long; 49] = [
     libc::SYS_process_vm_writev,
     libc::SYS_fcntl,
     libc::SYS_ioctl,
+    libc::SYS_io_uring_setup,
 ];
 
 const LIMIT: usize = 512;
@@ -167,6 +168,7 @@ fn answer(n: c_long, a: [usize; 6]) -> Result<usize> {
         libc::SYS_kcmp => with_real(n, a, [0, 1]),
         libc::SYS_setpgid => with_real(n, a, [0, 1]),
         libc::SYS_ioctl => kernel(n, a),
+        libc::SYS_io_uring_setup => Err(Errno(libc::ENOSYS)),
         _ => signals(n, a),
     }
 }

@@ -238,7 +238,7 @@ fn relate_one(id: ObjectId, peer: Peer, pending: Vec<Option<ObjectId>>, cx: &mut
     }
     let unread = matches!(peer, Peer::Backlog(_)) && sys::ioctl_get::<i32>(fd, libc::TIOCOUTQ).unwrap_or(0) > 0;
     if unread {
-        cx.refuse(
+        cx.refuse_for_now(
             id,
             "it has sent data on a connection that is not accepted yet; try again when it is",
         );
