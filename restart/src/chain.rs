@@ -83,6 +83,16 @@ impl<'a> Chain<'a> {
 
     /// The pieces cut into windows of `CHUNK` bytes, the last one shorter.
     pub fn windows(&self) -> Vec<Vec<Piece>> {
+        self.cut(|_| CHUNK)
+    }
+
+    /// The pieces cut into windows that end where a chunk ends, so that few chunks are decoded twice.
+    pub fn chunk_windows(&self) -> Vec<Vec<Piece>> {
+        self.cut(|at| CHUNK - at % CHUNK)
+    }
+
+    /// `size`: of the window that begins at this place of an image's memory.
+    fn cut(&self, size: impl Fn(u64) -> u64) -> Vec<Vec<Piece>> {
         let mut out: Vec<Vec<Piece>> = Vec::new();
         let mut room = 0;
         for p in &self.pieces {
@@ -90,7 +100,7 @@ impl<'a> Chain<'a> {
             while done < p.len {
                 if room == 0 {
                     out.push(Vec::new());
-                    room = CHUNK;
+                    room = size(p.at + done);
                 }
                 let len = (p.len - done).min(room);
                 if let Some(window) = out.last_mut() {

@@ -5,6 +5,7 @@ mod chain;
 mod ids;
 mod image_set;
 mod inspect;
+mod lazy;
 mod memory;
 mod namespace;
 mod options;

@@ -19,6 +19,10 @@ pub struct Options {
     #[arg(long, value_enum, default_value = "auto", env = "CKPT_IDS")]
     pub ids: IdsOption,
 
+    /// Fill memory before the program goes on, or while it does
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "eager")]
+    pub restore: RestoreOption,
+
     /// Another folder for the files of one: may be given several times
     #[arg(long, value_name = "OLD=NEW", value_parser = parse_map)]
     pub map_path: Vec<(PathBuf, PathBuf)>,
@@ -54,6 +58,14 @@ pub enum IdsOption {
     Virtual,
     /// a private user and pid namespace
     Namespace,
+}
+
+#[derive(Clone, Copy, ValueEnum, PartialEq, Eq, Debug)]
+pub enum RestoreOption {
+    /// before it goes on
+    Eager,
+    /// in the background (root, CAP_SYS_PTRACE)
+    Lazy,
 }
 
 fn parse_map(text: &str) -> Result<(PathBuf, PathBuf), String> {

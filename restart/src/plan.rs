@@ -2,7 +2,7 @@
 
 use ckpt_image::{AioContext, Body, MapKind, MapMeta};
 use ckpt_sys::flat::plan::{self, Map, PlanHead, Read, Rlimit, Table};
-use ckpt_sys::flat::{FdEntry, Outer, Pending, ProcessRecord, SemUndo, SigAction, ThreadRecord, Timer, bytes_of};
+use ckpt_sys::flat::{FdEntry, Outer, Pending, ProcessRecord, Run, SemUndo, SigAction, ThreadRecord, Timer, bytes_of};
 use ckpt_sys::idtable;
 
 /// What the plan needs besides the image.
@@ -12,6 +12,8 @@ pub struct Given<'a> {
     pub agent: i32,
     /// what goes into memory and where it comes from
     pub reads: &'a [Read],
+    /// what is filled later
+    pub lazy: &'a [Run],
     /// first descriptor number that is ours
     pub first_own: i32,
     pub exact: bool,
@@ -51,6 +53,7 @@ pub fn build(body: &Body, g: &Given) -> Vec<u8> {
         magic: plan::MAGIC,
         maps: out.table(&all_maps(body, g)),
         reads: out.table(g.reads),
+        lazy: out.table(g.lazy),
         threads: out.table(&body.threads.iter().map(|t| ThreadRecord { tid: id(t.0.tid), ..t.0 }).collect::<Vec<_>>()),
         sigactions: out.table(&flat(&body.sigactions)),
         pendings: out.table(&body.pendings.iter().map(|p| Pending { tid: id(p.0.tid), ..p.0 }).collect::<Vec<_>>()),

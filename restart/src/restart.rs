@@ -2,7 +2,8 @@
 
 use crate::ids::{self, Ids, Known, SharedIds};
 use crate::image_set::{self, Member};
-use crate::options::Options;
+use crate::lazy::{self, Filler, Share, Split};
+use crate::options::{Options, RestoreOption};
 use crate::session::{self, Gate, Tree};
 use crate::chain::Chain;
 use crate::{memory, namespace, plan, preflight, stand_in, sysv, tree, validate};
@@ -19,7 +20,7 @@ use ckpt_image::{Body, FileIdentity, MapKind, MapMeta, ProcessMeta, RunState, Sh
 use ckpt_objects::ipc::{self, Restored};
 use ckpt_objects::{AsProcess, FdEntry, Kind, ObjectSet, PidMap, RebuildContext, Rebuilt, Severity};
 use ckpt_sys::flat::plan::{MqNotify, Read};
-use ckpt_sys::flat::{Outer, SemUndo, msg};
+use ckpt_sys::flat::{Outer, Run, SemUndo, msg};
 use ckpt_sys::idtable::VirtualPid;
 use ckpt_wire::{AgentMessage, ComputationId, Hello, Role};
 use std::collections::HashMap;
@@ -45,7 +46,10 @@ fn restart(options: Options) -> Result<(), Failure> {
         notes.iter().for_each(|n| eprintln!("ckpt_restart: note: {n}"));
     }
     validate::check(&members)?;
-    memory::verify(&members)?;
+    let lazy = wants_lazy(&options);
+    if !lazy {
+        memory::verify(&members)?;
+    }
     check(&members, &options)?;
     redirect(&options)?;
     let library = paths::library().map_err(|e| Failure(e, 1))?;
@@ -75,7 +79,7 @@ fn restart(options: Options) -> Result<(), Failure> {
     let listener = Listener::new()?;
     let shared_ids = SharedIds::new()?;
     let agent = Agent::new(settings, listener, launch, hello, options.checkpoint.quiet).with_ids(shared_ids.table, members[0].meta.agent.known);
-    let program = Rebuild { options: &options, members: &members, ids, known, shared_ids: &shared_ids, library, agent: &agent }.run()?;
+    let program = Rebuild { options: &options, members: &members, ids, known, shared_ids: &shared_ids, library, agent: &agent, lazy }.run()?;
     let restarted = AgentMessage::Restarted { generation: header.generation, members: 1 };
     client.send(&restarted)?;
     drop(members);
@@ -94,6 +98,20 @@ fn check(members: &[Member], options: &Options) -> Result<(), Failure> {
         stop |= !is_risk;
     }
     if stop { Err(Failure("nothing was started; put right what is listed above".into(), 1)) } else { Ok(()) }
+}
+
+/// Falls back with a word.
+fn wants_lazy(options: &Options) -> bool {
+    if options.restore == RestoreOption::Eager {
+        return false;
+    }
+    let probed = lazy::probe();
+    if let Err(e) = &probed {
+        if !options.checkpoint.quiet {
+            eprintln!("ckpt_restart: note: memory is restored before the start: --restore lazy takes userfaultfd with CAP_SYS_PTRACE ({e})");
+        }
+    }
+    probed.is_ok()
 }
 
 /// --stdin, --stdout, --stderr
@@ -124,6 +142,8 @@ struct Rebuild<'a> {
     shared_ids: &'a SharedIds,
     library: PathBuf,
     agent: &'a Agent,
+    /// memory is filled while the program runs
+    lazy: bool,
 }
 
 /// Files to map, by path and whether they are written through.
@@ -139,6 +159,9 @@ struct Prepared {
     plan: Option<OwnedFd>,
     images: Vec<OwnedFd>,
     feed: Option<OwnedFd>,
+    /// what is restored before the start, where the rest is not
+    eager: Option<Vec<Piece>>,
+    share: Option<Share>,
     exe: PathBuf,
     exe_copy: Option<OwnedFd>,
 }
@@ -289,10 +312,14 @@ impl Rebuild<'_> {
         id_table: (u64, i32),
     ) -> Result<Prepared, Failure> {
         let m = &self.members[member];
-        let mut out = Prepared { member, process, rebuilt: member, link: None, theirs: None, plan: None, images: Vec::new(), feed: None, exe: PathBuf::new(), exe_copy: None };
+        let mut out = Prepared { member, process, rebuilt: member, link: None, theirs: None, plan: None, images: Vec::new(), feed: None, eager: None, share: None, exe: PathBuf::new(), exe_copy: None };
         let Some(body) = &m.meta.processes[process].body else { return Ok(out) };
         let (link, theirs) = link::pair()?;
         let theirs = move_up(theirs, base)?;
+        if self.lazy {
+            self.split(&mut out, body);
+        }
+        let lazy: Vec<Run> = out.share.iter().flat_map(|s| &s.ranges).map(|&(addr, bytes)| Run { addr, bytes }).collect();
         let reads = self.reads(&mut out, base)?;
         let map_fd = |map: &MapMeta| -> Option<i32> {
             match &map.kind {
@@ -317,6 +344,7 @@ impl Rebuild<'_> {
             map_fd: &map_fd,
             agent: theirs.as_raw_fd(),
             reads: &reads,
+            lazy: &lazy,
             first_own: base,
             exact: self.ids != Ids::Virtual,
             keep_ids: keep_ids(body),
@@ -338,10 +366,28 @@ impl Rebuild<'_> {
         Ok(out)
     }
 
+    /// What of the process's memory is filled later.
+    fn split(&self, p: &mut Prepared, body: &Body) {
+        let Some(chain) = Chain::of(&self.members[p.member], p.process) else { return };
+        let Split { eager, lazy, ranges } = lazy::split(&chain, body);
+        p.eager = Some(eager);
+        p.share = (!ranges.is_empty()).then_some(Share { member: p.member, process: p.process, lazy, ranges });
+    }
+
+    /// The memory that is there when the process starts.
+    fn chain(&self, p: &Prepared) -> Option<Chain<'_>> {
+        let chain = Chain::of(&self.members[p.member], p.process)?;
+        Some(match &p.eager {
+            Some(eager) => Chain { pieces: eager.clone(), ..chain },
+            None => chain,
+        })
+    }
+
     /// What fills the process's memory: places in the images, or, where there is something to decode, a pipe.
     fn reads(&self, p: &mut Prepared, base: i32) -> Result<Vec<Read>, Failure> {
-        let Some(chain) = Chain::of(&self.members[p.member], p.process) else { return Ok(Vec::new()) };
-        let compressed = chain.is_compressed();
+        let Some(chain) = self.chain(p) else { return Ok(Vec::new()) };
+        // What is read in advance in a lazy restore is verified on the way.
+        let compressed = chain.is_compressed() || self.lazy;
         if compressed {
             let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
             p.feed = Some(write);
@@ -487,16 +533,21 @@ impl Rebuild<'_> {
         for p in prepared.iter_mut() {
             drop((p.theirs.take(), p.plan.take(), std::mem::take(&mut p.images)));
         }
+        let mut filler = self.filler(prepared)?;
         std::thread::scope(|scope| {
             for p in prepared.iter_mut() {
                 if let Some(pipe) = p.feed.take() {
-                    if let Some(chain) = Chain::of(&self.members[p.member], p.process) {
+                    if let Some(chain) = self.chain(p) {
                         scope.spawn(move || memory::feed(&chain, pipe));
                     }
                 }
             }
-            prepared.iter().filter(|p| p.link.is_some()).try_for_each(|p| self.wait_one(p))
+            prepared.iter().filter(|p| p.link.is_some()).try_for_each(|p| self.wait_one(p, &mut filler))
         })?;
+        if let Some(filler) = filler {
+            let (helper, held) = filler.close()?;
+            self.agent.filling.begin(helper, held);
+        }
         for p in prepared.iter() {
             let Some(link) = &p.link else { continue };
             let meta = self.process(p);
@@ -510,12 +561,25 @@ impl Rebuild<'_> {
         Ok(())
     }
 
-    fn wait_one(&self, p: &Prepared) -> Result<(), Failure> {
+    /// The helper that fills memory later; None: all is there at the start.
+    fn filler(&self, prepared: &[Prepared]) -> Result<Option<Filler>, Failure> {
+        let shares: Vec<&Share> = prepared.iter().filter_map(|p| p.share.as_ref()).collect();
+        if shares.is_empty() { Ok(None) } else { Ok(Some(Filler::start(self.members, &shares)?)) }
+    }
+
+    fn wait_one(&self, p: &Prepared, filler: &mut Option<Filler>) -> Result<(), Failure> {
         let meta = self.process(p);
         let Some(link) = &p.link else { return Ok(()) };
         let who = format!("process {} ({})", meta.pid, meta.name);
         match link.recv_within(Duration::from_secs(600)) {
             Ok(packet) if packet.msg.kind == msg::RESTORED => Ok(()),
+            Ok(packet) if packet.msg.kind == msg::LAZY => {
+                if let (Some(filler), Some(uffd)) = (filler.as_mut(), packet.fds.into_iter().next()) {
+                    let pid = self.shared_ids.table.to_real(VirtualPid(self.known.program_id(meta.pid))).0;
+                    filler.add((p.member, p.process), pid, uffd)?;
+                }
+                self.wait_one(p, filler)
+            }
             Ok(packet) => Err(Failure(format!("{who}: {}", explain(&packet.msg)), 1)),
             Err(e) => Err(Failure(format!("{who}: its binary {} did not come up ({e})", p.exe.display()), 1)),
         }
@@ -548,6 +612,7 @@ fn explain(m: &ckpt_sys::flat::Msg) -> String {
         28 => "a timer could not be made",
         29 => "a thread could not be made",
         30 => "user, groups or capabilities could not be set; restart as the user who launched it",
+        32 => "memory could not be registered for --restore lazy; restart without it",
         31 => "a native AIO context could not be made; is fs.aio-max-nr reached?",
         _ => "its state could not be set",
     };

@@ -1,6 +1,7 @@
 //! The agent's life: one thread looks after children and signals, one after the coordinator and checkpoints.
 
 use crate::checkpoint::{Asked, Barrier, Checkpoint, Settings, Verdict, Writers};
+use crate::filling::Filling;
 use crate::foreground::{FORWARDED, StatusPipe};
 use crate::link::{Listener, poll};
 use crate::track::Tracker;
@@ -26,6 +27,7 @@ pub struct Agent {
     pub quiet: bool,
     writers: WriterSet,
     tracker: Mutex<Tracker>,
+    pub filling: Filling,
     ended: AtomicBool,
     checkpointing: AtomicBool,
     /// Killed by us: after `--checkpoint --kill`, `--kill`.
@@ -77,6 +79,7 @@ impl Agent {
             quiet,
             writers: WriterSet::default(),
             tracker,
+            filling: Filling::default(),
             ended: AtomicBool::new(false),
             checkpointing: AtomicBool::new(false),
             killed: AtomicBool::new(false),
@@ -161,6 +164,8 @@ impl Agent {
         loop {
             let mut fds = vec![stop.as_raw_fd(), self.listener.fd.as_raw_fd()];
             fds.extend(session.client.as_ref().map(AsRawFd::as_raw_fd));
+            let filling = self.filling.fd();
+            fds.extend(filling);
             let patience = if session.client.is_some() { Duration::from_secs(3600) } else { Duration::from_millis(200) };
             let ready = poll(&fds, patience).unwrap_or_default();
             if ready.contains(&stop.as_raw_fd()) {
@@ -170,8 +175,19 @@ impl Agent {
             while let Some((link, _)) = self.listener.accept() {
                 let _ = link.send(msg::CANCEL);
             }
+            if filling.is_some_and(|fd| ready.contains(&fd)) {
+                self.await_filling();
+            }
             session.serve_coordinator();
         }
+    }
+
+    /// Memory that is still missing is there afterwards, or the program is ended: it must not see zeros instead.
+    fn await_filling(&self) {
+        self.filling.settle(|| {
+            eprintln!("ckpt: the program's memory could not be filled from the image; it is ended");
+            self.kill_all();
+        });
     }
 
     /// Ends every member.
@@ -266,6 +282,7 @@ impl Session<'_> {
         let computation = self.computation;
         // Known from here on, so that no coordinator gives this number again.
         self.generation = self.generation.max(generation);
+        agent.await_filling();
         let work = Checkpoint { settings: &agent.settings, listener: &agent.listener, computation, generation, attempt, asked, program: agent.program.load(Ordering::Acquire), id_table: agent.id_table, outer: agent.outer, writers: &agent.writers, tracker: &agent.tracker };
         let mut barrier = Waiting { session: self, generation, patience };
         agent.checkpointing.store(true, Ordering::Release);

@@ -4,6 +4,7 @@
 pub mod agent;
 pub mod aio;
 pub mod checkpoint;
+pub mod filling;
 pub mod foreground;
 pub mod gather;
 pub mod ipc;

@@ -79,6 +79,11 @@ pub mod msg {
     pub const READY: u32 = 11;
     /// carries a userfaultfd, or errno says why not
     pub const TRACKED: u32 = 13;
+    // restorer -> agent -> the helper that fills memory
+    /// carries a userfaultfd
+    pub const LAZY: u32 = 14;
+    // that helper -> agent
+    pub const FILLED: u32 = 42;
     // restorer -> agent
     pub const RESTORED: u32 = 12;
     // agent -> restorer
@@ -351,6 +356,8 @@ pub mod plan {
         pub notifies: Table,
         /// `Renamed`: ids that are in frames and siginfos as the kernel had them
         pub renamed: Table,
+        /// `Run`: memory that is filled later
+        pub lazy: Table,
         /// user and groups are right already
         pub keep_ids: u32,
         pub pad: u32,
@@ -364,6 +371,9 @@ pub mod plan {
             unsafe { core::mem::zeroed() }
         }
     }
+
+    /// struct uffdio_api: the version, and to be told of fork, mremap, madvise and munmap
+    pub const LAZY_API: [u64; 3] = [0xaa, 1 << 1 | 1 << 2 | 1 << 3 | 1 << 6, 0];
 
     pub const MAP_LOCKED: u32 = 1;
     pub const MAP_HUGE: u32 = 2;

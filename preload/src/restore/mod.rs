@@ -5,6 +5,7 @@
 mod aio;
 mod credentials;
 mod ids;
+mod lazy;
 mod memory;
 mod process;
 mod threads;
@@ -71,6 +72,7 @@ pub mod step {
     pub const THREAD: u32 = 29;
     pub const CREDENTIALS: u32 = 30;
     pub const AIO: u32 = 31;
+    pub const LAZY: u32 = 32;
 }
 
 pub struct Failure {
@@ -269,6 +271,7 @@ fn restore(g: &Ground, head: &PlanHead) -> Outcome {
     memory::bind(g, head);
     memory::read(g, head)?;
     memory::finish(g, head)?;
+    lazy::register(g, head)?;
     aio::restore(g, head)?;
     process::before_threads(g, head)?;
     threads::start(g, head)?;

@@ -1,8 +1,9 @@
 // Memory that never stands still: maps come, go, move and grow, pages are written by the program and by the kernel,
 // dropped and inherited. What each page holds at go follows from the number of steps done, and is worked out anew.
-// args: alone threads fork exec
+// args: alone threads fork exec big
 #include "../guest.h"
 enum { SLOTS = 24, PG = 4096 };
+static unsigned scale = 1;
 static unsigned shared_from = 20; // slots of shared memory, where nobody else has it
 
 struct slot {
@@ -105,7 +106,7 @@ static void step(struct churn *c, int real, int keep)
     unsigned i = r % SLOTS, op = r >> 8 & 31, shared = i >= shared_from;
     struct slot *s = &c->slot[i];
     if (!s->pages) {
-        s->pages = 64 + (r >> 16) % 192;
+        s->pages = (64 + (r >> 16) % 192) * scale;
         if (real)
             s->at = fresh(s->pages, shared);
         if (keep)
@@ -123,7 +124,7 @@ static void step(struct churn *c, int real, int keep)
     case 1:
     case 2:
         if (!shared)
-            resize(s, 64 + (r >> 16) % 192, op == 2, real, keep);
+            resize(s, (64 + (r >> 16) % 192) * scale, op == 2, real, keep);
         return;
     case 3:
     case 4:
@@ -209,6 +210,8 @@ int main(int argc, char **argv)
     struct churn c = {.seed = 1};
     if (guest_is(argv, "fork"))
         shared_from = SLOTS;
+    if (guest_is(argv, "big"))
+        scale = 16;
     for (int i = 0; i < 200; i++)
         step(&c, 1, 0);
     if (guest_is(argv, "fork") || guest_is(argv, "exec")) {
