@@ -51,6 +51,7 @@ int main(int argc, char **argv)
     size_t n = (size_t)atoi(argv[2]) << 17;
     uint64_t *words = malloc(n * 8);
     int dirty = argc > 3 && !strcmp(argv[3], "dirty");
+    int hundredth = argc > 3 && !strcmp(argv[3], "hundredth"); /* writes to the same 1% of its pages */
     if (fd < 0 || s == MAP_FAILED || !words)
         return 1;
     fill(words, n, argv[3]);
@@ -75,6 +76,10 @@ int main(int argc, char **argv)
         if (dirty) {
             words[at] = t;
             at = (at + 512) % n;
+        }
+        if (hundredth) {
+            words[at] = t;
+            at = at + 51200 < n ? at + 51200 : 0;
         }
     }
 }

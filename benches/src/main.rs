@@ -1,5 +1,6 @@
 //! Measures the product against its targets on this machine, in one run.
 
+mod incremental;
 mod measure;
 mod table;
 mod ticker;
@@ -51,6 +52,7 @@ fn run() -> io::Result<()> {
     bench.compile()?;
     let mut t = Table::new(options.only.clone());
     memory(&bench, &mut t, options.compare)?;
+    incremental::rows(&bench, &mut t)?;
     if t.wants("call") {
         for (name, ratio) in bench.calls()? {
             let most = match name.as_str() {

@@ -115,11 +115,15 @@ impl Run {
 
     /// Brings the image back; when the command was begun.
     pub fn restart(&mut self) -> io::Result<u64> {
+        self.restart_with(&[])
+    }
+
+    pub fn restart_with(&mut self, options: &[&str]) -> io::Result<u64> {
         let mut c;
         match self.tool {
             Tool::Ckpt => {
                 c = Command::new(self.bin.join("ckpt_restart"));
-                c.args(["-q", "-p", &self.port.to_string()]).args(self.images("img")?);
+                c.args(["-q", "-p", &self.port.to_string()]).args(options).args(self.images("img")?);
             }
             Tool::Criu => {
                 c = Command::new("criu");
@@ -141,6 +145,13 @@ impl Run {
         let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
         let is_image = |p: &Path| self.tool == Tool::Criu || p.extension().is_some_and(|x| x == "img" || x == "dmtcp");
         files.filter(|f| is_image(&f.path())).filter_map(|f| f.metadata().ok()).map(|m| std::os::unix::fs::MetadataExt::blocks(&m) * 512).sum()
+    }
+
+    /// Of the newest image alone.
+    pub fn newest_bytes(&self) -> io::Result<u64> {
+        let images = self.images("img")?.into_iter().filter_map(|p| p.metadata().ok());
+        let newest = images.max_by_key(|m| m.modified().ok());
+        Ok(newest.map_or(0, |m| std::os::unix::fs::MetadataExt::blocks(&m) * 512))
     }
 
     fn images(&self, extension: &str) -> io::Result<Vec<PathBuf>> {

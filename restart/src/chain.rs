@@ -6,7 +6,6 @@ use ckpt_image::chain::{self, Piece};
 use ckpt_image::{CHUNK, Codec, ImageFile, Memory};
 use ckpt_objects::BlobRef;
 use ckpt_sys::crc::crc32c;
-use std::collections::HashMap;
 use std::io;
 
 /// What one image holds of it.
@@ -69,30 +68,20 @@ impl<'a> Chain<'a> {
     pub fn peek(&self, addr: u64, len: u64) -> Option<Vec<u8>> {
         let end = addr.checked_add(len)?;
         let mut out = Vec::new();
-        let mut chunks = Chunks::new(self);
+        let mut cache = Cache::default();
         for p in &self.pieces[self.pieces.partition_point(|p| p.addr + p.len <= addr)..] {
             let from = addr + out.len() as u64;
             if p.addr > from || from >= end {
                 break;
             }
             let part = Piece { addr: from, len: (p.addr + p.len).min(end) - from, at: p.at + (from - p.addr), ..*p };
-            chunks.append(&part, &mut out).ok()?;
+            out.extend(self.read(&[part], &mut cache).ok()?);
         }
         (out.len() as u64 == len).then_some(out)
     }
 
     /// The pieces cut into windows of `CHUNK` bytes, the last one shorter.
     pub fn windows(&self) -> Vec<Vec<Piece>> {
-        self.cut(|_| CHUNK)
-    }
-
-    /// The pieces cut into windows that end where a chunk ends, so that few chunks are decoded twice.
-    pub fn chunk_windows(&self) -> Vec<Vec<Piece>> {
-        self.cut(|at| CHUNK - at % CHUNK)
-    }
-
-    /// `size`: of the window that begins at this place of an image's memory.
-    fn cut(&self, size: impl Fn(u64) -> u64) -> Vec<Vec<Piece>> {
         let mut out: Vec<Vec<Piece>> = Vec::new();
         let mut room = 0;
         for p in &self.pieces {
@@ -100,7 +89,7 @@ impl<'a> Chain<'a> {
             while done < p.len {
                 if room == 0 {
                     out.push(Vec::new());
-                    room = size(p.at + done);
+                    room = CHUNK;
                 }
                 let len = (p.len - done).min(room);
                 if let Some(window) = out.last_mut() {
@@ -114,40 +103,39 @@ impl<'a> Chain<'a> {
     }
 
     /// The bytes of some pieces, end to end.
-    pub fn read(&self, pieces: &[Piece]) -> io::Result<Vec<u8>> {
-        let mut out = Vec::new();
-        let mut chunks = Chunks::new(self);
-        pieces.iter().try_for_each(|p| chunks.append(p, &mut out))?;
+    pub fn read(&self, pieces: &[Piece], cache: &mut Cache) -> io::Result<Vec<u8>> {
+        let mut out = Vec::with_capacity(pieces.iter().map(|p| p.len as usize).sum());
+        for p in pieces {
+            let (mut at, end) = (p.at, p.at + p.len);
+            while at < end {
+                let chunk = cache.chunk(self, p.image, (at / CHUNK) as usize)?;
+                let from = (at % CHUNK) as usize;
+                let to = ((end - at) as usize + from).min(chunk.len());
+                let bytes = chunk.get(from..to).filter(|b| !b.is_empty()).ok_or(io::ErrorKind::UnexpectedEof)?;
+                out.extend_from_slice(bytes);
+                at += bytes.len() as u64;
+            }
+        }
         Ok(out)
     }
 }
 
-/// Chunks that were decoded already.
-struct Chunks<'a> {
-    chain: &'a Chain<'a>,
-    known: HashMap<(usize, usize), Vec<u8>>,
-}
+/// The chunks decoded last: neighbouring windows share some.
+#[derive(Default)]
+pub struct Cache(Vec<((usize, usize), Vec<u8>)>);
 
-impl<'a> Chunks<'a> {
-    fn new(chain: &'a Chain<'a>) -> Chunks<'a> {
-        Chunks { chain, known: HashMap::new() }
-    }
+impl Cache {
+    const MOST: usize = 12;
 
-    fn append(&mut self, p: &Piece, out: &mut Vec<u8>) -> io::Result<()> {
-        let (mut at, end) = (p.at, p.at + p.len);
-        while at < end {
-            let i = (at / CHUNK) as usize;
-            let source = &self.chain.sources[p.image];
-            let chunk = match self.known.entry((p.image, i)) {
-                std::collections::hash_map::Entry::Occupied(e) => e.into_mut(),
-                std::collections::hash_map::Entry::Vacant(e) => e.insert(source.chunk(i)?),
-            };
-            let from = (at % CHUNK) as usize;
-            let to = ((end - at) as usize + from).min(chunk.len());
-            let bytes = chunk.get(from..to).filter(|b| !b.is_empty()).ok_or(io::ErrorKind::UnexpectedEof)?;
-            out.extend_from_slice(bytes);
-            at += bytes.len() as u64;
-        }
-        Ok(())
+    fn chunk(&mut self, chain: &Chain, image: usize, i: usize) -> io::Result<&[u8]> {
+        let found = match self.0.iter().position(|c| c.0 == (image, i)) {
+            Some(at) => self.0.remove(at),
+            None => {
+                self.0.truncate(Cache::MOST - 1);
+                ((image, i), chain.sources[image].chunk(i)?)
+            }
+        };
+        self.0.insert(0, found);
+        Ok(&self.0[0].1)
     }
 }

@@ -1,7 +1,7 @@
 //! Contents: verified before anything starts, decoded for those that are compressed, shared memory refilled.
 
 use crate::image_set::Member;
-use crate::chain::{Chain, Source};
+use crate::chain::{Cache, Chain, Source};
 use ckpt_image::{CHUNK, ImageError, ImageFile, SavedFile, SharedKind, SharedMemory};
 use ckpt_objects::BlobRef;
 use ckpt_sys::crc::crc32c;
@@ -109,17 +109,20 @@ pub fn feed(chain: &Chain, pipe: OwnedFd) {
     let windows = chain.windows();
     let next = AtomicUsize::new(0);
     let (turn, turned) = (Mutex::new((0, File::from(pipe))), Condvar::new());
-    on_all_cores(windows.len(), || loop {
-        let i = next.fetch_add(1, Ordering::Relaxed);
-        let Some(window) = windows.get(i) else { return };
-        let bytes = chain.read(window);
-        let Ok(mut at) = turned.wait_while(lock(&turn), |at| at.0 != i && at.0 != usize::MAX) else { return };
-        let written = at.0 == i && bytes.and_then(|bytes| at.1.write_all(&bytes)).is_ok();
-        // A short pipe is what tells the restorer; nobody may wait for a turn that never comes.
-        at.0 = if written { i + 1 } else { usize::MAX };
-        turned.notify_all();
-        if !written {
-            return;
+    on_all_cores(windows.len(), || {
+        let mut cache = Cache::default();
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            let Some(window) = windows.get(i) else { return };
+            let bytes = chain.read(window, &mut cache);
+            let Ok(mut at) = turned.wait_while(lock(&turn), |at| at.0 != i && at.0 != usize::MAX) else { return };
+            let written = at.0 == i && bytes.and_then(|bytes| at.1.write_all(&bytes)).is_ok();
+            // A short pipe is what tells the restorer; nobody may wait for a turn that never comes.
+            at.0 = if written { i + 1 } else { usize::MAX };
+            turned.notify_all();
+            if !written {
+                return;
+            }
         }
     });
 }

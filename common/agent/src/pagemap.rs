@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::OnceLock;
 
 pub const WPALLOWED: u64 = 1 << 0;
 pub const WRITTEN: u64 = 1 << 1;
@@ -87,11 +88,22 @@ pub fn register(uffd: BorrowedFd, (start, end): (u64, u64)) -> io::Result<()> {
     check(unsafe { libc::ioctl(uffd.as_raw_fd(), UFFDIO_REGISTER, arg.as_mut_ptr()) })
 }
 
-/// Takes away marks that older kernels let mremap carry along.
-pub fn clear(uffd: BorrowedFd, (start, end): (u64, u64)) -> io::Result<()> {
+/// Takes away marks that mremap carried along to memory that was not registered: kernels before 6.14.
+pub fn clear_stale(uffd: BorrowedFd, (start, end): (u64, u64)) -> io::Result<()> {
+    static AFFECTED: OnceLock<bool> = OnceLock::new();
+    if !*AFFECTED.get_or_init(|| release() < (6, 14)) {
+        return Ok(());
+    }
     let mut arg = [start, end - start, 0];
     // SAFETY: struct uffdio_writeprotect is three u64.
     check(unsafe { libc::ioctl(uffd.as_raw_fd(), UFFDIO_WRITEPROTECT, arg.as_mut_ptr()) })
+}
+
+/// The kernel's; (0, 0) when it says something else.
+fn release() -> (u32, u32) {
+    let text = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 fn check(returned: i32) -> io::Result<()> {

@@ -131,7 +131,7 @@ impl Tracker {
             match pagemap::register(uffd, *range) {
                 Ok(()) if covers(&tracked.registered, range) => {}
                 Ok(()) => {
-                    pagemap::clear(uffd, *range)?;
+                    pagemap::clear_stale(uffd, *range)?;
                     pagemap::written(&pagemap, *range, true, |_, _, _| {})?;
                 }
                 // An exec has replaced the memory that it was made for.

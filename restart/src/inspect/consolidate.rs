@@ -1,7 +1,7 @@
 //! One image out of a chain. It is the newest one with its memory completed: everything else stays at its place, so
 //! that nothing that refers to it changes.
 
-use crate::chain::Chain;
+use crate::chain::{Cache, Chain};
 use crate::image_set::Member;
 use ckpt_agent::write::pack;
 use ckpt_image::chain::Piece;
@@ -62,8 +62,9 @@ fn complete(chain: &Chain, image: &ImageWriter) -> io::Result<Memory> {
         offset = image.reserve(bytes);
         memory.pieces.push(BlobRef { offset, len: bytes });
     }
+    let mut cache = Cache::default();
     for window in chain.windows() {
-        let chunk = chain.read(&window)?;
+        let chunk = chain.read(&window, &mut cache)?;
         if codec == Codec::None {
             image.file.write_all_at(&chunk, offset)?;
             offset += chunk.len() as u64;

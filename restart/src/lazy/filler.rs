@@ -2,7 +2,7 @@
 
 use super::space::{Segment, Space};
 use super::uffd::{Event, Uffd};
-use crate::chain::Chain;
+use crate::chain::{Cache, Chain};
 use crate::image_set::Member;
 use ckpt_agent::link::{self, Link};
 use ckpt_image::chain::Piece;
@@ -39,8 +39,11 @@ impl Filler {
             0 => {
                 drop(ours);
                 keep_only(&theirs, members);
-                // SAFETY: a setting of the allocator: the same few MiB are used again and again.
-                unsafe { libc::mallopt(libc::M_TRIM_THRESHOLD, 64 << 20) };
+                // SAFETY: settings of the allocator: the same few MiB are used again and again.
+                unsafe {
+                    libc::mallopt(libc::M_MMAP_THRESHOLD, 32 << 20);
+                    libc::mallopt(libc::M_TRIM_THRESHOLD, 64 << 20);
+                }
                 // SAFETY: a session of its own: what a terminal sends is not for it. It ends without exit handlers.
                 unsafe {
                     libc::setsid();
@@ -93,8 +96,8 @@ fn serve(link: &Link, members: &[Member], shares: &[&Share]) -> bool {
             }
             let Some(whole) = Chain::of(&members[share.member], share.process) else { continue };
             let chain = Chain { sources: whole.sources, pieces: share.lazy.clone() };
-            let windows = chain.chunk_windows();
-            let work = Work { chain: Arc::new(chain), done: vec![false; windows.len()], windows: Arc::new(windows), space: Space::new(&share.ranges), uffd: Uffd::new(fd), waiting: Vec::new(), pid: p.msg.pid };
+            let windows = chain.windows();
+            let work = Work { chain: Arc::new(chain), done: vec![false; windows.len()], windows: Arc::new(windows), space: Space::new(&share.ranges), uffd: Uffd::new(fd), waiting: Vec::new(), cache: Cache::default(), pid: p.msg.pid };
             let broken = &broken;
             scope.spawn(move || work.run(scope, broken));
         }
@@ -113,6 +116,7 @@ struct Work<'a> {
     uffd: Uffd,
     /// pages that threads wait for
     waiting: Vec<u64>,
+    cache: Cache,
     pid: i32,
 }
 
@@ -167,6 +171,7 @@ impl<'a> Work<'a> {
                         space: self.space.clone(),
                         uffd: Uffd::new(fd),
                         waiting: Vec::new(),
+                        cache: Cache::default(),
                         pid: self.pid,
                     };
                     scope.spawn(move || child.run(scope, broken));
@@ -225,7 +230,7 @@ impl<'a> Work<'a> {
         }
         self.done[i] = true;
         let windows = Arc::clone(&self.windows);
-        let bytes = self.chain.read(&windows[i]).map_err(Stop::Broken)?;
+        let bytes = self.chain.read(&windows[i], &mut self.cache).map_err(Stop::Broken)?;
         let mut from = 0;
         for p in &windows[i] {
             let mut done = 0;
