@@ -87,7 +87,7 @@ pub fn write_snapshot(a: &Arena, ch: &Channel, hold: bool, incremental: bool) ->
     let mut kept = if incremental { Kept::receive(ch)? } else { Kept::nothing() };
     let mut table = RunTable { fd: memfd(c"ckpt-runs")?, count: 0, bytes: 0, last: Run::default(), buffered: 0, buffer: [Run::default(); 256] };
     let mut opened = Opened { count: 0, list: [(0, 0, 0); 256] };
-    let done = scan(a, &mut table, &mut opened, &mut kept).and_then(|()| announce_and_write(ch, &table));
+    let done = scan(a, &mut table, &mut opened, &mut kept).and_then(|()| announce_and_write(ch, &table, hold));
     if hold {
         for &(at, len, prot) in &opened.list[..opened.count] {
             let _ = protect(at, len, prot);
@@ -97,14 +97,14 @@ pub fn write_snapshot(a: &Arena, ch: &Channel, hold: bool, incremental: bool) ->
     done
 }
 
-fn announce_and_write(ch: &Channel, table: &RunTable) -> Result<()> {
+fn announce_and_write(ch: &Channel, table: &RunTable, hold: bool) -> Result<()> {
     let m = Msg { kind: msg::RUNS, pid: getpid(), arg: table.bytes, arg2: table.count, ..Msg::default() };
     ch.send_with(m, &[], &[table.fd])?;
     let Some((m, fds)) = ch.recv() else { return Err(Errno(libc::EPIPE)) };
     if m.kind != msg::WRITE {
         return Err(Errno(libc::ECANCELED));
     }
-    let mut sink = Sink { fd: fds[0], offset: m.arg, crc: !0, in_chunk: 0, table: table.fd };
+    let mut sink = Sink { fd: fds[0], offset: m.arg, begun: m.arg, crc: !0, in_chunk: 0, table: table.fd, frozen: !hold };
     let written = write_runs(table, &mut sink);
     close(fds[0]);
     written?;
@@ -248,31 +248,56 @@ struct Sink {
     fd: Fd,
     /// u64::MAX: a pipe
     offset: u64,
+    /// what lies before is on its way to the disk
+    begun: u64,
     crc: u32,
     in_chunk: u64,
     table: Fd,
+    /// the memory is a copy that nobody needs once it is written
+    frozen: bool,
 }
 
+/// Written together: what is checked is still in the cache when it is copied.
+const PIECE: u64 = 256 << 10;
+/// The disk is set to work after so much, so that the fsync at the end waits for little.
+const WRITE_BACK: u64 = 8 << 20;
+/// A huge page is dropped whole.
+const DROP: u64 = 2 << 20;
+
 impl Sink {
-    fn put(&mut self, mut at: u64, mut len: u64) -> Result<()> {
-        while len > 0 {
-            let n = len.min(CHUNK - self.in_chunk).min(256 << 10);
+    fn put(&mut self, mut at: u64, len: u64) -> Result<()> {
+        let (mut kept, end) = (at, at + len);
+        while at < end {
+            let n = (end - at).min(CHUNK - self.in_chunk).min(PIECE);
             // SAFETY: the run exists and is readable in this snapshot.
             let bytes = unsafe { core::slice::from_raw_parts(at as *const u8, n as usize) };
             if self.offset == u64::MAX {
-                write_all(self.fd, bytes)?;
+                splice(self.fd, bytes)?;
             } else {
                 self.crc = ckpt_sys::crc::update(self.crc, bytes);
                 self.write_at(bytes)?;
             }
             self.in_chunk += n;
             at += n;
-            len -= n;
+            let edge = if at == end { end } else { at & !(DROP - 1) };
+            if edge > kept {
+                self.drop_written(kept, edge);
+                kept = edge;
+            }
             if self.in_chunk == CHUNK {
                 self.end_chunk()?;
             }
         }
         Ok(())
+    }
+
+    /// A page that the copy has no more is the program's alone: writing to it costs the program no copy.
+    fn drop_written(&self, from: u64, to: u64) {
+        let (own, own_len) = crate::restore::own_image();
+        let apart = to <= own as u64 || (own + own_len) as u64 <= from;
+        if self.frozen && apart && to - from >= PIECE {
+            let _ = madvise(from as usize, (to - from) as usize, libc::MADV_DONTNEED);
+        }
     }
 
     fn write_at(&mut self, bytes: &[u8]) -> Result<()> {
@@ -290,7 +315,19 @@ impl Sink {
                 Err(e) => return Err(e),
             }
         }
+        if self.offset - self.begun >= WRITE_BACK {
+            self.write_back();
+        }
         Ok(())
+    }
+
+    /// A hint: errors come back from fsync.
+    fn write_back(&mut self) {
+        const SYNC_FILE_RANGE_WRITE: usize = 2;
+        let (from, len) = (self.begun as usize, (self.offset - self.begun) as usize);
+        // SAFETY: numbers only.
+        let _ = unsafe { syscall4(libc::SYS_sync_file_range, self.fd as usize, from, len, SYNC_FILE_RANGE_WRITE) };
+        self.begun = self.offset;
     }
 
     /// Checksums follow the runs in their memfd.
@@ -321,5 +358,24 @@ fn write_runs(table: &RunTable, sink: &mut Sink) -> Result<()> {
         }
         index += runs as u64;
     }
+    if sink.offset != u64::MAX {
+        sink.write_back();
+    }
     sink.end_chunk()
+}
+
+/// Lends the pages to the pipe where that is allowed: one copy less.
+fn splice(pipe: Fd, mut bytes: &[u8]) -> Result<()> {
+    while !bytes.is_empty() {
+        let iov = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+        // SAFETY: one iovec of readable bytes, which do not change before they are read: the copy is frozen, and a
+        // program that is held goes on after the commit.
+        match unsafe { syscall4(libc::SYS_vmsplice, pipe as usize, &raw const iov as usize, 1, 0) } {
+            Ok(n) => bytes = &bytes[n..],
+            Err(Errno::INTR) => {}
+            Err(Errno(libc::EPIPE)) => return Err(Errno(libc::EPIPE)),
+            Err(_) => return write_all(pipe, bytes),
+        }
+    }
+    Ok(())
 }

@@ -5,10 +5,11 @@ use ckpt_image::{CHUNK, Codec, ImageWriter, Memory};
 use ckpt_objects::BlobRef;
 use ckpt_sys::crc::crc32c;
 use ckpt_sys::flat::{Msg, Run, from_bytes, msg};
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::Mutex;
 use std::time::Duration;
 
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +75,7 @@ fn expect(pid: i32, writer: &Link, kind: u32) -> Said<crate::link::Packet> {
 }
 
 fn read_table(table: OwnedFd, count: u64, memory: &mut Memory) -> io::Result<()> {
-    let file = std::fs::File::from(table);
+    let file = File::from(table);
     let len = file.metadata()?.len();
     let mut bytes = vec![0; len as usize];
     file.read_exact_at(&mut bytes, 0)?;
@@ -86,80 +87,103 @@ fn read_table(table: OwnedFd, count: u64, memory: &mut Memory) -> io::Result<()>
     Ok(())
 }
 
-type Chunk = (usize, Vec<u8>);
-
-/// Pipe in, chunks to the cores, pieces out.
+/// Pipe in, pieces out: each thread takes the next chunk, compresses and appends it.
 fn compressed(pid: i32, writer: &Link, image: &ImageWriter, memory: &mut Memory) -> Said<()> {
     let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|e| Fault::Link(e.into()))?;
     let _ = nix::fcntl::fcntl(&read, nix::fcntl::FcntlArg::F_SETPIPE_SZ(1 << 20));
     writer.send_with(Msg { kind: msg::WRITE, arg: u64::MAX, ..Msg::default() }, &[], &[write.as_raw_fd()]).map_err(Fault::Link)?;
     drop(write);
-    let workers = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get()).min(memory.bytes.div_ceil(CHUNK) as usize);
     let codec = memory.codec;
-    let total = memory.bytes;
-    let pieces = std::thread::scope(|scope| -> io::Result<Vec<(BlobRef, u32)>> {
-        let (job_tx, job_rx) = mpsc::sync_channel::<Chunk>(workers * 2);
-        let job_rx = Arc::new(Mutex::new(job_rx));
-        let start = |_| {
-            let jobs = Arc::clone(&job_rx);
-            scope.spawn(move || compress_all(&jobs, codec, image))
-        };
-        let handles: Vec<_> = (0..workers).map(start).collect();
-        drop(job_rx);
-        let mut pipe = std::fs::File::from(read);
-        let mut left = total;
-        let mut index = 0;
-        while left > 0 {
-            let mut chunk = vec![0; left.min(CHUNK) as usize];
-            pipe.read_exact(&mut chunk)?;
-            left -= chunk.len() as u64;
-            if job_tx.send((index, chunk)).is_err() {
-                break;
-            }
-            index += 1;
-        }
-        drop(job_tx);
+    let source = Mutex::new(Source { pipe: Some(read.into()), left: memory.bytes, index: 0 });
+    let pieces = std::thread::scope(|scope| -> io::Result<Done> {
+        let handles: Vec<_> = (0..threads).map(|_| scope.spawn(|| compress_all(&source, codec, image))).collect();
         let mut done = Vec::new();
         for h in handles {
             done.extend(h.join().map_err(|_| io::Error::other("a compression thread ended"))??);
         }
         done.sort_by_key(|d| d.0);
-        Ok(done.into_iter().map(|d| (d.1, d.2)).collect())
+        Ok(done)
     });
+    drop(source);
     // A writer that failed says why; a short pipe is only the symptom.
     expect(pid, writer, msg::WRITTEN)?;
-    for (piece, crc) in pieces.map_err(Fault::Link)? {
+    for (_, piece, crc) in pieces.map_err(Fault::Link)? {
         memory.pieces.push(piece);
         memory.checksums.push(crc);
     }
     Ok(())
 }
 
+/// The rest of one process's memory.
+struct Source {
+    pipe: Option<File>,
+    left: u64,
+    index: usize,
+}
+
+impl Source {
+    /// Fills `chunk`; its number and length, or None at the end.
+    fn next(&mut self, chunk: &mut [u8]) -> io::Result<Option<(usize, usize)>> {
+        let n = self.left.min(CHUNK) as usize;
+        let Some(pipe) = self.pipe.as_mut().filter(|_| n > 0) else { return Ok(None) };
+        if let Err(e) = pipe.read_exact(&mut chunk[..n]) {
+            self.pipe = None;
+            return Err(e);
+        }
+        self.left -= n as u64;
+        self.index += 1;
+        Ok(Some((self.index - 1, n)))
+    }
+}
+
 type Done = Vec<(usize, BlobRef, u32)>;
 
-fn compress_all(jobs: &Mutex<mpsc::Receiver<Chunk>>, codec: Codec, image: &ImageWriter) -> io::Result<Done> {
+fn compress_all(source: &Mutex<Source>, codec: Codec, image: &ImageWriter) -> io::Result<Done> {
+    let lock = || source.lock().map_err(|_| io::Error::other("poisoned"));
+    let mut packer = Packer::new(codec)?;
+    let mut chunk = vec![0; CHUNK as usize];
     let mut out = Vec::new();
     loop {
-        let job = jobs.lock().map_err(|_| io::Error::other("poisoned"))?.recv();
-        let Ok((index, chunk)) = job else { return Ok(out) };
-        let packed = pack(codec, &chunk)?;
-        out.push((index, image.append(&packed)?, crc32c(&packed)));
+        let Some((index, n)) = lock()?.next(&mut chunk)? else { return Ok(out) };
+        let appended = packer.pack(&chunk[..n]).and_then(|packed| Ok((index, image.append(packed)?, crc32c(packed))));
+        // The writer must not wait for a reader that has given up.
+        out.push(appended.inspect_err(|_| drop(lock().map(|mut s| s.pipe = None)))?);
+    }
+}
+
+/// A codec with its memory, which is made once.
+pub struct Packer {
+    codec: Codec,
+    zstd: Option<zstd::bulk::Compressor<'static>>,
+    out: Vec<u8>,
+}
+
+impl Packer {
+    pub fn new(codec: Codec) -> io::Result<Packer> {
+        let zstd = (codec == Codec::Zstd).then(|| zstd::bulk::Compressor::new(1)).transpose()?;
+        let most = lz4_flex::block::get_maximum_output_size(CHUNK as usize).max(zstd::zstd_safe::compress_bound(CHUNK as usize));
+        Ok(Packer { codec, zstd, out: vec![0; most] })
+    }
+
+    /// At most `CHUNK` bytes, compressed; valid until the next call.
+    pub fn pack<'a>(&'a mut self, chunk: &'a [u8]) -> io::Result<&'a [u8]> {
+        let n = match (self.codec, &mut self.zstd) {
+            (Codec::None, _) => return Ok(chunk),
+            (Codec::Lz4, _) => lz4_flex::block::compress_into(chunk, &mut self.out).map_err(io::Error::other)?,
+            (_, Some(zstd)) => zstd.compress_to_buffer(chunk, &mut self.out[..])?,
+            _ => {
+                self.out.clear();
+                flate2::read::GzEncoder::new(chunk, flate2::Compression::fast()).read_to_end(&mut self.out)?
+            }
+        };
+        Ok(&self.out[..n])
     }
 }
 
 /// One chunk as it is stored.
 pub fn pack(codec: Codec, chunk: &[u8]) -> io::Result<Vec<u8>> {
-    match codec {
-        Codec::None => Ok(chunk.to_vec()),
-        Codec::Lz4 => Ok(lz4_flex::block::compress(chunk)),
-        Codec::Zstd => zstd::bulk::compress(chunk, 1),
-        Codec::Gzip => {
-            let mut e = flate2::read::GzEncoder::new(chunk, flate2::Compression::fast());
-            let mut out = Vec::new();
-            e.read_to_end(&mut out)?;
-            Ok(out)
-        }
-    }
+    Packer::new(codec)?.pack(chunk).map(<[u8]>::to_vec)
 }
 
 /// The inverse of `pack`; `len` bytes come out or it is an error.

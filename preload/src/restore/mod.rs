@@ -179,7 +179,7 @@ unsafe extern "C" {
 }
 
 /// Where this library is mapped: ELF header to the end of bss.
-fn own_image() -> (usize, usize) {
+pub fn own_image() -> (usize, usize) {
     let (start, end) = (&raw const __ehdr_start as usize, &raw const _end as usize);
     (start, page_up(end) - start)
 }
