@@ -559,6 +559,11 @@ fn merge(total: &mut CheckpointStats, one: CheckpointStats) {
     total.bytes = total.bytes.saturating_add(one.bytes);
     total.processes = total.processes.saturating_add(one.processes);
     total.pause_us = total.pause_us.max(one.pause_us);
+    for note in one.notes {
+        if total.notes.len() < ckpt_wire::MAX_NOTES && !total.notes.contains(&note) {
+            total.notes.push(note);
+        }
+    }
     for timing in one.stages {
         let has_room = total.stages.len() < ckpt_wire::MAX_TIMINGS;
         match total.stages.iter_mut().find(|known| known.name == timing.name) {

@@ -22,6 +22,7 @@ fn reach(barrier: &mut Barrier, client: ClientId, generation: u32, stage: Stage)
         processes: 1,
         pause_us: u64::from(client),
         stages: vec![Timing { name: "write".into(), us: u64::from(client) }],
+        notes: vec!["note".into()],
     };
     let stats = (stage == Stage::Committed).then_some(one);
     barrier.step(1, Event::Reached { client, generation, stage, stats })

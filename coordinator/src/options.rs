@@ -89,7 +89,7 @@ pub struct CheckpointOptions {
     pub ckpt_signal: Option<i32>,
 
     /// Compression of images
-    #[arg(long, value_name = "HOW", env = "CKPT_COMPRESS", default_value = "none", value_parser = compression_parser())]
+    #[arg(long, value_name = "HOW", env = "CKPT_COMPRESS", default_value = "auto", value_parser = compression_parser())]
     pub compress: Compression,
 
     /// Same as --compress gzip, and wins over it
@@ -100,8 +100,9 @@ pub struct CheckpointOptions {
     #[arg(long)]
     pub no_gzip: bool,
 
-    /// Let the program go on while its image is written (cow), or hold it until the image is durable
-    #[arg(long, value_name = "HOW", env = "CKPT_PAUSE", default_value = "cow", value_parser = pause_parser())]
+    /// Let the program go on while its image is written (cow), or hold it until the image is durable; auto holds it
+    /// where memory is short
+    #[arg(long, value_name = "HOW", env = "CKPT_PAUSE", default_value = "auto", value_parser = pause_parser())]
     pub pause: PauseMode,
 
     /// Generations of images to keep; 0 keeps all
@@ -137,7 +138,7 @@ pub fn compression_parser() -> impl TypedValueParser<Value = Compression> {
     PossibleValuesParser::new(Compression::WORDS).try_map(|word| word.parse::<Compression>())
 }
 
-/// `cow` or `hold`.
+/// `auto`, `cow` or `hold`.
 pub fn pause_parser() -> impl TypedValueParser<Value = PauseMode> {
     PossibleValuesParser::new(PauseMode::WORDS).try_map(|word| word.parse::<PauseMode>())
 }

@@ -22,8 +22,8 @@ fn defaults() {
     assert_eq!(all.coord.port(), 7779);
     assert_eq!(all.coord.remote_host(), None);
     assert_eq!(all.checkpoint.ckptdir, PathBuf::from("./images"));
-    assert_eq!(all.checkpoint.compression(), Compression::None);
-    assert_eq!(all.checkpoint.pause, PauseMode::Cow);
+    assert_eq!(all.checkpoint.compression(), Compression::Auto);
+    assert_eq!(all.checkpoint.pause, PauseMode::Auto);
     assert_eq!((all.checkpoint.keep, all.checkpoint.quiet, all.checkpoint.interval), (2, false, None));
 }
 

@@ -106,6 +106,7 @@ fn status_lines(status: &Status) -> String {
     }));
     let of_agents = status.last.as_ref().filter(|last| !last.agent_stages.is_empty());
     lines.extend(of_agents.map(|last| format!("  agents: {}", timing_list(&last.agent_stages))));
+    lines.extend(status.last.iter().flat_map(|last| &last.notes).map(|note| format!("  {note}")));
     lines.extend(status.last_failure.as_ref().map(|reason| format!("failed: {reason}")));
     lines.join("\n")
 }
@@ -127,6 +128,7 @@ pub fn summary_json(summary: &Summary) -> Value {
         "stages_us": timings_json(&summary.stages),
         "agent_stages_us": timings_json(&summary.agent_stages),
         "hooks": summary.hooks.iter().map(hook_json).collect::<Vec<_>>(),
+        "notes": summary.notes,
     })
 }
 

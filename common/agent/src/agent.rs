@@ -1,16 +1,17 @@
 //! The agent's life: one thread looks after children and signals, one after the coordinator and checkpoints.
 
-use crate::checkpoint::{Asked, Barrier, Checkpoint, Settings, Verdict, Writers};
+use crate::checkpoint::{Asked, Barrier, Checkpoint, Choices, Settings, Verdict, Writers};
 use crate::filling::Filling;
 use crate::foreground::{FORWARDED, StatusPipe};
 use crate::link::{Listener, poll};
+use crate::pace::Disk;
 use crate::track::Tracker;
 use crate::{members, procfs};
 use ckpt_coordinator::client::{Client, Polled};
 use ckpt_coordinator::launch::{self, LaunchOptions};
 use ckpt_sys::flat::msg;
 use ckpt_sys::idtable::IdTable;
-use ckpt_wire::{AgentMessage, CheckpointStats, CoordinatorMessage, Hello, PauseMode, ProcessRow, Stage, Summary, Welcome};
+use ckpt_wire::{AgentMessage, CheckpointStats, CoordinatorMessage, Hello, ProcessRow, Stage, Summary, Welcome};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::collections::HashSet;
@@ -26,6 +27,7 @@ pub struct Agent {
     pub hello: Hello,
     pub quiet: bool,
     writers: WriterSet,
+    disk: Disk,
     tracker: Mutex<Tracker>,
     pub filling: Filling,
     ended: AtomicBool,
@@ -50,14 +52,27 @@ impl Writers for WriterSet {
             s.insert(pid);
         }
     }
+
+    fn kill(&self) {
+        // The lock keeps a pid ours: it is taken out of the set when it is reaped.
+        if let Ok(s) = self.0.lock() {
+            // SAFETY: numbers only.
+            s.iter().for_each(|&pid| {
+                let _ = unsafe { libc::kill(pid, libc::SIGKILL) };
+            });
+        }
+    }
 }
 
 impl WriterSet {
-    /// Its pid may be another process's soon.
-    fn ended(&self, pid: i32) {
-        if let Ok(mut s) = self.0.lock() {
-            s.remove(&pid);
+    /// One ended child. Its pid may be another process's from here on.
+    fn reap(&self) -> Option<(i32, i32)> {
+        let mut set = self.0.lock().ok()?;
+        let ended = reap()?;
+        if !libc::WIFSTOPPED(ended.1) && !libc::WIFCONTINUED(ended.1) {
+            set.remove(&ended.0);
         }
+        Some(ended)
     }
 }
 
@@ -78,6 +93,7 @@ impl Agent {
             hello,
             quiet,
             writers: WriterSet::default(),
+            disk: Disk::default(),
             tracker,
             filling: Filling::default(),
             ended: AtomicBool::new(false),
@@ -115,14 +131,13 @@ impl Agent {
         let mut program_status = None;
         let mut reported = false;
         loop {
-            while let Some((pid, st)) = reap() {
+            while let Some((pid, st)) = self.writers.reap() {
                 if libc::WIFSTOPPED(st) || libc::WIFCONTINUED(st) {
                     if pid == program {
                         self.mirror(st, status);
                     }
                     continue;
                 }
-                self.writers.ended(pid);
                 if pid == program {
                     program_status = Some(st);
                 }
@@ -260,9 +275,7 @@ impl Session<'_> {
     fn handle(&mut self, m: CoordinatorMessage) {
         match m {
             CoordinatorMessage::Checkpoint { generation, attempt, patience, kill_after, hold, overrides, .. } => {
-                let pause_hold = overrides.pause.map_or(self.agent.settings.hold, |pause| pause == PauseMode::Hold);
-                let asked = Asked { kill: kill_after, hold: pause_hold, hold_for_hooks: hold };
-                self.checkpoint(generation, attempt, patience, asked);
+                self.checkpoint(generation, attempt, patience, Asked { kill: kill_after, hold_for_hooks: hold, overrides });
             }
             CoordinatorMessage::ListProcesses { request } => {
                 let rows = self.agent.rows();
@@ -283,7 +296,7 @@ impl Session<'_> {
         // Known from here on, so that no coordinator gives this number again.
         self.generation = self.generation.max(generation);
         agent.await_filling();
-        let work = Checkpoint { settings: &agent.settings, listener: &agent.listener, computation, generation, attempt, asked, program: agent.program.load(Ordering::Acquire), id_table: agent.id_table, outer: agent.outer, writers: &agent.writers, tracker: &agent.tracker };
+        let work = Checkpoint { settings: &agent.settings, listener: &agent.listener, computation, generation, attempt, asked, disk: &agent.disk, choices: Choices::default(), program: agent.program.load(Ordering::Acquire), id_table: agent.id_table, outer: agent.outer, writers: &agent.writers, tracker: &agent.tracker };
         let mut barrier = Waiting { session: self, generation, patience };
         agent.checkpointing.store(true, Ordering::Release);
         let done = work.run(&mut barrier, &|| agent.kill_all());
@@ -327,7 +340,26 @@ enum Heard {
 /// The coordinator's own deadlines come first: what is late is named there.
 const GRACE: Duration = Duration::from_secs(5);
 
+const PATIENCE: Duration = Duration::from_secs(3600);
+
 impl Waiting<'_, '_> {
+    /// Answers what there is; why the checkpoint is called off, if it is.
+    fn attend(&mut self) -> Option<String> {
+        loop {
+            match self.session.client.as_mut()?.try_recv() {
+                Ok(Polled::Message(m)) => match *m {
+                    CoordinatorMessage::Abort { generation, reason } if generation == self.generation => return Some(reason),
+                    other => self.session.handle_during(other),
+                },
+                Ok(Polled::Nothing) => return None,
+                Ok(Polled::Closed) | Err(_) => {
+                    self.session.client = None;
+                    return Some("the coordinator went away; run ckpt_command --checkpoint again".into());
+                }
+            }
+        }
+    }
+
     fn reach(&mut self, stage: Stage, stats: Option<CheckpointStats>) -> Heard {
         self.session.send(AgentMessage::Reached { generation: self.generation, stage, stats });
         self.hear(stage)
@@ -374,6 +406,29 @@ impl Barrier for Waiting<'_, '_> {
             Heard::Abort(reason) | Heard::Lost(reason) => Err(reason),
             Heard::Finish(_) => Err("the coordinator answers out of turn; use the same ckpt everywhere".into()),
         }
+    }
+
+    fn during(&mut self, work: &mut (dyn FnMut() + Send), give_up: &dyn Fn()) -> Result<(), String> {
+        let (ended, end) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|e| e.to_string())?;
+        let mut called_off = None;
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                work();
+                drop(end);
+            });
+            loop {
+                let mut fds = vec![ended.as_raw_fd()];
+                fds.extend(self.session.client.as_ref().map(AsRawFd::as_raw_fd));
+                if poll(&fds, PATIENCE).unwrap_or_default().contains(&ended.as_raw_fd()) {
+                    return;
+                }
+                if let (Some(reason), None) = (self.attend(), &called_off) {
+                    give_up();
+                    called_off = Some(reason);
+                }
+            }
+        });
+        called_off.map_or(Ok(()), Err)
     }
 
     fn committed(&mut self, stats: CheckpointStats) -> Verdict {

@@ -5,21 +5,23 @@ use crate::link::{self, Link, Listener};
 use crate::members::{self, Candidate};
 use crate::quiesce::{Quiesce, QuiesceError, Stopped};
 use crate::records::Records;
-use crate::write::{self, WriteError};
+use crate::pace::Disk;
 use crate::track::{self, Ranges, Subject, Tracker};
-use crate::{ipc, libraries, shared, store, timings};
+use crate::write::{self, How, WriteError};
+use crate::{ipc, libraries, room, shared, store, timings};
 use ckpt_image::file::Blobs;
 use ckpt_image::{Body, Codec, Header, ImageFile, ImageMeta, ImageWriter, Memory, ProcessMeta, RunState, SavedFile, SharedMemory, Surroundings};
 use ckpt_objects::ipc::{IpcError, SysvSet};
 use ckpt_objects::{CaptureContext, CaptureError, ObjectSet, ProcessFd, ProcessFds};
 use ckpt_sys::flat::{FdEntry, Msg, SharedRange, bytes_of, from_bytes, msg, stage};
 use ckpt_sys::idtable::{IdTable, RealPid};
-use ckpt_wire::{CheckpointStats, ImageInfo, Stage, Summary, Timing};
+use ckpt_wire::{CheckpointStats, Compression, ImageInfo, Overrides, PauseMode, Stage, Summary, Timing};
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 #[derive(Debug, thiserror::Error)]
@@ -47,8 +49,8 @@ pub struct Settings {
     pub folder: PathBuf,
     pub program: String,
     pub signal: i32,
-    pub codec: Codec,
-    pub hold: bool,
+    pub compression: Compression,
+    pub pause: PauseMode,
     pub keep: u32,
     pub unique_names: bool,
     pub save_open_files: bool,
@@ -60,6 +62,8 @@ pub struct Settings {
 pub trait Barrier {
     /// Err: another member failed. Ok: our place among the members.
     fn wait(&mut self, stage: Stage) -> Result<(u32, u32), String>;
+    /// Has the work done on another thread and answers meanwhile. Err: it was called off, `give_up` was called.
+    fn during(&mut self, work: &mut (dyn FnMut() + Send), give_up: &dyn Fn()) -> Result<(), String>;
     /// Our image has its name. Waits until all members' have.
     fn committed(&mut self, stats: CheckpointStats) -> Verdict;
     /// After `Verdict::Complete`: waits until post-write hooks have ended. What is to be noted beside the images.
@@ -73,10 +77,9 @@ pub trait Barrier {
 pub struct Asked {
     /// The program is to end with this checkpoint: it does not run again in between.
     pub kill: bool,
-    /// It stands still until all members have committed.
-    pub hold: bool,
-    /// And until post-write hooks have ended.
+    /// It stands still until post-write hooks have ended.
     pub hold_for_hooks: bool,
+    pub overrides: Overrides,
 }
 
 /// What became of a generation whose image here is committed.
@@ -97,6 +100,8 @@ pub struct Checkpoint<'a> {
     /// the same in all images of one checkpoint, and in no other
     pub attempt: u64,
     pub asked: Asked,
+    pub disk: &'a Disk,
+    pub choices: Choices,
     pub program: i32,
     /// after a restart
     pub id_table: Option<&'a IdTable>,
@@ -106,9 +111,32 @@ pub struct Checkpoint<'a> {
 }
 
 /// The frozen copies are children of the agent but not of the program.
-pub trait Writers {
+pub trait Writers: Sync {
     fn known(&self) -> HashSet<i32>;
     fn add(&self, pid: i32);
+    fn kill(&self);
+}
+
+/// What was decided on the way.
+#[derive(Default)]
+pub struct Choices {
+    hold: AtomicBool,
+    /// what the status says about it
+    notes: Mutex<Vec<String>>,
+}
+
+impl Choices {
+    fn note(&self, note: String) {
+        if let Ok(mut notes) = self.notes.lock() {
+            notes.push(ckpt_wire::clip(&note, ckpt_wire::MAX_NAME));
+        }
+    }
+
+    fn hold(&self, why: String) {
+        if !self.hold.swap(true, Ordering::Relaxed) {
+            self.note(why);
+        }
+    }
 }
 
 struct Process {
@@ -118,6 +146,8 @@ struct Process {
     writer: Option<Link>,
     /// what the parent image holds; None: everything is written
     kept: Option<Ranges>,
+    /// The frozen copy, or the process itself.
+    frozen: i32,
 }
 
 struct Clock {
@@ -141,6 +171,8 @@ impl Clock {
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 const CAPTURE_PATIENCE: Duration = Duration::from_secs(60);
 const PASSING_PATIENCE: Duration = Duration::from_secs(3);
+/// Bytes of a process from which it is worth knowing how fast the disk is.
+const PROBE_FROM: u64 = 64 << 20;
 
 /// What is left to write when the program runs again.
 struct Snapshot {
@@ -162,11 +194,12 @@ impl Checkpoint<'_> {
         let image = self.create()?;
         self.tracker().begin();
         let flags = self.read_flags();
+        self.choose_pause(&flags);
         clock.mark("prepare");
         let pause = Instant::now();
         let mut snapshot = self.capture(image, flags, barrier, &mut clock)?;
         if self.holds() {
-            let bytes = self.write(&mut snapshot, &mut clock)?;
+            let bytes = self.write(&mut snapshot, barrier, &mut clock)?;
             let done = self.commit(&mut snapshot, bytes, pause.elapsed(), barrier, clock)?;
             let done = self.settle(done, barrier);
             match &done {
@@ -186,7 +219,7 @@ impl Checkpoint<'_> {
         }
         self.resume(&mut snapshot, &mut clock);
         let pause = pause.elapsed();
-        let bytes = self.write(&mut snapshot, &mut clock)?;
+        let bytes = self.write(&mut snapshot, barrier, &mut clock)?;
         let done = self.commit(&mut snapshot, bytes, pause, barrier, clock)?;
         let to = self.settle(done, barrier)?;
         self.finish(barrier);
@@ -205,7 +238,23 @@ impl Checkpoint<'_> {
     }
 
     fn holds(&self) -> bool {
-        self.asked.hold || self.asked.kill || self.asked.hold_for_hooks
+        self.asked.kill || self.asked.hold_for_hooks || self.choices.hold.load(Ordering::Relaxed)
+    }
+
+    fn pause_mode(&self) -> PauseMode {
+        self.asked.overrides.pause.unwrap_or(self.settings.pause)
+    }
+
+    fn choose_pause(&self, flags: &[(i32, VmFlags)]) {
+        match self.pause_mode() {
+            PauseMode::Cow => {}
+            PauseMode::Hold => self.choices.hold.store(true, Ordering::Relaxed),
+            PauseMode::Auto => {
+                if let Some(why) = room::is_short(flags.iter().map(|f| f.1.1).sum()) {
+                    self.choices.hold(why);
+                }
+            }
+        }
     }
 
     /// A generation is complete or it is gone: what one member cannot commit no other keeps, and older ones are
@@ -304,7 +353,8 @@ impl Checkpoint<'_> {
             let known = flags.iter().position(|f| f.0 == pid);
             let flags = known.map_or_else(|| VmFlags::read(pid), |i| flags.swap_remove(i).1);
             let records = receive_records(&stopped)?;
-            processes.push(Process { stopped, flags, records, writer: None, kept: None });
+            let frozen = stopped.who.stat.pid;
+            processes.push(Process { stopped, flags, records, writer: None, kept: None, frozen });
         }
         clock.mark("records");
         self.look(processes, stop.zombies, image, place, clock)
@@ -341,7 +391,7 @@ impl Checkpoint<'_> {
         clock.mark("shared memory");
         for (p, maps) in processes.iter_mut().zip(&maps) {
             p.kept = self.track(p, maps);
-            self.freeze(p)?;
+            self.freeze_or_hold(p)?;
         }
         clock.mark("freeze");
         let notified = objects.queues.iter().filter_map(|q| q.notify.as_ref()).map(|n| n.pid).collect();
@@ -354,6 +404,17 @@ impl Checkpoint<'_> {
         let Stopped { who, link, .. } = &p.stopped;
         let started = who.stat.field(22);
         self.tracker().arm(&Subject { pid: who.stat.pid, started, link, maps, record: &p.records.process }, self.generation)
+    }
+
+    /// Where there is no room for a copy (ENOMEM, RLIMIT_NPROC), the program waits.
+    fn freeze_or_hold(&self, p: &mut Process) -> Result<(), CheckpointError> {
+        match self.freeze(p) {
+            Err(e) if self.pause_mode() == PauseMode::Auto && !self.holds() => {
+                self.choices.hold(format!("held: {e}"));
+                self.freeze(p)
+            }
+            other => other,
+        }
     }
 
     fn freeze(&self, p: &mut Process) -> Result<(), CheckpointError> {
@@ -374,7 +435,8 @@ impl Checkpoint<'_> {
             return tell_kept(p);
         }
         let frozen = expect(&p.stopped.link, pid, msg::FROZEN)?;
-        self.writers.add(frozen.arg as i32);
+        p.frozen = frozen.arg as i32;
+        self.writers.add(p.frozen);
         let ready = p.writer.as_ref().map(|w| w.recv_within(CAPTURE_PATIENCE));
         match ready {
             Some(Ok(packet)) if packet.msg.kind == msg::READY => tell_kept(p),
@@ -398,31 +460,40 @@ impl Checkpoint<'_> {
         clock.mark("resume");
     }
 
-    fn write(&self, snapshot: &mut Snapshot, clock: &mut Clock) -> Result<u64, CheckpointError> {
-        let (image, codec) = (&snapshot.image, self.settings.codec);
-        let results: Vec<Result<_, WriteError>> = std::thread::scope(|scope| {
-            let handles: Vec<_> = snapshot
-                .processes
-                .iter()
-                .map(|(p, _)| {
-                    let pid = p.stopped.who.stat.pid;
-                    scope.spawn(move || match &p.writer {
-                        Some(writer) => write::process(pid, writer, image, codec),
-                        None => Err(WriteError::Vanished { pid }),
-                    })
-                })
-                .collect();
-            handles.into_iter().map(|h| h.join().unwrap_or(Err(WriteError::Io(io::Error::other("a writing thread ended"))))).collect()
+    /// The coordinator is answered meanwhile; when it calls the checkpoint off, so are the writers.
+    fn write(&self, snapshot: &mut Snapshot, barrier: &mut dyn Barrier, clock: &mut Clock) -> Result<u64, CheckpointError> {
+        let mut written = Err(CheckpointError::Io(io::Error::other("the writing thread ended")));
+        barrier.during(&mut || written = self.write_image(snapshot, clock), &|| self.writers.kill()).map_err(CheckpointError::Aborted)?;
+        written
+    }
+
+    fn write_image(&self, snapshot: &mut Snapshot, clock: &mut Clock) -> Result<u64, CheckpointError> {
+        let (image, begun) = (&snapshot.image, Instant::now());
+        let folder = |e| CheckpointError::Folder(self.settings.folder.clone(), e);
+        let bodies = snapshot.processes.iter().filter_map(|(_, body)| body.as_ref());
+        let mut files = None;
+        let mut how = How::fixed(self.asked.overrides.compression.unwrap_or(self.settings.compression));
+        if how.is_auto() && self.disk.rate().is_none() && snapshot.processes.iter().any(|(p, _)| p.flags.1 >= PROBE_FROM) {
+            files = Some(libraries::save(bodies.clone(), image).map_err(folder)?);
+            self.disk.saw(image.reserved(), image.wait_written());
+        }
+        how.disk = self.disk.rate();
+        let (files, memories) = std::thread::scope(|scope| {
+            let saving = files.is_none().then(|| scope.spawn(|| libraries::save(bodies, image)));
+            let jobs = snapshot.processes.iter().map(|(p, _)| write::Job { pid: p.stopped.who.stat.pid, frozen: p.frozen, writer: p.writer.as_ref() });
+            let memories = write::all(&jobs.collect::<Vec<_>>(), image, &how);
+            let saved = saving.map(|s| s.join().unwrap_or_else(|_| Err(io::Error::other("a writing thread ended"))));
+            (files.map_or_else(|| saved.unwrap_or_else(|| Ok(Vec::new())), Ok), memories)
         });
-        for ((p, body), memory) in snapshot.processes.iter_mut().zip(results) {
+        let (files, memories) = (files.map_err(folder)?, memories?);
+        let straight = memories.iter().all(|m| m.codec == Codec::None);
+        for ((p, body), memory) in snapshot.processes.iter_mut().zip(memories) {
             if let Some(body) = body {
-                body.memory = Memory { kept: p.kept.take().unwrap_or_default(), ..memory? };
+                body.memory = Memory { kept: p.kept.take().unwrap_or_default(), ..memory };
             }
         }
+        how.note().into_iter().for_each(|n| self.choices.note(n));
         clock.mark("write");
-        let bodies = snapshot.processes.iter().filter_map(|(_, body)| body.as_ref());
-        let files = libraries::save(bodies, &snapshot.image).map_err(|e| CheckpointError::Folder(self.settings.folder.clone(), e))?;
-        clock.mark("libraries");
         let meta = self.meta(snapshot, files);
         let header = Header {
             computation: self.computation,
@@ -439,6 +510,11 @@ impl Checkpoint<'_> {
         };
         let total = snapshot.image.finish(&meta, header).map_err(|e| CheckpointError::Folder(self.settings.folder.clone(), e))?;
         clock.mark("sync");
+        if straight {
+            self.disk.saw(total, begun.elapsed());
+        } else {
+            self.disk.forget();
+        }
         Ok(total)
     }
 
@@ -514,6 +590,7 @@ impl Checkpoint<'_> {
             processes: snapshot.processes.len() as u32,
             pause_us: pause.as_micros() as u64,
             stages: clock.stages,
+            notes: self.choices.notes.lock().map(|n| n.iter().take(ckpt_wire::MAX_NOTES).cloned().collect()).unwrap_or_default(),
         };
         Ok((to, stats))
     }

@@ -9,8 +9,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 
-/// VmFlags of smaps by the start of the mapping.
-pub struct VmFlags(Vec<(u64, u64, Vec<String>)>);
+/// VmFlags of smaps by the start of the mapping, and how many bytes are the process's own.
+pub struct VmFlags(Vec<(u64, u64, Vec<String>)>, pub u64);
 
 impl VmFlags {
     /// Before the pause: smaps walks the page tables.
@@ -18,15 +18,17 @@ impl VmFlags {
         let text = fs::read(format!("/proc/{pid}/smaps")).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let mut out = Vec::new();
-        let mut range = (0, 0);
+        let (mut range, mut anonymous) = ((0, 0), 0);
         for line in text.lines() {
             if let Some(flags) = line.strip_prefix("VmFlags:") {
                 out.push((range.0, range.1, flags.split_ascii_whitespace().map(str::to_owned).collect()));
+            } else if let Some(kb) = line.strip_prefix("Anonymous:").and_then(|l| l.trim_end_matches("kB").trim().parse::<u64>().ok()) {
+                anonymous += kb << 10;
             } else if let Some(r) = line.split(' ').next().and_then(parse_range) {
                 range = r;
             }
         }
-        VmFlags(out)
+        VmFlags(out, anonymous)
     }
 
     fn at(&self, start: u64) -> &[String] {

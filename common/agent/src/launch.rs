@@ -8,9 +8,8 @@ use crate::program::{self, ProgramError};
 use crate::{foreground, paths};
 use ckpt_coordinator::launch::{LaunchOptions, connect_or_start};
 use ckpt_coordinator::options::{self, CheckpointOptions, CoordOptions, JoinOptions};
-use ckpt_image::Codec;
 use ckpt_sys::flat::Outer;
-use ckpt_wire::{Compression, Hello, PauseMode, Role};
+use ckpt_wire::{Hello, Role};
 use clap::Parser;
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -86,18 +85,12 @@ pub fn become_agent() -> std::io::Result<()> {
 
 pub fn settings(c: &CheckpointOptions, program: &Path) -> Result<Settings, Failure> {
     let folder = std::path::absolute(&c.ckptdir)?;
-    let codec = match c.compression() {
-        Compression::Lz4 => Codec::Lz4,
-        Compression::Zstd => Codec::Zstd,
-        Compression::Gzip => Codec::Gzip,
-        _ => Codec::None,
-    };
     Ok(Settings {
         folder,
         program: program.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
         signal: c.ckpt_signal.unwrap_or_else(|| libc::SIGRTMAX()),
-        codec,
-        hold: c.pause == PauseMode::Hold,
+        compression: c.compression(),
+        pause: c.pause,
         keep: c.keep,
         unique_names: c.unique_names,
         save_open_files: false,

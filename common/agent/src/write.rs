@@ -1,15 +1,18 @@
 //! From the frozen writers to the image.
 
 use crate::link::Link;
+use crate::pace;
 use ckpt_image::{CHUNK, Codec, ImageWriter, Memory};
 use ckpt_objects::BlobRef;
 use ckpt_sys::crc::crc32c;
 use ckpt_sys::flat::{Msg, Run, from_bytes, msg};
+use ckpt_wire::Compression;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 #[derive(Debug, thiserror::Error)]
@@ -25,26 +28,110 @@ pub enum WriteError {
 /// How long a writer may be silent: it scans or writes a whole process in between.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
+/// What is to be done with memory.
+pub struct How {
+    /// None: what is fastest
+    codec: Option<Codec>,
+    /// bytes per second
+    pub disk: Option<u64>,
+    /// the choice for the largest process
+    chosen: Mutex<(u64, Option<String>)>,
+}
+
+impl How {
+    pub fn fixed(compression: Compression) -> How {
+        let codec = match compression {
+            Compression::None => Some(Codec::None),
+            Compression::Lz4 => Some(Codec::Lz4),
+            Compression::Zstd => Some(Codec::Zstd),
+            Compression::Gzip => Some(Codec::Gzip),
+            Compression::Auto => None,
+        };
+        How { codec, disk: None, chosen: Mutex::new((0, None)) }
+    }
+
+    pub fn is_auto(&self) -> bool {
+        self.codec.is_none()
+    }
+
+    /// Why it was done so.
+    pub fn note(&self) -> Option<String> {
+        self.chosen.lock().ok().and_then(|c| c.1.clone())
+    }
+
+    fn choose(&self, pid: i32, runs: &[(u64, u64)], bytes: u64) -> Codec {
+        if let Some(codec) = self.codec {
+            return codec;
+        }
+        let (codec, why) = pace::choose(pid, runs, self.disk);
+        if let Ok(mut chosen) = self.chosen.lock() {
+            if bytes > chosen.0 {
+                *chosen = (bytes, why);
+            }
+        }
+        codec
+    }
+}
+
+pub struct Job<'a> {
+    pub pid: i32,
+    /// whose memory is written: the frozen copy's, or its own
+    pub frozen: i32,
+    pub writer: Option<&'a Link>,
+}
+
+/// Writers at a time: compression has threads of its own for each.
+const LANES: usize = 4;
+
+/// All processes' memory, some at a time, in their order. The first failure ends it.
+pub fn all(jobs: &[Job], image: &ImageWriter, how: &How) -> Result<Vec<Memory>, WriteError> {
+    let next = AtomicUsize::new(0);
+    let failed = AtomicBool::new(false);
+    let lane = || {
+        let mut done = Vec::new();
+        while !failed.load(Ordering::Relaxed) {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            let Some(job) = jobs.get(i) else { break };
+            let memory = job.writer.ok_or(WriteError::Vanished { pid: job.pid }).and_then(|link| process(job, link, image, how));
+            done.push((i, memory.inspect_err(|_| failed.store(true, Ordering::Relaxed))?));
+        }
+        Ok::<_, WriteError>(done)
+    };
+    let mut done = std::thread::scope(|scope| -> Result<Vec<_>, WriteError> {
+        let lanes: Vec<_> = (0..LANES.min(jobs.len())).map(|_| scope.spawn(lane)).collect();
+        let mut all = Vec::new();
+        for lane in lanes {
+            all.extend(lane.join().map_err(|_| io::Error::other("a writing thread ended"))??);
+        }
+        Ok(all)
+    })?;
+    done.sort_by_key(|d| d.0);
+    Ok(done.into_iter().map(|d| d.1).collect())
+}
+
 /// Drives one writer to its end; what the image says about the process's memory.
-pub fn process(pid: i32, writer: &Link, image: &ImageWriter, codec: Codec) -> Result<Memory, WriteError> {
+fn process(job: &Job, writer: &Link, image: &ImageWriter, how: &How) -> Result<Memory, WriteError> {
+    let pid = job.pid;
     let gone = |e: io::Error| match e.kind() {
         io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => WriteError::Vanished { pid },
         _ => WriteError::Io(e),
     };
     let announced = expect(pid, writer, msg::RUNS).map_err(|e| e.unwrap_or_else(gone))?;
-    let table = announced.fds.into_iter().next().ok_or(WriteError::Vanished { pid })?;
-    let (bytes, count) = (announced.msg.arg, announced.msg.arg2);
-    let mut memory = Memory { runs: Vec::new(), bytes, codec, pieces: Vec::new(), checksums: Vec::new(), kept: Vec::new() };
+    let table = File::from(announced.fds.into_iter().next().ok_or(WriteError::Vanished { pid })?);
+    let bytes = announced.msg.arg;
+    let runs = read_runs(&table, announced.msg.arg2)?;
+    let codec = how.choose(job.frozen, &runs, bytes);
+    let mut memory = Memory { runs, bytes, codec, pieces: Vec::new(), checksums: Vec::new(), kept: Vec::new() };
     if codec == Codec::None {
         let offset = image.reserve(bytes);
         let write = Msg { kind: msg::WRITE, arg: offset, ..Msg::default() };
         writer.send_with(write, &[], &[image.file.as_raw_fd()]).map_err(gone)?;
         expect(pid, writer, msg::WRITTEN).map_err(|e| e.unwrap_or_else(gone))?;
         memory.pieces.push(BlobRef { offset, len: bytes });
+        memory.checksums = read_checksums(&table, announced.msg.arg2)?;
     } else {
         compressed(pid, writer, image, &mut memory).map_err(|e| e.unwrap_or_else(gone))?;
     }
-    read_table(table, count, &mut memory)?;
     Ok(memory)
 }
 
@@ -74,17 +161,19 @@ fn expect(pid: i32, writer: &Link, kind: u32) -> Said<crate::link::Packet> {
     Err(Fault::Said(WriteError::Process { pid, source }))
 }
 
-fn read_table(table: OwnedFd, count: u64, memory: &mut Memory) -> io::Result<()> {
-    let file = File::from(table);
-    let len = file.metadata()?.len();
+fn read_runs(table: &File, count: u64) -> io::Result<Vec<(u64, u64)>> {
+    let len = (count * size_of::<Run>() as u64).min(table.metadata()?.len());
     let mut bytes = vec![0; len as usize];
-    file.read_exact_at(&mut bytes, 0)?;
-    let (runs, crcs) = bytes.split_at((count as usize * size_of::<Run>()).min(bytes.len()));
-    memory.runs = runs.chunks_exact(size_of::<Run>()).filter_map(from_bytes::<Run>).map(|r| (r.addr, r.bytes)).collect();
-    if memory.codec == Codec::None {
-        memory.checksums = crcs.chunks_exact(4).filter_map(from_bytes::<u32>).collect();
-    }
-    Ok(())
+    table.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes.chunks_exact(size_of::<Run>()).filter_map(from_bytes::<Run>).map(|r| (r.addr, r.bytes)).collect())
+}
+
+/// They follow the runs.
+fn read_checksums(table: &File, count: u64) -> io::Result<Vec<u32>> {
+    let (from, end) = (count * size_of::<Run>() as u64, table.metadata()?.len());
+    let mut bytes = vec![0; end.saturating_sub(from) as usize];
+    table.read_exact_at(&mut bytes, from)?;
+    Ok(bytes.chunks_exact(4).filter_map(from_bytes::<u32>).collect())
 }
 
 /// Pipe in, pieces out: each thread takes the next chunk, compresses and appends it.

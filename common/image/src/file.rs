@@ -5,15 +5,19 @@ use ckpt_objects::{BlobRef, BlobSink, BlobSource};
 use ckpt_sys::crc::crc32c;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 pub const MAGIC: &[u8; 8] = b"CKPTIMG\n";
 pub const VERSION: u32 = 1;
 pub const HEADER_LEN: u64 = 4096;
 const X86_64: u32 = 62;
 const MAX_META: u64 = 1 << 30;
+/// The disk is set to work after so many bytes.
+const WRITE_BACK: u64 = 8 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
@@ -205,6 +209,8 @@ pub struct ImageWriter {
     pub file: File,
     temporary: PathBuf,
     next: AtomicU64,
+    /// What lies before is on its way to the disk.
+    begun: AtomicU64,
     done: bool,
 }
 
@@ -220,7 +226,7 @@ impl ImageWriter {
             .mode(0o600)
             .custom_flags(0o400000) // O_NOFOLLOW
             .open(&temporary)?;
-        Ok(ImageWriter { file, temporary, next: AtomicU64::new(HEADER_LEN), done: false })
+        Ok(ImageWriter { file, temporary, next: AtomicU64::new(HEADER_LEN), begun: AtomicU64::new(HEADER_LEN), done: false })
     }
 
     /// A page-aligned place for `len` bytes.
@@ -231,7 +237,31 @@ impl ImageWriter {
     pub fn append(&self, bytes: &[u8]) -> io::Result<BlobRef> {
         let offset = self.reserve(bytes.len() as u64);
         self.file.write_all_at(bytes, offset)?;
+        let (end, begun) = (offset + bytes.len() as u64, self.begun.load(Ordering::Relaxed));
+        if end.saturating_sub(begun) >= WRITE_BACK && self.begun.compare_exchange(begun, end, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            self.write_back(begun, end - begun);
+        }
         Ok(BlobRef { offset, len: bytes.len() as u64 })
+    }
+
+    /// Where the next piece goes: how many bytes there are so far, or will be.
+    pub fn reserved(&self) -> u64 {
+        self.next.load(Ordering::Relaxed)
+    }
+
+    /// Waits until what is there is on the disk, which has to get along without metadata; how long that took.
+    pub fn wait_written(&self) -> Duration {
+        let begun = Instant::now();
+        let all = libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+        // SAFETY: numbers only.
+        unsafe { libc::sync_file_range(self.file.as_raw_fd(), 0, 0, all) };
+        begun.elapsed()
+    }
+
+    /// Sets the disk to work on a range, so that the fsync at the end waits for little. Errors come back from there.
+    pub fn write_back(&self, offset: u64, len: u64) {
+        // SAFETY: numbers only.
+        unsafe { libc::sync_file_range(self.file.as_raw_fd(), offset as i64, len as i64, libc::SYNC_FILE_RANGE_WRITE) };
     }
 
     /// Metadata and header, fsync; the file keeps its temporary name. The total length.

@@ -18,7 +18,7 @@ mod preamble;
 
 pub use frame::{encode, FrameDecoder, WireError, MAX_FRAME, MAX_REPLY};
 pub use id::{BadComputationId, ComputationId};
-pub use limits::{clip, Limited, MAX_IMAGES, MAX_NAME, MAX_PATH, MAX_PROGRAM, MAX_REASON, MAX_ROWS, MAX_TIMINGS};
+pub use limits::{clip, Limited, MAX_IMAGES, MAX_NAME, MAX_NOTES, MAX_PATH, MAX_PROGRAM, MAX_REASON, MAX_ROWS, MAX_TIMINGS};
 pub use message::{
     AgentInfo, AgentMessage, CheckpointStats, ClientMessage, CommandMessage, CoordinatorMessage, Hello, HookEvent,
     HookReport, ImageInfo, Overrides, ProcessRow, Progress, Role, Stage, Status, Summary, Timing, Welcome,

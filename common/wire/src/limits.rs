@@ -14,6 +14,8 @@ pub const MAX_IMAGES: usize = 64;
 /// Rows of one `Processes` message of an agent.
 pub const MAX_ROWS: usize = 4096;
 pub const MAX_TIMINGS: usize = 64;
+/// Sentences about one checkpoint, of at most `MAX_NAME` bytes.
+pub const MAX_NOTES: usize = 16;
 
 /// A message whose fields can be checked.
 pub trait Limited {
@@ -69,6 +71,8 @@ impl Limited for CheckpointStats {
             at_most("image path", image.path.len(), MAX_PATH)?;
             at_most("image host", image.host.len(), MAX_NAME)?;
         }
+        at_most("notes", self.notes.len(), MAX_NOTES)?;
+        self.notes.iter().try_for_each(|note| at_most("note", note.len(), MAX_NAME))?;
         check_timings(&self.stages)
     }
 }

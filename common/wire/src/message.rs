@@ -148,6 +148,8 @@ pub struct CheckpointStats {
     /// The longest time any process of this agent stood still.
     pub pause_us: u64,
     pub stages: Vec<Timing>,
+    /// What was chosen for this checkpoint, and why, in a sentence each.
+    pub notes: Vec<String>,
 }
 
 /// One process as `--list` shows it.
@@ -300,6 +302,8 @@ pub struct Summary {
     pub agent_stages: Vec<Timing>,
     /// Not part of `duration_us`.
     pub hooks: Vec<HookReport>,
+    /// What the agents chose, and why.
+    pub notes: Vec<String>,
 }
 
 /// A checkpoint that is under way.

@@ -18,6 +18,8 @@ pub enum Compression {
 /// When the program goes on: after the copy-on-write capture, or when its image is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PauseMode {
+    /// `Cow`, or `Hold` where memory is short.
+    Auto,
     Cow,
     Hold,
 }
@@ -55,7 +57,7 @@ macro_rules! words {
 }
 
 words!(Compression { None = "none", Lz4 = "lz4", Zstd = "zstd", Gzip = "gzip", Auto = "auto" });
-words!(PauseMode { Cow = "cow", Hold = "hold" });
+words!(PauseMode { Auto = "auto", Cow = "cow", Hold = "hold" });
 
 impl fmt::Display for BadMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -21,6 +21,7 @@ impl Barrier {
             duration_us: now - run.started,
             stages: run.stages.clone(),
             agent_stages: stats.stages,
+            notes: stats.notes,
             hooks: run.reports.clone(),
         };
         out.push(Action::Note(format!("checkpoint {} complete, {} bytes", summary.generation, summary.bytes)));

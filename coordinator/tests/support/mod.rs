@@ -160,7 +160,7 @@ impl Agent {
     pub fn reach(&mut self, generation: u32, stage: Stage) {
         let path = format!("/images/fake-{}-g{generation}.img", self.welcome.client);
         let images = vec![ImageInfo { path, host: "here".into(), bytes: 1_000, digest: [7; 32] }];
-        let done = CheckpointStats { images, bytes: 1_000, processes: 1, pause_us: 900, stages: vec![] };
+        let done = CheckpointStats { images, bytes: 1_000, processes: 1, pause_us: 900, stages: vec![], notes: vec![] };
         let stats = (stage == Stage::Committed).then_some(done);
         self.client.send(&AgentMessage::Reached { generation, stage, stats }).unwrap();
     }
