@@ -140,7 +140,8 @@ fn after_restart(address: &Address, before: &Welcome) -> Result<CoordinatorMessa
     let generation = now.next_generation - 1;
     match client.recv()? {
         Some(CoordinatorMessage::Status(status)) => {
-            let summary = status.last.unwrap_or_else(|| ckpt_wire::Summary { generation, ..Default::default() });
+            let unknown = || ckpt_wire::Summary { generation, ..Default::default() };
+            let summary = status.last.map_or_else(unknown, |last| *last);
             Ok(CoordinatorMessage::Done(summary))
         }
         _ => Err(ClientError::Closed),

@@ -260,7 +260,7 @@ impl Hub {
             interval: self.barrier.interval_seconds(),
             agents: self.agents().cloned().collect(),
             running: self.barrier.progress(),
-            last: self.barrier.last().cloned(),
+            last: self.barrier.last().cloned().map(Into::into),
             last_failure: self.barrier.last_failure().map(str::to_owned),
         }
     }

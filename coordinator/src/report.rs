@@ -182,7 +182,7 @@ fn status_json(status: &Status) -> Value {
         "interval": status.interval,
         "agents": status.agents.iter().map(agent_json).collect::<Vec<_>>(),
         "running": running,
-        "last": status.last.as_ref().map(summary_json),
+        "last": status.last.as_ref().map(|last| summary_json(last)),
         "last_failure": status.last_failure,
     })
 }

@@ -56,10 +56,10 @@ impl Writers for WriterSet {
     fn kill(&self) {
         // The lock keeps a pid ours: it is taken out of the set when it is reaped.
         if let Ok(s) = self.0.lock() {
-            // SAFETY: numbers only.
-            s.iter().for_each(|&pid| {
-                let _ = unsafe { libc::kill(pid, libc::SIGKILL) };
-            });
+            for &pid in s.iter() {
+                // SAFETY: numbers only.
+                unsafe { libc::kill(pid, libc::SIGKILL) };
+            }
         }
     }
 }

@@ -328,6 +328,6 @@ pub struct Status {
     pub interval: u32,
     pub agents: Vec<AgentInfo>,
     pub running: Option<Progress>,
-    pub last: Option<Summary>,
+    pub last: Option<alloc::boxed::Box<Summary>>,
     pub last_failure: Option<String>,
 }
