@@ -5,7 +5,7 @@
 fn main() {
     // core names the routine that unwinds panics; nothing here unwinds, and the name must not be exported.
     let no_unwinding = "-Wl,--defsym=rust_eh_personality=0";
-    let flags = ["-nostartfiles", "-Wl,-z,now", "-Wl,-z,relro", "-Wl,-z,defs", "-Wl,-z,initfirst", "-Wl,-soname,libckpt.so"];
+    let flags = ["-nostartfiles", "-Wl,-z,now", "-Wl,-z,norelro", "-Wl,-z,defs", "-Wl,-z,initfirst", "-Wl,-soname,libckpt.so"];
     for argument in flags.into_iter().chain([no_unwinding]) {
         println!("cargo:rustc-cdylib-link-arg={argument}");
     }

@@ -141,6 +141,7 @@ fn frozen(job: &Job) -> ! {
     let _ = unsafe { syscall0(libc::SYS_setsid) };
     let _ = keep_only(job.socket);
     lift_file_size_limit();
+    ckpt_sys::sched::step_back();
     let writer = Channel::on(job.socket);
     writer.send(Msg { kind: msg::READY, pid: getpid(), ..Msg::default() });
     if let Err(e) = runs::write_snapshot(job.arena, &writer, false, job.incremental) {

@@ -1,5 +1,6 @@
 //! One checkpoint on this host, as its sentence reads: stop, capture, freeze, go on, write, commit.
 
+use crate::copies::{self, Copies};
 use crate::gather::{self, RawMap, VmFlags};
 use crate::link::{self, Link, Listener};
 use crate::members::{self, Candidate};
@@ -185,6 +186,7 @@ struct Snapshot {
     notified: Vec<i32>,
     image: ImageWriter,
     place: (u32, u32),
+    copies: Copies,
 }
 
 impl Checkpoint<'_> {
@@ -387,7 +389,7 @@ impl Checkpoint<'_> {
             bodies.push(body);
         }
         clock.mark("look");
-        write_shared(&processes, &work, &image)?;
+        let copies = self.copy_shared(&processes, &work, &image)?;
         clock.mark("shared memory");
         for (p, maps) in processes.iter_mut().zip(&maps) {
             p.kept = self.track(p, maps);
@@ -396,7 +398,18 @@ impl Checkpoint<'_> {
         clock.mark("freeze");
         let notified = objects.queues.iter().filter_map(|q| q.notify.as_ref()).map(|n| n.pid).collect();
         let processes = processes.into_iter().zip(bodies.into_iter().map(Some)).collect();
-        Ok(Snapshot { processes, zombies, objects, shared, sysv, notified, image, place })
+        Ok(Snapshot { processes, zombies, objects, shared, sysv, notified, image, place, copies })
+    }
+
+    /// A program that is held writes its shared memory itself.
+    fn copy_shared(&self, processes: &[Process], work: &shared::Assignments, image: &ImageWriter) -> Result<Copies, CheckpointError> {
+        let pids = processes.iter().map(|p| p.stopped.who.stat.pid);
+        let ranges: Vec<_> = pids.zip(work).flat_map(|(pid, ranges)| ranges.iter().map(move |&r| (pid, r))).collect();
+        let copies = if self.holds() { None } else { copies::take(&ranges) };
+        match copies {
+            Some(copies) => Ok(copies),
+            None => write_shared(processes, work, image).map(|()| Copies::default()),
+        }
     }
 
     /// Starts or renews the tracking of what the process writes to.
@@ -478,12 +491,15 @@ impl Checkpoint<'_> {
             self.disk.saw(image.reserved(), image.wait_written());
         }
         how.disk = self.disk.rate();
+        let copies = &mut snapshot.copies;
         let (files, memories) = std::thread::scope(|scope| {
+            let copying = scope.spawn(|| copies.write(image));
             let saving = files.is_none().then(|| scope.spawn(|| libraries::save(bodies, image)));
             let jobs = snapshot.processes.iter().map(|(p, _)| write::Job { pid: p.stopped.who.stat.pid, frozen: p.frozen, writer: p.writer.as_ref() });
             let memories = write::all(&jobs.collect::<Vec<_>>(), image, &how);
             let saved = saving.map(|s| s.join().unwrap_or_else(|_| Err(io::Error::other("a writing thread ended"))));
-            (files.map_or_else(|| saved.unwrap_or_else(|| Ok(Vec::new())), Ok), memories)
+            let copied = copying.join().unwrap_or_else(|_| Err(io::Error::other("a writing thread ended")));
+            (copied.and(files.map_or_else(|| saved.unwrap_or_else(|| Ok(Vec::new())), Ok)), memories)
         });
         let (files, memories) = (files.map_err(folder)?, memories?);
         let straight = memories.iter().all(|m| m.codec == Codec::None);

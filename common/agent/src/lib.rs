@@ -4,6 +4,7 @@
 pub mod agent;
 pub mod aio;
 pub mod checkpoint;
+pub mod copies;
 pub mod filling;
 pub mod foreground;
 pub mod gather;

@@ -229,6 +229,7 @@ impl Source {
 type Done = Vec<(usize, BlobRef, u32)>;
 
 fn compress_all(source: &Mutex<Source>, codec: Codec, image: &ImageWriter) -> io::Result<Done> {
+    ckpt_sys::sched::step_back();
     let lock = || source.lock().map_err(|_| io::Error::other("poisoned"));
     let mut packer = Packer::new(codec)?;
     let mut chunk = vec![0; CHUNK as usize];

@@ -6,6 +6,7 @@ pub mod crc;
 pub mod flat;
 pub mod idtable;
 pub mod raw;
+pub mod sched;
 
 pub use raw::{Errno, Result};
 
