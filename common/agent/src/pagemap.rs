@@ -12,6 +12,9 @@ const SWAPPED: u64 = 1 << 4;
 const PAGEMAP_SCAN: libc::c_ulong = 0xC060_6610;
 const PM_SCAN_WP_MATCHING: u64 = 1;
 
+/// Regions at a time. With room for more than 512 the kernel (6.18) may answer a `walk_end` before what it reports.
+const MOST: usize = 512;
+
 /// `struct pm_scan_arg`
 #[repr(C)]
 #[derive(Default)]
@@ -33,7 +36,7 @@ struct ScanArg {
 /// Calls `f` with pages that exist in [start, end) of memory that is registered: first, end, were they written to.
 /// `arm`: those that were are write-protected again, in the same moment.
 pub fn written(pagemap: &std::fs::File, (start, end): (u64, u64), arm: bool, mut f: impl FnMut(u64, u64, bool)) -> io::Result<()> {
-    let mut regions = vec![[0u64; 3]; 1024];
+    let mut regions = vec![[0u64; 3]; MOST];
     let mut at = start;
     while at < end {
         let mut arg = ScanArg {
@@ -54,13 +57,18 @@ pub fn written(pagemap: &std::fs::File, (start, end): (u64, u64), arm: bool, mut
         if n < 0 {
             return Err(io::Error::last_os_error());
         }
+        let begun = at;
         for r in &regions[..n as usize] {
-            f(r[0], r[1], r[2] & WRITTEN != 0);
+            // A page seen twice was armed the first time: only then it was known whether it had been written to.
+            if at < r[1] {
+                f(r[0].max(at), r[1], r[2] & WRITTEN != 0);
+                at = r[1];
+            }
         }
-        if arg.walk_end <= at {
+        at = at.max(arg.walk_end);
+        if at <= begun {
             return Err(io::Error::other("the kernel's page scan does not advance"));
         }
-        at = arg.walk_end;
     }
     Ok(())
 }
