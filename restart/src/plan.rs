@@ -91,6 +91,13 @@ pub fn build(body: &Body, g: &Given) -> Vec<u8> {
     out.bytes
 }
 
+/// A fault on purpose: no kernel takes the first mapping.
+pub fn spoil(bytes: &mut [u8]) {
+    let Some(head) = ckpt_sys::flat::from_bytes::<PlanHead>(bytes) else { return };
+    let at = head.maps.at as usize + std::mem::offset_of!(Map, flags);
+    bytes[at..at + 4].fill(0);
+}
+
 fn kernel_pages(body: &Body, head: &mut PlanHead) {
     for m in &body.maps {
         match m.kind {

@@ -12,11 +12,12 @@ use ckpt_agent::checkpoint::host_name;
 use ckpt_agent::launch::{Failure, agent_variable, become_agent, settings};
 use ckpt_agent::libraries::is_same;
 use ckpt_agent::link::{self, Link, Listener};
-use ckpt_agent::{foreground, paths};
+use ckpt_agent::{foreground, passes, paths};
+use ckpt_sys::fault::{self, Effect, Stage};
 use ckpt_coordinator::launch::{LaunchOptions, connect_or_start};
 use ckpt_coordinator::options;
 use ckpt_image::chain::Piece;
-use ckpt_image::{Body, FileIdentity, MapKind, MapMeta, ProcessMeta, RunState, SharedKind};
+use ckpt_image::{Body, FileIdentity, MapKind, MapMeta, ProcessMeta, RunState, SharedKind, UserKey};
 use ckpt_objects::ipc::{self, Restored};
 use ckpt_objects::{AsProcess, FdEntry, Kind, ObjectSet, PidMap, RebuildContext, Rebuilt, Severity};
 use ckpt_sys::flat::plan::{MqNotify, Read};
@@ -34,6 +35,7 @@ use std::time::Duration;
 
 pub fn main() {
     let options: Options = options::parse();
+    ckpt_agent::arm_fault();
     if let Err(e) = restart(options) {
         eprintln!("ckpt_restart: {}", e.0);
         std::process::exit(e.1);
@@ -41,15 +43,15 @@ pub fn main() {
 }
 
 fn restart(options: Options) -> Result<(), Failure> {
-    let (members, notes) = image_set::choose(&options.images)?;
+    passes(Stage::Read)?;
+    let key = options.checkpoint.encrypt_key_file.as_deref().map(UserKey::load).transpose()?;
+    let lazy = wants_lazy(&options);
+    let (members, notes) = image_set::choose(&options.images, key.as_ref(), lazy)?;
     if !options.checkpoint.quiet {
         notes.iter().for_each(|n| eprintln!("ckpt_restart: note: {n}"));
     }
+    passes(Stage::Validate)?;
     validate::check(&members)?;
-    let lazy = wants_lazy(&options);
-    if !lazy {
-        memory::verify(&members)?;
-    }
     check(&members, &options)?;
     redirect(&options)?;
     let library = paths::library().map_err(|e| Failure(e, 1))?;
@@ -89,15 +91,21 @@ fn restart(options: Options) -> Result<(), Failure> {
 
 fn check(members: &[Member], options: &Options) -> Result<(), Failure> {
     let problems = preflight::check(members, options);
-    let mut stop = false;
+    let (mut stop, mut grave) = (false, false);
     for p in &problems {
-        let is_risk = p.severity == Severity::Risk;
-        if !is_risk || !options.checkpoint.quiet {
+        let is_risk = p.severity != Severity::Fatal;
+        if p.severity != Severity::Risk || !options.checkpoint.quiet {
             eprintln!("ckpt_restart: {}{}", if is_risk { "risk: " } else { "" }, p.what);
         }
         stop |= !is_risk;
+        grave |= p.severity == Severity::Grave;
     }
-    if stop { Err(Failure("nothing was started; put right what is listed above".into(), 1)) } else { Ok(()) }
+    let failed = |what: &str| Err(Failure(format!("nothing was started; put right what is listed above{what}"), 1));
+    match () {
+        _ if stop => failed(""),
+        _ if grave && !options.force => failed(", or add --force"),
+        _ => Ok(()),
+    }
 }
 
 /// Falls back with a word.
@@ -177,6 +185,7 @@ impl Rebuild<'_> {
         let pids: Vec<i32> = all.iter().map(|&(m, p)| self.members[m].meta.processes[p].pid).collect();
         let surroundings = self.surroundings_now();
         let pid_of: PidMap = Rc::new(move |then| pids.iter().position(|&p| p == then).map_or_else(|| surroundings(then), |i| gate.pid(i)));
+        passes(Stage::Rebuild)?;
         let rebuilt: Vec<Rebuilt> = self.members.iter().map(|m| self.objects(m, &pid_of)).collect::<Result<_, _>>()?;
         for risk in rebuilt.iter().flat_map(|r| r.risks()).filter(|_| !self.options.checkpoint.quiet) {
             eprintln!("ckpt_restart: risk: {risk}");
@@ -359,7 +368,10 @@ impl Rebuild<'_> {
             renamed: &self.known.list(),
             program_id: &|then| self.known.program_id(then),
         };
-        let bytes = plan::build(body, &given);
+        let mut bytes = plan::build(body, &given);
+        if passes(Stage::Map).is_err() {
+            plan::spoil(&mut bytes);
+        }
         out.plan = Some(move_up(plan_file(&bytes)?, base)?);
         (out.exe, out.exe_copy) = self.executable(m, body, base)?;
         (out.link, out.theirs) = (Some(link), Some(theirs));
@@ -458,11 +470,13 @@ impl Rebuild<'_> {
             groups: &groups,
             become_process: &become_process,
         };
+        passes(Stage::Fork)?;
         tree.fork_all(&forest).map_err(|e| Failure(fork_failed(&e), 1))?;
         if !gate.wait_created(processes.len()) {
             let e = gate.failure().unwrap_or_else(|| io::ErrorKind::TimedOut.into());
             return Err(Failure(fork_failed(&e), 1));
         }
+        fault::target(Effect::KillMember, gate.pid(processes.len() - 1));
         let is_program = |p: &ProcessMeta| self.known.program_id(p.pid) == self.known.program_id(outer.program);
         let program = processes.iter().position(is_program).or_else(|| processes.iter().position(|p| !processes.iter().any(|q| q.pid == p.ppid)));
         Ok(gate.pid(program.unwrap_or(0)))
@@ -472,6 +486,9 @@ impl Rebuild<'_> {
     fn become_process(&self, p: &Prepared, rebuilt: &[Rebuilt], mapped: &[RawFd]) -> io::Error {
         let meta = self.process(p);
         let Some(body) = &meta.body else { return io::ErrorKind::InvalidData.into() };
+        if let Err(e) = passes(Stage::Exec) {
+            return e;
+        }
         let objects = &self.members[p.member].meta.objects;
         self.controlling_terminal(meta, &rebuilt[p.rebuilt]);
         let _ = std::fs::write("/proc/self/oom_score_adj", body.oom_score_adj.to_string());
@@ -534,6 +551,7 @@ impl Rebuild<'_> {
             drop((p.theirs.take(), p.plan.take(), std::mem::take(&mut p.images)));
         }
         let mut filler = self.filler(prepared)?;
+        passes(Stage::Restore)?;
         std::thread::scope(|scope| {
             for p in prepared.iter_mut() {
                 if let Some(pipe) = p.feed.take() {
@@ -548,6 +566,7 @@ impl Rebuild<'_> {
             let (helper, held) = filler.close()?;
             self.agent.filling.begin(helper, held);
         }
+        passes(Stage::Barrier)?;
         for p in prepared.iter() {
             let Some(link) = &p.link else { continue };
             let meta = self.process(p);
@@ -556,7 +575,8 @@ impl Rebuild<'_> {
                 // SAFETY: numbers only. It stops in the restorer and goes on from there with SIGCONT.
                 unsafe { libc::kill(pid, libc::SIGSTOP) };
             }
-            link.send(msg::GO)?;
+            // One that was killed meanwhile has been killed, no more: the others may be running already.
+            let _ = link.send(msg::GO);
         }
         Ok(())
     }

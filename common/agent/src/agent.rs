@@ -113,6 +113,7 @@ impl Agent {
     /// Runs until every member has ended. `program` is the process whose status is the foreground part's.
     pub fn run(&self, client: Client, welcome: Welcome, program: i32, mut status: StatusPipe) {
         self.program.store(program, Ordering::Release);
+        aim_at_coordinator(&client);
         let Ok((stop_read, stop_write)) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC) else { return };
         std::thread::scope(|scope| {
             let worker = scope.spawn(move || self.serve(client, welcome, stop_read));
@@ -231,6 +232,13 @@ fn reap() -> Option<(i32, i32)> {
     (pid > 0).then_some((pid, status))
 }
 
+/// Whom a fault named kill-coordinator hits.
+fn aim_at_coordinator(client: &Client) {
+    if let Ok(peer) = nix::sys::socket::getsockopt(client, nix::sys::socket::sockopt::PeerCredentials) {
+        ckpt_sys::fault::target(ckpt_sys::fault::Effect::KillCoordinator, peer.pid());
+    }
+}
+
 struct Session<'a> {
     agent: &'a Agent,
     client: Option<Client>,
@@ -268,6 +276,7 @@ impl Session<'_> {
             return;
         }
         if let Ok((client, _)) = launch::reconnect(&self.agent.launch, &hello) {
+            aim_at_coordinator(&client);
             self.client = Some(client);
         }
     }

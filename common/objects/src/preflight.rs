@@ -15,6 +15,8 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
     Fatal,
+    /// The program would probably go wrong: only with --force.
+    Grave,
     Risk,
 }
 
