@@ -121,6 +121,10 @@ pub struct CheckpointOptions {
     #[arg(short = 'q', long, env = "CKPT_QUIET", value_parser = BoolishValueParser::new())]
     pub quiet: bool,
 
+    /// Save the content of open regular files too, and put it back at a restart
+    #[arg(long, env = "CKPT_SAVE_OPEN_FILES", value_parser = BoolishValueParser::new())]
+    pub save_open_files: bool,
+
     /// Put host, time and pid into image names, so that they never repeat
     #[arg(long)]
     pub unique_names: bool,

@@ -16,6 +16,7 @@ mod init;
 mod maps;
 mod memfns;
 mod procfs;
+mod queues;
 mod restore;
 mod runs;
 mod signals;

@@ -3,7 +3,7 @@
 use crate::image_set::Member;
 use crate::options::Options;
 use ckpt_image::{Body, FileIdentity, Machine, MapKind};
-use ckpt_objects::{PreflightOptions, Problem, Severity};
+use ckpt_objects::{Kind, PreflightOptions, Problem, Severity};
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;
@@ -32,7 +32,7 @@ pub fn check(members: &[Member], options: &Options) -> Vec<Problem> {
                 _ => None,
             });
             for (file, shared) in maps {
-                let saved = !shared && m.meta.files.iter().any(|s| s.identity == *file);
+                let saved = if shared { saved_content(m, file) } else { m.meta.files.iter().any(|s| s.identity == *file) };
                 if seen.insert(file.path.clone()) && !saved {
                     problems.extend(check_file(file, shared, &options.map_path));
                 }
@@ -47,6 +47,12 @@ pub fn check(members: &[Member], options: &Options) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// `--save-open-files`: put back before it is mapped.
+fn saved_content(m: &Member, file: &FileIdentity) -> bool {
+    let objects = &m.meta.objects.objects;
+    objects.iter().any(|o| (o.dev, o.ino) == (file.dev, file.ino) && matches!(&o.kind, Kind::File(f) if f.content.is_some()))
 }
 
 fn fatal(what: String) -> Problem {

@@ -19,6 +19,7 @@ use ckpt_coordinator::options;
 use ckpt_image::chain::Piece;
 use ckpt_image::{Body, FileIdentity, MapKind, MapMeta, ProcessMeta, RunState, SharedKind, UserKey};
 use ckpt_objects::ipc::{self, Restored};
+use ckpt_objects::kinds::outer;
 use ckpt_objects::{AsProcess, FdEntry, Kind, ObjectSet, PidMap, RebuildContext, Rebuilt, Severity};
 use ckpt_sys::flat::plan::{MqNotify, Read};
 use ckpt_sys::flat::{Outer, Run, SemUndo, msg};
@@ -215,7 +216,7 @@ impl Rebuild<'_> {
     /// Above every number that the program uses.
     fn first_own(&self) -> i32 {
         let highest = self.members.iter().map(|m| m.meta.objects.highest_fd()).max().unwrap_or(2);
-        raise_limit();
+        ckpt_objects::raise_file_limit();
         (highest + 1).max(400)
     }
 
@@ -362,6 +363,7 @@ impl Rebuild<'_> {
             undo: &undo,
             notifies: &notifies(&m.meta.objects, m.meta.processes[process].pid),
             fds: m.meta.objects.descriptors(m.meta.processes[process].pid).unwrap_or(&[]),
+            late_seals: &|id| m.meta.objects.late_seals(id),
             id_table: if body.id_table != 0 { (body.id_table, id_table.1) } else { id_table },
             agent_pid: std::process::id() as i32,
             outer: self.outer(),
@@ -567,18 +569,42 @@ impl Rebuild<'_> {
             self.agent.filling.begin(helper, held);
         }
         passes(Stage::Barrier)?;
+        self.give_foreground();
         for p in prepared.iter() {
             let Some(link) = &p.link else { continue };
             let meta = self.process(p);
             if meta.state == RunState::Stopped {
-                let pid = self.shared_ids.table.to_real(VirtualPid(self.known.program_id(meta.pid))).0;
                 // SAFETY: numbers only. It stops in the restorer and goes on from there with SIGCONT.
-                unsafe { libc::kill(pid, libc::SIGSTOP) };
+                unsafe { libc::kill(self.real(meta.pid), libc::SIGSTOP) };
             }
-            // One that was killed meanwhile has been killed, no more: the others may be running already.
+            // One that runs already may have killed it.
             let _ = link.send(msg::GO);
+            if self.in_foreground(p) {
+                // The terminal may have another size, and shows nothing of the program yet.
+                // SAFETY: numbers only.
+                unsafe { libc::kill(self.real(meta.pid), libc::SIGWINCH) };
+            }
         }
         Ok(())
+    }
+
+    fn real(&self, then: i32) -> i32 {
+        self.shared_ids.table.to_real(VirtualPid(self.known.program_id(then))).0
+    }
+
+    /// A job of the program's that had the terminal has it again.
+    fn give_foreground(&self) {
+        for m in self.members {
+            let Some(terminal) = &m.meta.objects.terminal else { continue };
+            if m.meta.processes.iter().any(|p| p.pid == terminal.foreground) {
+                outer::give_foreground(&[0, 1, 2].map(|fd| is_open(fd).then_some(fd)), self.real(terminal.foreground));
+            }
+        }
+    }
+
+    fn in_foreground(&self, p: &Prepared) -> bool {
+        let terminal = &self.members[p.member].meta.objects.terminal;
+        terminal.as_ref().is_some_and(|t| t.foreground == self.process(p).pgid)
     }
 
     /// The helper that fills memory later; None: all is there at the start.
@@ -651,10 +677,21 @@ fn notifies(set: &ObjectSet, pid: i32) -> Vec<MqNotify> {
     let mine = |e: &FdEntry| {
         let Kind::Mqueue(end) = &set.object(e.object).kind else { return None };
         let notify = set.queues[end.queue as usize].notify.as_ref().filter(|n| n.pid == pid)?;
-        Some((end.queue, MqNotify { fd: e.number, how: notify.how, signal: notify.signal, pad: 0 }))
+        let signal = if notify.how == libc::SIGEV_THREAD { glibc_listens_at(set, pid)? } else { notify.signal };
+        let of_queue = MqNotify { fd: e.number, how: notify.how, signal, pad: 0, value: notify.value, function: notify.function };
+        Some((end.queue, of_queue))
     };
     let all: HashMap<u32, MqNotify> = set.descriptors(pid).unwrap_or(&[]).iter().filter_map(mine).collect();
     all.into_values().collect()
+}
+
+/// glibc has one netlink socket and one thread for all notifications of a process by SIGEV_THREAD.
+fn glibc_listens_at(set: &ObjectSet, pid: i32) -> Option<i32> {
+    let is_it = |e: &&FdEntry| {
+        let Kind::Netlink(socket) = &set.object(e.object).kind else { return false };
+        e.cloexec && socket.kind == libc::SOCK_RAW && socket.protocol == 0
+    };
+    set.descriptors(pid)?.iter().rfind(is_it).map(|e| e.number)
 }
 
 /// Private mappings of files that are gone were saved whole and come back without a file.
@@ -712,16 +749,4 @@ fn is_open(fd: RawFd) -> bool {
 fn borrow(fd: RawFd) -> std::os::fd::BorrowedFd<'static> {
     // SAFETY: callers checked that it is open; the process is about to exec.
     unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) }
-}
-
-/// The objects of all processes are open in one process for a while.
-fn raise_limit() {
-    // SAFETY: limit is a struct rlimit.
-    unsafe {
-        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 {
-            limit.rlim_cur = limit.rlim_max;
-            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
-        }
-    }
 }

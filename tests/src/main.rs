@@ -1,6 +1,7 @@
 //! `cargo xtask`: builds the product and tests it.
 //!
-//! `test` runs small self-checking programs (guests) natively and under the product; `demo` shows the main job.
+//! `test` runs small self-checking programs (guests) natively and under the product; `demo` shows the main job; `stress` loads
+//! what is shared between processes.
 
 mod build;
 mod demo;
@@ -12,6 +13,7 @@ mod programs;
 mod report;
 mod run;
 mod soak;
+mod stress;
 mod suite;
 
 use clap::{Args, Parser, Subcommand};
@@ -50,6 +52,8 @@ enum Task {
         #[arg(long)]
         bin: Option<PathBuf>,
     },
+    /// A thousand streams over twenty restarts, and a computation of two hundred processes
+    Stress(stress::StressArgs),
     /// One guest in one mode; `test` calls this for each run
     #[command(hide = true)]
     RunOne(run::Spec),
@@ -111,6 +115,7 @@ enum Group {
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Test(args) => suite::test(&args),
+        Task::Stress(args) => stress::stress(&args),
         Task::Demo => demo::demo().map(|()| true),
         Task::Faults { filter, no_build, report } => faults::faults(filter.as_deref(), no_build, report.as_deref()),
         Task::Soak { cycles, bin } => soak::soak(cycles, bin.as_deref()),

@@ -209,6 +209,9 @@ impl Agent {
     /// Ends every member.
     fn kill_all(&self) {
         self.killed.store(true, Ordering::Release);
+        let members = members::find(std::process::id() as i32, &self.writers.known());
+        let pids: Vec<i32> = members.iter().filter(|c| !members::is_dead(c)).map(|c| c.stat.pid).collect();
+        ckpt_objects::end_without_trace(&pids);
         loop {
             let left = members::find(std::process::id() as i32, &self.writers.known());
             let alive: Vec<i32> = left.iter().filter(|c| !members::is_dead(c)).map(|c| c.stat.pid).collect();

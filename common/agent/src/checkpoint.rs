@@ -391,7 +391,8 @@ impl Checkpoint<'_> {
         let std = [0, 1, 2].map(|fd: RawFd| is_open(fd).then_some(fd));
         let mut blobs = Blobs(&image);
         let mut ctx = CaptureContext { std, save_open_files: self.settings.save_open_files, blobs: &mut blobs };
-        let objects = ckpt_objects::capture(&tables, &mut ctx)?;
+        let mut objects = ckpt_objects::capture(&tables, &mut ctx)?;
+        ipc::complete(&mut objects, processes.iter().map(|p| (p.stopped.who.stat.pid, &p.records)));
         drop(tables);
         passes(fault::Stage::Refill)?;
         clock.mark("objects");
@@ -674,6 +675,12 @@ fn refuse(p: &Process, body: &Body) -> Result<(), CheckpointError> {
         _ if body.credentials.seccomp == 2 => {
             no("it has a seccomp filter, which cannot be read back; start it without its sandbox option")
         }
+        _ if shares(pid, p.stopped.who.stat.ppid, KCMP_FILES) => {
+            no("it shares its descriptors with its parent (clone with CLONE_FILES); that is not supported")
+        }
+        _ if shares(pid, p.stopped.who.stat.ppid, KCMP_FS) => {
+            no("it shares its folder and umask with its parent (clone with CLONE_FS); that is not supported")
+        }
         _ if has_odd_thread(body) => {
             no("a thread has descriptors or a working directory of its own (unshare); that is not supported")
         }
@@ -681,10 +688,16 @@ fn refuse(p: &Process, body: &Body) -> Result<(), CheckpointError> {
     }
 }
 
+const KCMP_FILES: i32 = 2;
+const KCMP_FS: i32 = 3;
+
+fn shares(pid: i32, parent: i32, what: i32) -> bool {
+    // SAFETY: kcmp only compares; an error (-1, where it is denied) tells nothing.
+    unsafe { libc::syscall(libc::SYS_kcmp, pid, parent, what, 0, 0) == 0 }
+}
+
 /// Does a thread share less with the others than threads do?
 fn has_odd_thread(body: &Body) -> bool {
-    const KCMP_FILES: i32 = 2;
-    const KCMP_FS: i32 = 3;
     let Some((first, others)) = body.threads.split_first() else { return false };
     // SAFETY: kcmp only compares; an error (-1, where it is denied) tells nothing.
     let differ = |tid: i32, what: i32| unsafe { libc::syscall(libc::SYS_kcmp, first.0.tid, tid, what, 0, 0) } > 0;

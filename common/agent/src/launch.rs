@@ -97,7 +97,7 @@ pub fn settings(c: &CheckpointOptions, program: &Path) -> Result<Settings, Failu
         pause: c.pause,
         keep: c.keep,
         unique_names: c.unique_names,
-        save_open_files: false,
+        save_open_files: c.save_open_files,
         incremental: c.incremental.unwrap_or(0),
         key: c.encrypt_key_file.as_deref().map(UserKey::load).transpose()?,
     })
