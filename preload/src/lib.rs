@@ -16,7 +16,6 @@ mod init;
 mod maps;
 mod memfns;
 mod procfs;
-mod queues;
 mod restore;
 mod runs;
 mod signals;

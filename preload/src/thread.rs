@@ -4,7 +4,7 @@ use crate::arena::Arena;
 use crate::channel::Channel;
 use crate::handler::{ASKED, GONE, PARKED, STAY, Slot};
 use crate::state::{self, IDLE, RELEASE, StatePage};
-use crate::{asm, capture, descriptors, kept, procfs, signals, writer};
+use crate::{asm, capture, kept, procfs, signals, writer};
 use ckpt_sys::flat::{Msg, PROTOCOL, SigAction, msg, stage};
 use ckpt_sys::calls::*;
 use ckpt_sys::raw::*;
@@ -23,7 +23,6 @@ unsafe extern "C" fn main(arena: usize) -> ! {
     let a = unsafe { &*(arena as *const Arena) };
     let mut handed_over = false;
     if let Some(st) = state::state() {
-        descriptors::make_room();
         if let Ok(channel) = Channel::connect(state::agent_name()) {
             handed_over = session(a, st, &channel);
             release(st);

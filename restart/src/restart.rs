@@ -12,14 +12,12 @@ use ckpt_agent::checkpoint::host_name;
 use ckpt_agent::launch::{Failure, agent_variable, become_agent, settings};
 use ckpt_agent::libraries::is_same;
 use ckpt_agent::link::{self, Link, Listener};
-use ckpt_agent::{foreground, passes, paths};
-use ckpt_sys::fault::{self, Effect, Stage};
+use ckpt_agent::{foreground, paths};
 use ckpt_coordinator::launch::{LaunchOptions, connect_or_start};
 use ckpt_coordinator::options;
 use ckpt_image::chain::Piece;
-use ckpt_image::{Body, FileIdentity, MapKind, MapMeta, ProcessMeta, RunState, SharedKind, UserKey};
+use ckpt_image::{Body, FileIdentity, MapKind, MapMeta, ProcessMeta, RunState, SharedKind};
 use ckpt_objects::ipc::{self, Restored};
-use ckpt_objects::kinds::outer;
 use ckpt_objects::{AsProcess, FdEntry, Kind, ObjectSet, PidMap, RebuildContext, Rebuilt, Severity};
 use ckpt_sys::flat::plan::{MqNotify, Read};
 use ckpt_sys::flat::{Outer, Run, SemUndo, msg};
@@ -36,7 +34,6 @@ use std::time::Duration;
 
 pub fn main() {
     let options: Options = options::parse();
-    ckpt_agent::arm_fault();
     if let Err(e) = restart(options) {
         eprintln!("ckpt_restart: {}", e.0);
         std::process::exit(e.1);
@@ -44,15 +41,15 @@ pub fn main() {
 }
 
 fn restart(options: Options) -> Result<(), Failure> {
-    passes(Stage::Read)?;
-    let key = options.checkpoint.encrypt_key_file.as_deref().map(UserKey::load).transpose()?;
-    let lazy = wants_lazy(&options);
-    let (members, notes) = image_set::choose(&options.images, key.as_ref(), lazy)?;
+    let (members, notes) = image_set::choose(&options.images)?;
     if !options.checkpoint.quiet {
         notes.iter().for_each(|n| eprintln!("ckpt_restart: note: {n}"));
     }
-    passes(Stage::Validate)?;
     validate::check(&members)?;
+    let lazy = wants_lazy(&options);
+    if !lazy {
+        memory::verify(&members)?;
+    }
     check(&members, &options)?;
     redirect(&options)?;
     let library = paths::library().map_err(|e| Failure(e, 1))?;
@@ -92,21 +89,15 @@ fn restart(options: Options) -> Result<(), Failure> {
 
 fn check(members: &[Member], options: &Options) -> Result<(), Failure> {
     let problems = preflight::check(members, options);
-    let (mut stop, mut grave) = (false, false);
+    let mut stop = false;
     for p in &problems {
-        let is_risk = p.severity != Severity::Fatal;
-        if p.severity != Severity::Risk || !options.checkpoint.quiet {
+        let is_risk = p.severity == Severity::Risk;
+        if !is_risk || !options.checkpoint.quiet {
             eprintln!("ckpt_restart: {}{}", if is_risk { "risk: " } else { "" }, p.what);
         }
         stop |= !is_risk;
-        grave |= p.severity == Severity::Grave;
     }
-    let failed = |what: &str| Err(Failure(format!("nothing was started; put right what is listed above{what}"), 1));
-    match () {
-        _ if stop => failed(""),
-        _ if grave && !options.force => failed(", or add --force"),
-        _ => Ok(()),
-    }
+    if stop { Err(Failure("nothing was started; put right what is listed above".into(), 1)) } else { Ok(()) }
 }
 
 /// Falls back with a word.
@@ -186,7 +177,6 @@ impl Rebuild<'_> {
         let pids: Vec<i32> = all.iter().map(|&(m, p)| self.members[m].meta.processes[p].pid).collect();
         let surroundings = self.surroundings_now();
         let pid_of: PidMap = Rc::new(move |then| pids.iter().position(|&p| p == then).map_or_else(|| surroundings(then), |i| gate.pid(i)));
-        passes(Stage::Rebuild)?;
         let rebuilt: Vec<Rebuilt> = self.members.iter().map(|m| self.objects(m, &pid_of)).collect::<Result<_, _>>()?;
         for risk in rebuilt.iter().flat_map(|r| r.risks()).filter(|_| !self.options.checkpoint.quiet) {
             eprintln!("ckpt_restart: risk: {risk}");
@@ -216,7 +206,7 @@ impl Rebuild<'_> {
     /// Above every number that the program uses.
     fn first_own(&self) -> i32 {
         let highest = self.members.iter().map(|m| m.meta.objects.highest_fd()).max().unwrap_or(2);
-        ckpt_objects::raise_file_limit();
+        raise_limit();
         (highest + 1).max(400)
     }
 
@@ -363,17 +353,13 @@ impl Rebuild<'_> {
             undo: &undo,
             notifies: &notifies(&m.meta.objects, m.meta.processes[process].pid),
             fds: m.meta.objects.descriptors(m.meta.processes[process].pid).unwrap_or(&[]),
-            late_seals: &|id| m.meta.objects.late_seals(id),
             id_table: if body.id_table != 0 { (body.id_table, id_table.1) } else { id_table },
             agent_pid: std::process::id() as i32,
             outer: self.outer(),
             renamed: &self.known.list(),
             program_id: &|then| self.known.program_id(then),
         };
-        let mut bytes = plan::build(body, &given);
-        if passes(Stage::Map).is_err() {
-            plan::spoil(&mut bytes);
-        }
+        let bytes = plan::build(body, &given);
         out.plan = Some(move_up(plan_file(&bytes)?, base)?);
         (out.exe, out.exe_copy) = self.executable(m, body, base)?;
         (out.link, out.theirs) = (Some(link), Some(theirs));
@@ -472,13 +458,11 @@ impl Rebuild<'_> {
             groups: &groups,
             become_process: &become_process,
         };
-        passes(Stage::Fork)?;
         tree.fork_all(&forest).map_err(|e| Failure(fork_failed(&e), 1))?;
         if !gate.wait_created(processes.len()) {
             let e = gate.failure().unwrap_or_else(|| io::ErrorKind::TimedOut.into());
             return Err(Failure(fork_failed(&e), 1));
         }
-        fault::target(Effect::KillMember, gate.pid(processes.len() - 1));
         let is_program = |p: &ProcessMeta| self.known.program_id(p.pid) == self.known.program_id(outer.program);
         let program = processes.iter().position(is_program).or_else(|| processes.iter().position(|p| !processes.iter().any(|q| q.pid == p.ppid)));
         Ok(gate.pid(program.unwrap_or(0)))
@@ -488,9 +472,6 @@ impl Rebuild<'_> {
     fn become_process(&self, p: &Prepared, rebuilt: &[Rebuilt], mapped: &[RawFd]) -> io::Error {
         let meta = self.process(p);
         let Some(body) = &meta.body else { return io::ErrorKind::InvalidData.into() };
-        if let Err(e) = passes(Stage::Exec) {
-            return e;
-        }
         let objects = &self.members[p.member].meta.objects;
         self.controlling_terminal(meta, &rebuilt[p.rebuilt]);
         let _ = std::fs::write("/proc/self/oom_score_adj", body.oom_score_adj.to_string());
@@ -553,7 +534,6 @@ impl Rebuild<'_> {
             drop((p.theirs.take(), p.plan.take(), std::mem::take(&mut p.images)));
         }
         let mut filler = self.filler(prepared)?;
-        passes(Stage::Restore)?;
         std::thread::scope(|scope| {
             for p in prepared.iter_mut() {
                 if let Some(pipe) = p.feed.take() {
@@ -568,43 +548,17 @@ impl Rebuild<'_> {
             let (helper, held) = filler.close()?;
             self.agent.filling.begin(helper, held);
         }
-        passes(Stage::Barrier)?;
-        self.give_foreground();
         for p in prepared.iter() {
             let Some(link) = &p.link else { continue };
             let meta = self.process(p);
             if meta.state == RunState::Stopped {
+                let pid = self.shared_ids.table.to_real(VirtualPid(self.known.program_id(meta.pid))).0;
                 // SAFETY: numbers only. It stops in the restorer and goes on from there with SIGCONT.
-                unsafe { libc::kill(self.real(meta.pid), libc::SIGSTOP) };
+                unsafe { libc::kill(pid, libc::SIGSTOP) };
             }
-            // One that runs already may have killed it.
-            let _ = link.send(msg::GO);
-            if self.in_foreground(p) {
-                // The terminal may have another size, and shows nothing of the program yet.
-                // SAFETY: numbers only.
-                unsafe { libc::kill(self.real(meta.pid), libc::SIGWINCH) };
-            }
+            link.send(msg::GO)?;
         }
         Ok(())
-    }
-
-    fn real(&self, then: i32) -> i32 {
-        self.shared_ids.table.to_real(VirtualPid(self.known.program_id(then))).0
-    }
-
-    /// A job of the program's that had the terminal has it again.
-    fn give_foreground(&self) {
-        for m in self.members {
-            let Some(terminal) = &m.meta.objects.terminal else { continue };
-            if m.meta.processes.iter().any(|p| p.pid == terminal.foreground) {
-                outer::give_foreground(&[0, 1, 2].map(|fd| is_open(fd).then_some(fd)), self.real(terminal.foreground));
-            }
-        }
-    }
-
-    fn in_foreground(&self, p: &Prepared) -> bool {
-        let terminal = &self.members[p.member].meta.objects.terminal;
-        terminal.as_ref().is_some_and(|t| t.foreground == self.process(p).pgid)
     }
 
     /// The helper that fills memory later; None: all is there at the start.
@@ -677,21 +631,10 @@ fn notifies(set: &ObjectSet, pid: i32) -> Vec<MqNotify> {
     let mine = |e: &FdEntry| {
         let Kind::Mqueue(end) = &set.object(e.object).kind else { return None };
         let notify = set.queues[end.queue as usize].notify.as_ref().filter(|n| n.pid == pid)?;
-        let signal = if notify.how == libc::SIGEV_THREAD { glibc_listens_at(set, pid)? } else { notify.signal };
-        let of_queue = MqNotify { fd: e.number, how: notify.how, signal, pad: 0, value: notify.value, function: notify.function };
-        Some((end.queue, of_queue))
+        Some((end.queue, MqNotify { fd: e.number, how: notify.how, signal: notify.signal, pad: 0 }))
     };
     let all: HashMap<u32, MqNotify> = set.descriptors(pid).unwrap_or(&[]).iter().filter_map(mine).collect();
     all.into_values().collect()
-}
-
-/// glibc has one netlink socket and one thread for all notifications of a process by SIGEV_THREAD.
-fn glibc_listens_at(set: &ObjectSet, pid: i32) -> Option<i32> {
-    let is_it = |e: &&FdEntry| {
-        let Kind::Netlink(socket) = &set.object(e.object).kind else { return false };
-        e.cloexec && socket.kind == libc::SOCK_RAW && socket.protocol == 0
-    };
-    set.descriptors(pid)?.iter().rfind(is_it).map(|e| e.number)
 }
 
 /// Private mappings of files that are gone were saved whole and come back without a file.
@@ -749,4 +692,16 @@ fn is_open(fd: RawFd) -> bool {
 fn borrow(fd: RawFd) -> std::os::fd::BorrowedFd<'static> {
     // SAFETY: callers checked that it is open; the process is about to exec.
     unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) }
+}
+
+/// The objects of all processes are open in one process for a while.
+fn raise_limit() {
+    // SAFETY: limit is a struct rlimit.
+    unsafe {
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        }
+    }
 }

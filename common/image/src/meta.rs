@@ -1,6 +1,5 @@
 //! What an image says about a computation, apart from the bytes of its memory.
 
-use crate::machine::Machine;
 use ckpt_objects::ipc::SysvSet;
 use ckpt_objects::{BlobRef, ObjectSet};
 use ckpt_sys::flat::{self, Pending, ProcessRecord, RangePolicy, SigAction, ThreadRecord, Timer};
@@ -49,9 +48,6 @@ pub struct ImageMeta {
     pub files: Vec<SavedFile>,
     pub shared: Vec<SharedMemory>,
     pub sysv: SysvSet,
-    /// Checksums of what keeps none elsewhere: contents of kernel objects, shared memory.
-    pub sums: Vec<(BlobRef, u32)>,
-    pub machine: Machine,
 }
 
 /// Names an image of the same computation so that no other can be taken for it.
@@ -231,8 +227,6 @@ pub enum Codec {
     Lz4,
     Zstd,
     Gzip,
-    /// In pieces as the compressed ones, but as they are: each is encrypted.
-    Stored,
 }
 
 #[derive(Serialize, Deserialize, Clone, Debug)]

@@ -3,7 +3,6 @@
 
 pub mod calls;
 pub mod crc;
-pub mod fault;
 pub mod flat;
 pub mod idtable;
 pub mod raw;

@@ -1,0 +1,157 @@
+//! ckpt_spot, with a real program and a notice from instance metadata of our own.
+
+use ckpt_cloud_tests::programs::{ckpt, cloud, contents, run, start, until};
+use ckpt_cloud_tests::{scratch, Computation, Imds, Proxy, Ran, Scratch};
+use serde_json::Value;
+use std::process::{Child, Command};
+
+struct Case {
+    proxy: Proxy,
+    imds: Imds,
+    /// before its folder, which goes last
+    computation: Computation,
+    folder: Scratch,
+}
+
+fn case() -> Case {
+    let folder = Scratch::new("spot");
+    let mut computation = Computation::new(folder.path(), folder.path(), &[]);
+    computation.launch(1, false);
+    Case { proxy: Proxy::start(), imds: Imds::start("i-1"), folder, computation }
+}
+
+impl Case {
+    fn command(&self, imds: Option<&Imds>, arguments: &[&str]) -> Command {
+        let mut command = cloud("ckpt_spot", &self.proxy, imds);
+        command.env("CKPT_TMPDIR", &self.computation.folder).arg("--ckpt-command").arg(ckpt("ckpt_command"));
+        command.args(["-p", &self.computation.port.to_string(), "--poll", "0.1", "--ckptdir"]).arg(&self.computation.images);
+        command.args(arguments);
+        command
+    }
+
+    fn watch(&self, arguments: &[&str]) -> Child {
+        start(&mut self.command(Some(&self.imds), arguments))
+    }
+
+    fn last(&self) -> Value {
+        self.computation.status()["last"]["generation"].clone()
+    }
+}
+
+fn end(child: Child) -> Ran {
+    Ran::of(child.wait_with_output().unwrap())
+}
+
+/// The watch ended after a notice and all that it brings.
+#[track_caller]
+fn noticed(child: Child) -> String {
+    let ran = end(child);
+    assert_eq!(ran.status, Some(5), "{ran:?}");
+    ran.out
+}
+
+#[test]
+fn a_notice_brings_a_last_checkpoint_and_what_comes_then() {
+    let mut c = case();
+    let mark = c.folder.join("uploaded");
+    let line = format!("echo \"$CKPT_NOTICE $(ls \"$CKPT_CKPTDIR\")\" > {}", mark.display());
+    let watch = c.watch(&["--then", &line]);
+    c.computation.goes_on();
+    c.imds.notice("terminate");
+    let said = noticed(watch);
+    assert!(said.contains("notice: terminate at 2026-01-01T08:22:00Z") && said.contains("last checkpoint complete"), "{said}");
+    c.computation.ended();
+    let uploaded = std::fs::read_to_string(mark).unwrap();
+    assert!(uploaded.starts_with("terminate ") && uploaded.contains("-g1.img"), "{uploaded}");
+    // What was counted when it ended is what the checkpoint has: nothing is lost.
+    c.computation = Computation::new(c.folder.path(), c.folder.path(), &[]);
+    c.computation.restart(&[]);
+    c.computation.goes_on();
+}
+
+#[test]
+fn the_programs_run_on_if_asked() {
+    let mut c = case();
+    c.imds.notice("stop");
+    noticed(c.watch(&["--no-kill"]));
+    assert_eq!(c.last(), 1);
+    c.computation.goes_on();
+}
+
+#[test]
+fn an_upload_that_fails_is_told() {
+    let c = case();
+    c.imds.notice("terminate");
+    end(c.watch(&["--then", "exit 7"])).failed(1, &["`exit 7` ended with exit status: 7", "the images are in"]);
+    assert!(contents(&c.computation.images).iter().any(|(n, _)| n.ends_with("-g1.img")));
+}
+
+#[test]
+fn a_recommendation_brings_one_checkpoint() {
+    let mut c = case();
+    c.imds.set("events/recommendations/rebalance", r#"{"noticeTime": "2026-01-01T08:00:00Z"}"#);
+    let watch = c.watch(&[]);
+    until("a checkpoint", || c.last() == 1);
+    c.computation.goes_on();
+    assert_eq!(c.last(), 1, "one for each recommendation");
+    c.imds.notice("terminate");
+    noticed(watch);
+    c.computation.ended();
+}
+
+#[test]
+fn the_interval_is_set_from_cost_and_failure_rate() {
+    let mut c = case();
+    let watch = c.watch(&["--interval", "auto", "--mtbf", "0.5"]);
+    until("an interval", || c.computation.status()["interval"].as_u64().unwrap() > 0);
+    let status = c.computation.status();
+    let (interval, cost) = (status["interval"].as_f64().unwrap(), status["last"]["duration_us"].as_f64().unwrap() / 1e6);
+    let young = (2.0 * cost * 1800.0).sqrt();
+    assert!((interval - young).abs() < 2.0 + 0.25 * young, "{interval} s for a cost of {cost} s, Young says {young} s");
+    c.computation.goes_on();
+    c.computation.quit();
+    assert!(end(watch).ok().contains("the programs have ended"));
+}
+
+#[test]
+fn without_metadata_it_says_so_once_and_the_program_runs_on() {
+    let mut c = case();
+    let watch = start(&mut c.command(None, &["--interval", "3600"]));
+    until("an interval", || c.computation.status()["interval"] == 3600);
+    c.computation.goes_on();
+    c.computation.quit();
+    let said = end(watch).ok();
+    assert_eq!(said.matches("watch for a notice").count(), 1, "{said}");
+}
+
+#[test]
+fn with_nothing_to_watch_it_ends() {
+    let mut c = case();
+    c.computation.quit();
+    assert!(end(c.watch(&[])).ok().contains("the programs have ended"));
+    c.imds.notice("terminate");
+    assert!(end(c.watch(&[])).ok().contains("the programs have ended"));
+}
+
+#[test]
+fn the_owner_of_the_job_beats_and_one_that_lost_it_stops() {
+    let mut c = case();
+    let table = scratch::unique("table");
+    let store = |arguments: &[&str]| run(cloud("ckpt_store", &c.proxy, None).args(arguments));
+    let images = c.computation.images.display().to_string();
+    store(&["job", "create-table", "--table", &table]).ok();
+    store(&["job", "claim", "j", "--owner", "a", "--lease", "3", "--table", &table, "--ckptdir", &images]).ok();
+    let watch = c.watch(&["--fence"]);
+    let beats = || c.proxy.count("DynamoDB_20120810.PutItem");
+    let before = beats();
+    until("two beats", || beats() >= before + 2);
+    // Another takes the job over by force of its record: here it is given up for us.
+    store(&["job", "end", "interrupted", "--ckptdir", &images]).ok();
+    let elsewhere = c.folder.join("b").display().to_string();
+    store(&["job", "claim", "j", "--owner", "b", "--wait", "0", "--table", &table, "--ckptdir", &elsewhere]).ok();
+    let ran = end(watch);
+    assert_eq!(ran.status, Some(3), "{ran:?}");
+    assert!(ran.err.contains("is owned by b now") || ran.err.contains("must not go on"), "{ran:?}");
+    assert!(ran.err.contains("were ended (--fence)"), "{ran:?}");
+    c.computation.ended();
+}
