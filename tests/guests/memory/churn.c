@@ -1,9 +1,10 @@
 // Memory that never stands still: maps come, go, move and grow, pages are written by the program and by the kernel,
 // dropped and inherited. What each page holds at go follows from the number of steps done, and is worked out anew.
-// args: alone threads fork exec big
+// args: alone threads fork exec big sparse
 #include "../guest.h"
 enum { SLOTS = 24, PG = 4096 };
 static unsigned scale = 1;
+static int sparse; // every page exists, single ones are written to
 static unsigned shared_from = 20; // slots of shared memory, where nobody else has it
 
 struct slot {
@@ -111,8 +112,12 @@ static void step(struct churn *c, int real, int keep)
             s->at = fresh(s->pages, shared);
         if (keep)
             s->tags = calloc(s->pages, sizeof *s->tags);
+        for (unsigned p = 0; sparse && p < s->pages; p++)
+            put(s, p, tag + 2 * p, real);
         return;
     }
+    if (sparse)
+        op = 31;
     unsigned from = (r >> 24) % s->pages, n = 1 + (r >> 40) % (s->pages - from);
     switch (op) {
     case 0:
@@ -157,7 +162,7 @@ static void step(struct churn *c, int real, int keep)
         return;
     default:
         for (unsigned k = 0; k < 4; k++)
-            put(s, (from + 17 * k) % s->pages, tag + 2 * k, real);
+            put(s, (from + (sparse ? 1009 : 17) * k) % s->pages, tag + 2 * k, real);
     }
 }
 static void verify(struct churn *c)
@@ -210,8 +215,9 @@ int main(int argc, char **argv)
     struct churn c = {.seed = 1};
     if (guest_is(argv, "fork"))
         shared_from = SLOTS;
-    if (guest_is(argv, "big"))
-        scale = 16;
+    sparse = guest_is(argv, "sparse");
+    if (sparse || guest_is(argv, "big"))
+        scale = 8;
     for (int i = 0; i < 200; i++)
         step(&c, 1, 0);
     if (guest_is(argv, "fork") || guest_is(argv, "exec")) {
