@@ -5,7 +5,7 @@ use crate::hooks::HookPlan;
 use crate::listing::Listing;
 use ckpt_wire::{
     AgentInfo, AgentMessage, ClientMessage, CommandMessage, ComputationId, CoordinatorMessage, Hello, HookEvent,
-    HookReport, Role, Status, Welcome, PROTOCOL_VERSION,
+    HookReport, Overrides, Role, Status, Welcome, PROTOCOL_VERSION,
 };
 use std::collections::BTreeMap;
 
@@ -200,6 +200,9 @@ impl Hub {
             AgentMessage::Processes { request, rows, last } => self.listing.answered(now, client, request, rows, last),
             AgentMessage::Restarted { generation, members } => {
                 self.barrier.step(now, Event::Restarted { client, generation, members })
+            }
+            AgentMessage::Request => {
+                self.barrier.step(now, Event::Requested { by: Some(client), kill: false, overrides: Overrides::default() })
             }
             AgentMessage::Leave => match self.clients.insert(client, Client::Leaving) {
                 Some(Client::Agent(agent)) => self.agent_gone(now, &agent, Event::Left { client }),

@@ -16,10 +16,13 @@ pub const PENDINGS: usize = 4096;
 #[repr(C)]
 pub struct Arena {
     pub len: usize,
+    pub call: crate::plugin::Call,
     pub threads: AtomicUsize,
     pub pending_count: AtomicU32,
     pub stack: [u8; STACK],
     pub scratch: [u8; SCRATCH],
+    /// Where plugins run.
+    pub plugin_stack: [u8; STACK],
     /// Indices of the slots in use, in the order in which they were taken.
     pub order: [AtomicU32; SLOTS],
     pub slots: [Slot; SLOTS],
@@ -88,6 +91,10 @@ impl Arena {
 
     pub fn stack_top(&self) -> usize {
         (&raw const self.stack as usize + STACK) & !15
+    }
+
+    pub fn plugin_stack_top(&self) -> usize {
+        (&raw const self.plugin_stack as usize + STACK) & !15
     }
 
     /// Buffer of the checkpoint thread.

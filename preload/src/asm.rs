@@ -80,6 +80,20 @@ global_asm!(
     "mov rdi, rsi",
     "call rdx",
     "ud2",
+    // call_on(rdi stack top, rsi argument, rdx entry): comes back
+    ".p2align 4",
+    ".hidden ckpt_call_on",
+    ".globl ckpt_call_on",
+    "ckpt_call_on:",
+    "push rbp",
+    "mov rbp, rsp",
+    "mov rsp, rdi",
+    "and rsp, -16",
+    "mov rdi, rsi",
+    "call rdx",
+    "mov rsp, rbp",
+    "pop rbp",
+    "ret",
     // munmap(rdi, rsi), then exit(0): the ground may be the caller's stack
     ".p2align 4",
     ".hidden ckpt_unmap_exit",
@@ -165,6 +179,8 @@ unsafe extern "C" {
     pub fn clone3_thread(args: usize, size: usize, entry: unsafe extern "C" fn(usize) -> !, arg: usize) -> isize;
     #[link_name = "ckpt_enter_on"]
     pub fn enter_on(stack: usize, arg: usize, entry: usize) -> !;
+    #[link_name = "ckpt_call_on"]
+    pub fn call_on(stack: usize, arg: usize, entry: usize);
     #[link_name = "ckpt_unmap_exit"]
     pub fn unmap_exit(addr: usize, len: usize) -> !;
     #[link_name = "ckpt_finish_write"]

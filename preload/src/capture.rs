@@ -25,7 +25,7 @@ pub fn run(a: &Arena, st: &StatePage, ch: &Channel, was: &Was) -> core::result::
     close(records);
     sent.map_err(|e| (stage::RECORDS, e))?;
     let owner = thread::parked(a).next().map_or_else(gettid, |slot| slot.tid.load(Acquire));
-    descriptors::send(ch, owner).map_err(|e| (stage::DESCRIPTORS, e))?;
+    descriptors::send(ch, owner, |fd| a.call.is_taken(fd)).map_err(|e| (stage::DESCRIPTORS, e))?;
     ch.send(Msg { kind: msg::CAPTURED, ..Msg::default() });
     Ok(())
 }
@@ -150,6 +150,7 @@ fn process(a: &Arena, was: &Was) -> ProcessRecord {
         threads: thread::parked(a).count() as u32,
         control: state::control_addr() as u64,
         leave: asm::leave as *const () as u64,
+        restarted: crate::plugin::restarted as *const () as u64,
         state_page: state::state_page_addr() as u64,
         arena: core::ptr::from_ref(a) as u64,
         arena_len: a.len as u64,

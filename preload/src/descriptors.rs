@@ -21,14 +21,14 @@ struct Batch<'a> {
     len: usize,
 }
 
-/// Every descriptor of the program, in batches that one message carries.
-pub fn send(channel: &Channel, tid: i32) -> Result<()> {
+/// Every descriptor of the program but those that plugins have taken over, in batches that one message carries.
+pub fn send(channel: &Channel, tid: i32, taken: impl Fn(Fd) -> bool) -> Result<()> {
     drop_stale(channel.fd(), tid)?;
     let mut owner = Owner { tid, pidfd: None };
     let mut batch = Batch { channel, entries: [FdEntry::default(); MAX_FDS], fds: [0; MAX_FDS], len: 0 };
     let mut done = Ok(());
     procfs::each_number(Path::new("/proc/self/task/").number(tid).text("/fd").c_str(), |number| {
-        if done.is_ok() {
+        if done.is_ok() && !taken(number) {
             done = owner.descriptor(number).and_then(|fd| batch.add(number, owner.is_cloexec(number), fd));
         }
     })?;

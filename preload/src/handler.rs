@@ -16,6 +16,7 @@ pub const PARKED: u32 = 8;
 pub const STAY: u32 = 0;
 pub const DRAIN: u32 = 1;
 pub const REQUEUE: u32 = 2;
+pub const CALL: u32 = 3;
 /// It ended before it could park.
 pub const GONE: u32 = 9;
 
@@ -121,6 +122,7 @@ unsafe fn park(st: &'static StatePage, uc: *mut libc::ucontext_t) {
         if command != STAY {
             match command {
                 DRAIN => crate::signals::drain_private(arena, slot),
+                CALL => crate::plugin::called(arena),
                 _ => crate::signals::requeue_shared(arena),
             }
             slot.command.store(STAY, Release);

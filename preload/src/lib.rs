@@ -1,6 +1,8 @@
 //! libckpt.so: injected by LD_PRELOAD. At rest it is a signal handler and a handful of hooks.
 #![no_std]
 
+mod api;
+mod api_delay;
 mod arena;
 mod asm;
 mod capture;
@@ -15,6 +17,10 @@ mod kept;
 mod init;
 mod maps;
 mod memfns;
+mod plugin;
+mod plugin_env;
+mod plugin_names;
+mod plugin_table;
 mod procfs;
 mod restore;
 mod runs;

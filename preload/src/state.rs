@@ -143,6 +143,13 @@ pub fn map_state() -> Result<()> {
     Ok(())
 }
 
+/// How often this process was brought back.
+pub fn restarts() -> u32 {
+    let at = &raw const CONTROL;
+    // SAFETY: patched by the restorer only, before the program's threads run; a waiting thread reads it again.
+    unsafe { (&raw const (*at).restarts).read_volatile() }
+}
+
 /// Have the program's own processes other ids than it knows?
 pub fn ids_virtual() -> bool {
     control().ids_virtual != 0

@@ -4,7 +4,7 @@ use crate::arena::Arena;
 use crate::channel::Channel;
 use crate::handler::{ASKED, GONE, PARKED, STAY, Slot};
 use crate::state::{self, IDLE, RELEASE, StatePage};
-use crate::{asm, capture, kept, procfs, signals, writer};
+use crate::{api, api_delay, asm, capture, kept, plugin, procfs, signals, writer};
 use ckpt_sys::flat::{Msg, PROTOCOL, SigAction, msg, stage};
 use ckpt_sys::calls::*;
 use ckpt_sys::raw::*;
@@ -53,7 +53,7 @@ fn release(st: &StatePage) {
     }
 }
 
-fn wake(st: &StatePage) {
+pub fn wake(st: &StatePage) {
     st.epoch.fetch_add(1, AcqRel);
     futex_wake_all(&st.epoch);
 }
@@ -84,20 +84,64 @@ impl Drop for Borrowed {
 fn session(a: &Arena, st: &StatePage, ch: &Channel) -> bool {
     let hello = Msg { kind: msg::HELLO, pid: getpid(), arg: PROTOCOL as u64, arg2: a as *const Arena as u64, ..Msg::default() };
     ch.send(hello);
-    let Some(proceed) = ch.recv_kind(msg::PROCEED) else { return false };
-    note_starter(a, ch, &proceed);
-    let mut borrowed = Borrowed { setxid: None, subreaper: false, undumpable: false };
-    if let Err(tid) = quiesce(a, st, proceed.arg, &mut borrowed) {
-        ch.fail(stage::THREADS, Errno(libc::ETIMEDOUT), tid);
-        return writer::hand_over(a);
+    let Some((proceed, _)) = ch.recv() else { return false };
+    match proceed.kind {
+        msg::PROCEED => note_starter(a, ch, &proceed),
+        msg::ANSWER => {
+            api::answered(&proceed, ch.body());
+            return false;
+        }
+        _ => return false,
     }
+    let told = plugin::any();
+    let handed_over = match told.then(|| plugin::call(a, st, plugin::PRE_SUSPEND)) {
+        Some(Err(())) => veto(a, ch),
+        _ => stop(a, st, ch, &proceed),
+    };
+    // Every pre-suspend is followed by this, whatever became of the checkpoint.
+    if told {
+        let _ = plugin::call(a, st, plugin::RESUME);
+    }
+    handed_over
+}
+
+/// Calls that our signal has ended are to be repeated.
+fn rewind(a: &Arena) {
     let mut clocks = crate::clocks::Clocks::new();
     crate::eintr::begin();
     for slot in parked(a) {
         // SAFETY: the thread is parked.
         unsafe { crate::eintr::rewind(slot, &mut clocks) };
     }
-    drop(clocks);
+}
+
+/// The process was not stopped, or not in time: it goes on as if nobody had asked.
+fn give_up(a: &Arena, ch: &Channel, why: u32, tid: i32) -> bool {
+    ch.fail(why, Errno(libc::ETIMEDOUT), tid);
+    rewind(a);
+    writer::hand_over(a)
+}
+
+fn veto(a: &Arena, ch: &Channel) -> bool {
+    rewind(a);
+    let _ = ch.send_with(Msg { kind: msg::FAILED, pid: getpid(), stage: stage::PLUGIN, ..Msg::default() }, a.call.reason(), &[]);
+    writer::hand_over(a)
+}
+
+/// Stops the process and does what the agent says, until it goes on.
+fn stop(a: &Arena, st: &StatePage, ch: &Channel, proceed: &Msg) -> bool {
+    let mut borrowed = Borrowed { setxid: None, subreaper: false, undumpable: false };
+    if let Err(tid) = api_delay::wait(proceed.arg) {
+        return give_up(a, ch, stage::DELAYED, tid);
+    }
+    if let Err(tid) = quiesce(a, st, proceed.arg, &mut borrowed) {
+        let why = if api_delay::is_delaying(tid) { stage::DELAYED } else { stage::THREADS };
+        return give_up(a, ch, why, tid);
+    }
+    if plugin::any() && plugin::call(a, st, plugin::PRE_CHECKPOINT).is_err() {
+        return veto(a, ch);
+    }
+    rewind(a);
     borrowed.subreaper = is_subreaper() && prctl(libc::PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0).is_ok();
     borrowed.undumpable = matches!(prctl(libc::PR_GET_DUMPABLE, 0, 0, 0, 0), Ok(0 | 2))
         && prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0).is_ok();
@@ -206,7 +250,7 @@ fn look_after_missing(a: &Arena, borrowed: &mut Borrowed, ask_again: bool) {
         let tid = slot.tid.load(Acquire);
         if tgkill(pid, tid, 0).is_err() || (tid == pid && procfs::is_dead(tid)) {
             let _ = slot.state.compare_exchange(ASKED, GONE, AcqRel, Acquire);
-        } else if ask_again && procfs::blocks(tid, state::ckpt_signal()) {
+        } else if ask_again && !api_delay::is_delaying(tid) && procfs::blocks(tid, state::ckpt_signal()) {
             if borrowed.setxid.is_none() {
                 borrowed.setxid = signals::borrow_setxid().ok();
             }

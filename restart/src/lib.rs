@@ -2,6 +2,7 @@
 //! ckpt_inspect: read, validate, tell.
 
 mod chain;
+mod environment;
 mod ids;
 mod image_set;
 mod inspect;

@@ -39,6 +39,10 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     pub stderr: Option<PathBuf>,
 
+    /// Change the environment that programs see: NAME=VALUE on each line of this file, NAME alone removes it
+    #[arg(long, value_name = "FILE", env = "CKPT_MODIFY_ENV")]
+    pub modify_env: Option<PathBuf>,
+
     /// Restart even where a check found a risk
     #[arg(long)]
     pub force: bool,

@@ -6,13 +6,13 @@ use crate::lazy::{self, Filler, Share, Split};
 use crate::options::{Options, RestoreOption};
 use crate::session::{self, Gate, Tree};
 use crate::chain::Chain;
-use crate::{memory, namespace, plan, preflight, stand_in, sysv, tree, validate};
+use crate::{environment, memory, namespace, plan, preflight, stand_in, sysv, tree, validate};
 use ckpt_agent::agent::Agent;
 use ckpt_agent::checkpoint::host_name;
 use ckpt_agent::launch::{Failure, agent_variable, become_agent, settings};
 use ckpt_agent::libraries::is_same;
 use ckpt_agent::link::{self, Link, Listener};
-use ckpt_agent::{foreground, paths};
+use ckpt_agent::{foreground, paths, timings};
 use ckpt_coordinator::launch::{LaunchOptions, connect_or_start};
 use ckpt_coordinator::options;
 use ckpt_image::chain::Piece;
@@ -30,7 +30,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub fn main() {
     let options: Options = options::parse();
@@ -41,6 +41,7 @@ pub fn main() {
 }
 
 fn restart(options: Options) -> Result<(), Failure> {
+    let begun = Instant::now();
     let (members, notes) = image_set::choose(&options.images)?;
     if !options.checkpoint.quiet {
         notes.iter().for_each(|n| eprintln!("ckpt_restart: note: {n}"));
@@ -52,6 +53,7 @@ fn restart(options: Options) -> Result<(), Failure> {
     }
     check(&members, &options)?;
     redirect(&options)?;
+    let environment = options.modify_env.as_deref().map(environment::read).transpose()?.unwrap_or_default();
     let library = paths::library().map_err(|e| Failure(e, 1))?;
     let known = Known::new(&members);
     let ids = ids::decide(options.ids, &members, &known).map_err(|e| Failure(e, 1))?;
@@ -79,12 +81,23 @@ fn restart(options: Options) -> Result<(), Failure> {
     let listener = Listener::new()?;
     let shared_ids = SharedIds::new()?;
     let agent = Agent::new(settings, listener, launch, hello, options.checkpoint.quiet).with_ids(shared_ids.table, members[0].meta.agent.known);
-    let program = Rebuild { options: &options, members: &members, ids, known, shared_ids: &shared_ids, library, agent: &agent, lazy }.run()?;
+    let program = Rebuild { options: &options, members: &members, ids, known, shared_ids: &shared_ids, library, environment, agent: &agent, lazy }.run()?;
     let restarted = AgentMessage::Restarted { generation: header.generation, members: 1 };
     client.send(&restarted)?;
+    note(&members, begun.elapsed());
     drop(members);
     agent.run(client, welcome, program, status);
     Ok(())
+}
+
+/// A line in timings.jsonl beside the images.
+fn note(members: &[Member], took: Duration) {
+    let images: Vec<&Path> = members.iter().map(|m| m.file.path.as_path()).collect();
+    let processes = members.iter().map(|m| m.meta.processes.len()).sum();
+    let header = members[0].file.header;
+    if let Some(folder) = images[0].parent() {
+        timings::note(folder, timings::restart(&header.computation, header.generation, &images, processes, took));
+    }
 }
 
 fn check(members: &[Member], options: &Options) -> Result<(), Failure> {
@@ -141,6 +154,8 @@ struct Rebuild<'a> {
     known: Known,
     shared_ids: &'a SharedIds,
     library: PathBuf,
+    /// Changes to it, as `PlanHead::environment` has them.
+    environment: Vec<u8>,
     agent: &'a Agent,
     /// memory is filled while the program runs
     lazy: bool,
@@ -350,6 +365,7 @@ impl Rebuild<'_> {
             keep_ids: keep_ids(body),
             agent_name: agent_name.as_bytes(),
             preload: &preload,
+            environment: &self.environment,
             undo: &undo,
             notifies: &notifies(&m.meta.objects, m.meta.processes[process].pid),
             fds: m.meta.objects.descriptors(m.meta.processes[process].pid).unwrap_or(&[]),

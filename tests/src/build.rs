@@ -52,19 +52,22 @@ pub fn guests(paths: &Paths, guests: &[Guest]) -> Result<(), String> {
             continue;
         }
         if modified(&out) < modified(&guest.source).max(header) {
-            compile(guest, &out)?;
+            compile(paths, guest, &out)?;
         }
+        compile_plugin(paths, guest)?;
         seen.push(out);
     }
     Ok(())
 }
 
-fn compile(guest: &Guest, out: &Path) -> Result<(), String> {
+fn compile(paths: &Paths, guest: &Guest, out: &Path) -> Result<(), String> {
     let folder = out.parent().ok_or("a guest has no folder")?;
     fs::create_dir_all(folder).map_err(|e| format!("cannot make {}: {e}", folder.display()))?;
     let status = Command::new("cc")
         .args(["-O1", "-Wall", "-Wextra", "-Wno-format-overflow", "-pthread", "-o"])
         .arg(out)
+        .arg("-I")
+        .arg(paths.root.join("include"))
         .args(&guest.flags)
         .arg(&guest.source)
         .args(["-lrt", "-lutil", "-lm", "-ldl"])
@@ -74,6 +77,19 @@ fn compile(guest: &Guest, out: &Path) -> Result<(), String> {
         return Err(format!("cc failed for {}", guest.source.display()));
     }
     Ok(())
+}
+
+/// `PROGRAM.plugin.so` beside the guest: `ckpt_launch` is told to load it.
+fn compile_plugin(paths: &Paths, guest: &Guest) -> Result<(), String> {
+    let Some(source) = guest.plugin.as_ref().map(|plugin| paths.root.join(plugin)) else { return Ok(()) };
+    let out = paths.guests().join(&guest.program).with_extension("plugin.so");
+    if modified(&out) > modified(&source) {
+        return Ok(());
+    }
+    let mut cc = Command::new("cc");
+    cc.args(["-O1", "-Wall", "-Wextra", "-shared", "-fPIC", "-I"]).arg(paths.root.join("include"));
+    let status = cc.arg("-o").arg(out).arg(&source).status().map_err(|e| format!("cannot run cc: {e}; install gcc"))?;
+    if status.success() { Ok(()) } else { Err(format!("cc failed for {}", source.display())) }
 }
 
 fn modified(path: &Path) -> SystemTime {
@@ -88,6 +104,8 @@ pub fn publish(paths: &Paths, guests: &[Guest], to: &Path) -> Result<(), String>
     copy(&paths.bin().join("xtask"), &to.join("xtask"))?;
     for guest in guests {
         copy(&paths.guests().join(&guest.program), &to.join("guests").join(&guest.program))?;
+        let plugin = Path::new(&guest.program).with_extension("plugin.so");
+        copy(&paths.guests().join(&plugin), &to.join("guests").join(&plugin))?;
     }
     Ok(())
 }

@@ -19,6 +19,8 @@ pub struct Guest {
     /// What it shows, one sentence.
     pub about: String,
     pub source: PathBuf,
+    /// A plugin it is launched with, from the root of the checkout.
+    pub plugin: Option<PathBuf>,
     /// Compiler flags of its own.
     pub flags: Vec<String>,
     /// family/program, below the folder of built guests.
@@ -57,6 +59,7 @@ fn read(source: &Path, family: &str, found: &mut Vec<Guest>) -> Result<(), Strin
             family: family.into(),
             about: text.lines().next().unwrap_or("").trim_start_matches("// ").into(),
             source: source.into(),
+            plugin: words(&text, "plugin").map(PathBuf::from),
             flags: words(&text, "cc").unwrap_or("").split_whitespace().map(String::from).collect(),
             program: program.clone(),
             argument,

@@ -46,6 +46,10 @@ impl Product {
         command.args(self.launch_args.split_ascii_whitespace());
         // An orphan's parent is init, also when the agent is its subreaper.
         command.env("GUEST_INIT_IS_1", "1");
+        let plugin = program.with_extension("plugin.so");
+        if plugin.exists() {
+            command.arg("--with-plugin").arg(plugin);
+        }
         command.arg(program).args(args);
         command
     }

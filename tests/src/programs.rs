@@ -22,6 +22,7 @@ pub fn all(root: &Path) -> Result<Vec<Guest>, String> {
             about: text.lines().nth(1).unwrap_or("").trim_start_matches("# ").into(),
             program: source.to_string_lossy().into_owned(),
             source,
+            plugin: None,
             flags: Vec::new(),
             argument: None,
             expect: Expect::Exit(0),

@@ -9,7 +9,6 @@ use crate::track::Tracker;
 use crate::{members, procfs};
 use ckpt_coordinator::client::{Client, Polled};
 use ckpt_coordinator::launch::{self, LaunchOptions};
-use ckpt_sys::flat::msg;
 use ckpt_sys::idtable::IdTable;
 use ckpt_wire::{AgentMessage, CheckpointStats, CoordinatorMessage, Hello, ProcessRow, Stage, Summary, Welcome};
 use nix::sys::signal::{SigSet, Signal};
@@ -182,18 +181,22 @@ impl Agent {
             let filling = self.filling.fd();
             fds.extend(filling);
             let patience = if session.client.is_some() { Duration::from_secs(3600) } else { Duration::from_millis(200) };
+            let patience = self.listener.requests.deliver(self.settings.signal).unwrap_or(patience).min(patience);
             let ready = poll(&fds, patience).unwrap_or_default();
             if ready.contains(&stop.as_raw_fd()) {
                 session.send(AgentMessage::Leave);
                 return;
             }
-            while let Some((link, _)) = self.listener.accept() {
-                let _ = link.send(msg::CANCEL);
+            while let Some((link, pid)) = self.listener.accept() {
+                self.listener.requests.greet(&link, pid);
             }
             if filling.is_some_and(|fd| ready.contains(&fd)) {
                 self.await_filling();
             }
             session.serve_coordinator();
+            if self.listener.requests.take_new() {
+                session.send(AgentMessage::Request);
+            }
         }
     }
 
@@ -261,6 +264,7 @@ impl Session<'_> {
 
     /// A coordinator that died is replaced; the computation goes on meanwhile.
     fn reconnect(&mut self) {
+        self.agent.listener.requests.lost();
         let mut hello = self.agent.hello.clone();
         hello.computation = Some(ckpt_wire::ComputationId(self.computation));
         hello.generation = self.generation;
@@ -285,6 +289,8 @@ impl Session<'_> {
                     self.send(AgentMessage::Processes { request, rows: part.to_vec(), last: i == last });
                 }
             }
+            CoordinatorMessage::Done(_) => self.agent.listener.requests.answered(None),
+            CoordinatorMessage::Failed { reason } => self.agent.listener.requests.answered(Some(&reason)),
             CoordinatorMessage::Kill => self.agent.kill_all(),
             _ => {}
         }

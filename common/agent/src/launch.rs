@@ -11,9 +11,9 @@ use ckpt_coordinator::options::{self, CheckpointOptions, CoordOptions, JoinOptio
 use ckpt_sys::flat::Outer;
 use ckpt_wire::{Hello, Role};
 use clap::Parser;
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Start a program so that it can be checkpointed and restarted
 #[derive(Parser)]
@@ -25,6 +25,10 @@ struct Options {
     join: JoinOptions,
     #[command(flatten)]
     checkpoint: CheckpointOptions,
+
+    /// Load these libraries with the program too: plugins, or anything that calls ckpt_register; PATH[:PATH...]
+    #[arg(long, value_name = "PATH", env = "CKPT_PLUGIN", value_delimiter = ':')]
+    with_plugin: Vec<PathBuf>,
 
     /// The program and its arguments
     #[arg(required = true, value_name = "PROGRAM", allow_hyphen_values = true, num_args = 1..)]
@@ -53,6 +57,7 @@ fn launch(options: Options) -> Result<(), Failure> {
     let program = program::find(&options.command[0]).map_err(refused)?;
     program::check(&program).map_err(refused)?;
     let library = paths::library().map_err(|e| Failure(e, 1))?;
+    let preload = with_plugins(&library, &options.with_plugin)?;
     let settings = settings(&options.checkpoint, &program)?;
     let launch = LaunchOptions::new(&options.coord, &options.join);
     let mut hello = Hello::new(Role::Agent, host_name(), std::process::id(), settings.program.clone());
@@ -66,7 +71,7 @@ fn launch(options: Options) -> Result<(), Failure> {
     let welcome = client.hello(&hello)?;
     let listener = Listener::new()?;
     let agent = Agent::new(settings, listener, launch, hello, options.checkpoint.quiet);
-    let child = start(&agent, &program, &options.command, &library, &status.inherited)?;
+    let child = start(&agent, &program, &options.command, &preload, &status.inherited)?;
     agent.run(client, welcome, child, status);
     Ok(())
 }
@@ -99,7 +104,7 @@ pub fn settings(c: &CheckpointOptions, program: &Path) -> Result<Settings, Failu
 }
 
 /// Forks and execs the program with the library in it.
-fn start(agent: &Agent, program: &Path, command: &[OsString], library: &Path, inherited: &Inherited) -> Result<i32, Failure> {
+fn start(agent: &Agent, program: &Path, command: &[OsString], library: &OsStr, inherited: &Inherited) -> Result<i32, Failure> {
     let c_string = |bytes: &[u8]| CString::new(bytes).map_err(|_| Failure("an argument contains a NUL byte".into(), 2));
     let path = c_string(program.as_os_str().as_bytes())?;
     let args = command.iter().map(|a| c_string(a.as_bytes())).collect::<Result<Vec<_>, _>>()?;
@@ -130,9 +135,27 @@ pub fn agent_variable(name: &str, program: i32, id_table: Option<(i32, bool)>, o
     format!("CKPT_AGENT={name},{},{program},{table},{outer},{signal}", std::process::id())
 }
 
+/// What goes to the front of LD_PRELOAD: spaces between ours, for a colon ends them. A name without a slash lies beside
+/// libckpt.so.
+fn with_plugins(library: &Path, plugins: &[PathBuf]) -> Result<OsString, Failure> {
+    let mut all = library.as_os_str().to_owned();
+    for plugin in plugins.iter().filter(|p| !p.as_os_str().is_empty()) {
+        let beside = || library.with_file_name(plugin);
+        let path = if plugin.as_os_str().as_bytes().contains(&b'/') { plugin.clone() } else { beside() };
+        let no = |why: &str| Failure(format!("plugin {}: {why}", path.display()), 1);
+        let found = path.canonicalize().map_err(|e| no(&e.to_string()))?;
+        if found.as_os_str().as_bytes().iter().any(|b| b" :\n".contains(b)) {
+            return Err(no("a path with a space or a colon cannot be preloaded; move or link it"));
+        }
+        all.push(" ");
+        all.push(found);
+    }
+    Ok(all)
+}
+
 /// Ours in front of the user's own LD_PRELOAD; the constructor takes both variables out again.
-fn environment(agent: &Agent, library: &Path) -> Vec<Vec<u8>> {
-    let mut preload = [b"LD_PRELOAD=", library.as_os_str().as_bytes()].concat();
+fn environment(agent: &Agent, library: &OsStr) -> Vec<Vec<u8>> {
+    let mut preload = [b"LD_PRELOAD=", library.as_bytes()].concat();
     if let Some(theirs) = std::env::var_os("LD_PRELOAD").filter(|v| !v.is_empty()) {
         preload.push(b':');
         preload.extend(theirs.into_vec());

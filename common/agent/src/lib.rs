@@ -20,6 +20,7 @@ pub mod procfs;
 pub mod program;
 pub mod quiesce;
 pub mod records;
+pub mod requests;
 pub mod room;
 pub mod shared;
 pub mod store;

@@ -1,5 +1,6 @@
 //! Seqpacket sockets to processes: one message each, descriptors beside it.
 
+use crate::requests::Requests;
 use ckpt_sys::flat::{Msg, bytes_of, from_bytes};
 use nix::cmsg_space;
 use nix::sys::socket::{self, AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr};
@@ -19,6 +20,7 @@ pub struct Packet {
 pub struct Listener {
     pub fd: OwnedFd,
     pub name: String,
+    pub requests: Requests,
 }
 
 impl Listener {
@@ -29,7 +31,7 @@ impl Listener {
         let fd = socket::socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?;
         socket::bind(fd.as_raw_fd(), &UnixAddr::new_abstract(name.as_bytes())?)?;
         socket::listen(&fd, socket::Backlog::new(4096).unwrap_or(socket::Backlog::MAXCONN))?;
-        Ok(Listener { fd, name })
+        Ok(Listener { fd, name, requests: Requests::default() })
     }
 
     /// A process that connected, with the pid the kernel says it has; None when nobody waits.

@@ -73,6 +73,11 @@ fn is_member(pid: i32) -> bool {
     std::iter::successors(Some(pid), |&p| procfs::stat(p).map(|s| s.ppid)).take_while(|&p| p > 1).any(|p| p == own)
 }
 
+/// It has our handler, though every thread may block the signal just now.
+pub fn handles(pid: i32, signal: i32) -> bool {
+    procfs::status(pid).is_some_and(|status| procfs::status_hex(&status, "SigCgt") & 1 << (signal - 1) != 0)
+}
+
 /// A living thread that does not block the signal.
 fn other_thread(pid: i32, bit: u64) -> Option<i32> {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;

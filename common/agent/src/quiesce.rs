@@ -3,7 +3,7 @@
 use crate::link::{Link, Listener, poll};
 use crate::members::{self, Candidate, Readiness};
 use crate::procfs;
-use ckpt_sys::flat::{Msg, PROTOCOL, bytes_of, msg};
+use ckpt_sys::flat::{Msg, PROTOCOL, bytes_of, msg, stage};
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -23,6 +23,10 @@ pub enum QuiesceError {
     SharedMemory { pid: i32, name: String },
     #[error("process {pid} ({name}) is traced by process {tracer}, which is to be checkpointed too; a trace cannot be brought back: end the tracer, or let it detach")]
     Traced { pid: i32, name: String, tracer: i32 },
+    #[error("process {pid} ({name}) refuses: {why}; put that right in the program or its plugin and try again")]
+    Veto { pid: i32, name: String, why: String },
+    #[error("process {pid} ({name}) has kept checkpoints off for {seconds} s, by ckpt_delay() or a blocked signal; try again when it has called ckpt_allow()")]
+    Delayed { pid: i32, name: String, seconds: u64 },
     #[error("there is no process to checkpoint: the program has ended")]
     Nobody,
     #[error("waiting for the processes: {0}")]
@@ -132,6 +136,15 @@ impl Quiesce<'_> {
             Readiness::Vfork => Err(silent(c, begun, "it has not exec'ed since vfork".into())),
             Readiness::SharedMemory if begun.elapsed() < LIBRARY_PATIENCE => Ok(true),
             Readiness::SharedMemory => Err(QuiesceError::SharedMemory { pid, name: c.stat.name.clone() }),
+            // It waits for the end of the section; where the thread is now says nothing of where it will be then.
+            Readiness::NoHandler if c.stat.state != 'T' && members::handles(pid, self.signal) => {
+                // SAFETY: numbers only.
+                if unsafe { libc::syscall(libc::SYS_tgkill, pid, pid, self.signal) } == 0 {
+                    let processor = c.stat.field(39) as u32;
+                    asked.insert(pid, Asked { who: c.clone(), tid: pid, in_call: None, last_ran: 0, processor, stop_again: None, link: None, asked: Instant::now(), asked_again: Instant::now() });
+                }
+                Ok(false)
+            }
             Readiness::NoHandler if begun.elapsed() < LIBRARY_PATIENCE => {
                 if c.stat.state == 'T' {
                     early.entry(pid).or_insert_with(|| StopAgain::wake(pid));
@@ -173,6 +186,10 @@ impl Quiesce<'_> {
     /// HELLO: of a process we asked, or of one that got the signal from somebody else.
     fn greet(&self, link: Link, pid: i32, asked: &mut HashMap<i32, Asked>) -> Result<(), QuiesceError> {
         let Ok(hello) = link.recv_within(Duration::from_secs(2)) else { return Ok(()) };
+        if hello.msg.kind == msg::REQUEST {
+            self.listener.requests.note(pid, &hello.msg);
+            return Ok(());
+        }
         let Some(a) = asked.get_mut(&pid) else {
             let _ = link.send(msg::CANCEL);
             return Ok(());
@@ -197,6 +214,11 @@ impl Quiesce<'_> {
                 done.push(Stopped { who: a.who, link, job_stopped, stop_again: a.stop_again, threads: p.msg.count });
                 Ok(())
             }
+            Ok(p) if p.msg.stage == stage::PLUGIN => {
+                let why = String::from_utf8_lossy(&p.body).into_owned();
+                Err(QuiesceError::Veto { pid, name: a.who.stat.name.clone(), why })
+            }
+            Ok(p) if p.msg.stage == stage::DELAYED => Err(delayed(&a.who, a.asked)),
             Ok(p) => Err(QuiesceError::Thread { pid, tid: p.msg.tid, name: a.who.stat.name.clone(), what: where_is(pid, p.msg.tid) }),
             // It ended or exec'ed meanwhile: the next look at the members tells.
             Err(_) => Ok(()),
@@ -206,6 +228,9 @@ impl Quiesce<'_> {
     fn check_silent(&self, asked: &mut HashMap<i32, Asked>) -> Result<(), QuiesceError> {
         let now = Instant::now();
         for (&pid, a) in asked.iter_mut().filter(|(_, a)| a.link.is_none()) {
+            if now > self.deadline && still_pending(pid, a.tid, self.signal) {
+                return Err(delayed(&a.who, a.asked));
+            }
             if now > self.deadline {
                 return Err(silent(&a.who, a.asked, where_is(pid, a.tid)));
             }
@@ -255,6 +280,10 @@ fn still_pending(pid: i32, tid: i32, signal: i32) -> bool {
 
 fn silent(c: &Candidate, since: Instant, what: String) -> QuiesceError {
     QuiesceError::Silent { pid: c.stat.pid, name: c.stat.name.clone(), seconds: since.elapsed().as_secs(), what }
+}
+
+fn delayed(c: &Candidate, since: Instant) -> QuiesceError {
+    QuiesceError::Delayed { pid: c.stat.pid, name: c.stat.name.clone(), seconds: since.elapsed().as_secs() }
 }
 
 fn where_is(pid: i32, tid: i32) -> String {

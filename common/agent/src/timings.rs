@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const NAME: &str = "timings.jsonl";
 
@@ -25,4 +26,18 @@ pub fn checkpoint(computation: &[u8; 16], summary: &Summary) -> Value {
     line["computation"] = json!(ComputationId(*computation).to_string());
     line["images"] = summary.images.iter().map(report::image_json).collect();
     line
+}
+
+/// The line of a restart from `images`, which took `took` from the start of ckpt_restart until the programs ran.
+pub fn restart(computation: &[u8; 16], generation: u32, images: &[&Path], processes: usize, took: Duration) -> Value {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    json!({
+        "kind": "restart",
+        "computation": ComputationId(*computation).to_string(),
+        "generation": generation,
+        "at": now.saturating_sub(took).as_secs_f64(),
+        "duration_us": took.as_micros() as u64,
+        "images": images.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
+        "processes": processes,
+    })
 }

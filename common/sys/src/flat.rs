@@ -39,6 +39,8 @@ pub struct Control {
     pub id_table: u64,
     /// What the program was born into, after a restart; 0: as it is.
     pub outer: Outer,
+    /// How often the computation was restarted since this process was born.
+    pub restarts: u32,
     /// `CKPT_AGENT=name,agent pid,program,descriptor of the agent's id table (v: ids are virtual) or -,five numbers of
     /// Outer,signal`
     pub agent: [u8; AGENT_LEN],
@@ -48,7 +50,7 @@ pub struct Control {
 
 impl Control {
     pub const fn new() -> Self {
-        Control { magic: 0, signal: 0, agent_pid: 0, program: 0, ids_virtual: 0, id_table: 0, outer: Outer { agent: 0, group: 0, real_group: 0, session: 0, real_session: 0 }, agent: [0; AGENT_LEN], preload: [0; 4096] }
+        Control { magic: 0, signal: 0, agent_pid: 0, program: 0, ids_virtual: 0, id_table: 0, outer: Outer { agent: 0, group: 0, real_group: 0, session: 0, real_session: 0 }, restarts: 0, agent: [0; AGENT_LEN], preload: [0; 4096] }
     }
 }
 
@@ -86,6 +88,9 @@ pub mod msg {
     pub const FILLED: u32 = 42;
     // restorer -> agent
     pub const RESTORED: u32 = 12;
+    // program -> agent
+    /// thread `tid` asks for a checkpoint and waits
+    pub const REQUEST: u32 = 15;
     // agent -> restorer
     pub const GO: u32 = 39;
     // agent -> process
@@ -97,6 +102,8 @@ pub mod msg {
     /// carries the writer's socket; arg 1: write in this process (hold); arg2 1: wait for KEPT first
     pub const FREEZE: u32 = 36;
     pub const RESUME: u32 = 37;
+    /// instead of PROCEED: what thread `tid` asked for is done (arg 1), or not: the body says why
+    pub const ANSWER: u32 = 45;
     // agent -> writer
     /// carries the image or a pipe; arg: file offset, u64::MAX for a pipe
     pub const WRITE: u32 = 38;
@@ -131,6 +138,10 @@ pub mod stage {
     pub const RUNS: u32 = 5;
     pub const WRITE: u32 = 6;
     pub const SHARED: u32 = 7;
+    /// a plugin said no; body: why
+    pub const PLUGIN: u32 = 8;
+    /// the program is in a section that it protects with ckpt_delay
+    pub const DELAYED: u32 = 9;
 }
 
 #[repr(C)]
@@ -221,6 +232,8 @@ pub struct ProcessRecord {
     pub control: u64,
     /// entry of the leave routine in the library's text
     pub leave: u64,
+    /// what the library does first after a restart
+    pub restarted: u64,
     pub state_page: u64,
     pub arena: u64,
     pub arena_len: u64,
@@ -358,6 +371,8 @@ pub mod plan {
         pub renamed: Table,
         /// `Run`: memory that is filled later
         pub lazy: Table,
+        /// Changes to the environment: `NAME=VALUE`, or `NAME` to remove it, each with a NUL behind it.
+        pub environment: Table,
         /// user and groups are right already
         pub keep_ids: u32,
         pub pad: u32,

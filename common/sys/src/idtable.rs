@@ -43,6 +43,8 @@ pub struct IdTable {
     reserved: AtomicU32,
     by_virtual: [AtomicU64; SLOTS],
     by_real: [AtomicU64; SLOTS],
+    /// What else the processes share after a restart.
+    pub names: crate::names::Names,
 }
 
 /// The table is full; an id stays untranslated.

@@ -5,6 +5,7 @@ pub mod calls;
 pub mod crc;
 pub mod flat;
 pub mod idtable;
+pub mod names;
 pub mod raw;
 pub mod sched;
 

@@ -59,7 +59,7 @@ impl Limited for AgentMessage {
             AgentMessage::Reached { stats, .. } => stats.as_ref().map_or(Ok(()), Limited::check),
             AgentMessage::Failed { reason, .. } => at_most("reason", reason.len(), MAX_REASON),
             AgentMessage::Processes { rows, .. } => check_rows(rows),
-            AgentMessage::Restarted { .. } | AgentMessage::Leave => Ok(()),
+            AgentMessage::Restarted { .. } | AgentMessage::Request | AgentMessage::Leave => Ok(()),
         }
     }
 }

@@ -173,6 +173,8 @@ pub enum AgentMessage {
     Processes { request: u32, rows: Vec<ProcessRow>, last: bool },
     /// The programs of a restart run. `members`: how many agents bring this generation back.
     Restarted { generation: u32, members: u32 },
+    /// A program asks for a checkpoint: answered with `Done` or `Failed`, each request in its turn.
+    Request,
     /// The program ended; the connection closes next.
     Leave,
 }

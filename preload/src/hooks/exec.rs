@@ -55,6 +55,7 @@ fn failed(outcome: Result<usize>) -> Errno {
 fn with_library(program: Path, envp: Strings, exec: impl FnOnce(Strings) -> Errno) -> Result<c_int> {
     let mut scratch = Scratch::new();
     let envp = for_program(&mut scratch, program, envp)?;
+    crate::plugin::told(crate::plugin::PRE_EXEC);
     let _ignored = SignalIgnored::new();
     Err(exec(envp))
 }

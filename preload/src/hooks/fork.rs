@@ -7,7 +7,7 @@ use ckpt_sys::idtable::RealPid;
 use core::ffi::{c_int, c_void};
 use libc::{pid_t, termios, winsize};
 
-hook! { fn fork() -> pid_t, when ids::active() => fork }
+hook! { fn fork() -> pid_t, when ids::active() || crate::plugin::any() => fork }
 hook! { unchecked fn __fork() -> pid_t, when ids::active() => fork }
 hook! { unchecked fn _Fork() -> pid_t, when ids::active() => _fork }
 hook! {
@@ -34,7 +34,10 @@ fn forkpty(master: *mut c_int, name: *mut i8, settings: *const termios, size: *c
 /// In the child the kernel wrote the real tid into glibc's descriptor of the thread.
 fn born(child: pid_t) -> Plain<pid_t> {
     if child == 0 {
-        thread::name_self();
+        if ids::active() {
+            thread::name_self();
+        }
+        crate::plugin::told(crate::plugin::FORKED);
     }
     Plain(parent_sees(child))
 }

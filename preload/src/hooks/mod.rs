@@ -28,6 +28,7 @@ mod thread;
 mod uring;
 mod wait;
 
+pub use abi::{array, bytes, environment, errno, set_environment, set_errno};
 pub use disposition::keep_handler;
 
 /// For the constructor: looks up what a child forked from many threads may call first, and may not look up, because

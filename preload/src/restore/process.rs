@@ -52,9 +52,8 @@ fn patch_library(g: &Ground, head: &PlanHead) {
         control.agent_pid = head.agent_pid;
         control.outer = head.outer;
         control.ids_virtual = (head.exact_ids == 0) as i32;
-        let n = preload.len().min(control.preload.len() - 1);
-        control.preload[..n].copy_from_slice(&preload[..n]);
-        control.preload[n] = 0;
+        control.restarts += 1;
+        crate::plugin::replace_library(&mut control.preload, preload);
         core::ptr::write_bytes(head.process.state_page as *mut u8, 0, ckpt_sys::PAGE);
         let state = &*(head.process.state_page as *const crate::state::StatePage);
         crate::sysv::put_back(&state.undo, g.table(head.undo));

@@ -228,6 +228,7 @@ fn leave(g: &Ground, t: &ThreadRecord) -> ! {
 /// The leader lets all go. One that had ended goes first, by itself.
 pub fn leave_leader(g: &Ground) -> ! {
     let head = g.head();
+    tell_library(g, head);
     g.go.store(1, Release);
     futex_wake_all(&g.go);
     if let Some(t) = g.table::<ThreadRecord>(head.threads).iter().find(|t| is_leader(head, t)) {
@@ -235,4 +236,19 @@ pub fn leave_leader(g: &Ground) -> ! {
     }
     // The ground stays until the others are gone from it; one page range that a program without its leader keeps.
     exit_thread(0)
+}
+
+/// The restored library's own first step: plugins, and threads that wait for a checkpoint they asked for. It runs with
+/// the thread pointer of a thread of the program; its text, data and stack are that program's by now.
+fn tell_library(g: &Ground, head: &PlanHead) {
+    let threads = g.table::<ThreadRecord>(head.threads);
+    // SAFETY: the address is that of the library's `plugin::restarted`, checked by the agent as `leave` is.
+    unsafe {
+        if let (1, Some(first)) = (head.process.leader_gone, threads.first()) {
+            let _ = syscall2(libc::SYS_arch_prctl, 0x1002, first.fs as usize);
+        }
+        let restarted: unsafe extern "C" fn(*const u8, usize) = core::mem::transmute(head.process.restarted as usize);
+        let environment = g.table::<u8>(head.environment);
+        restarted(environment.as_ptr(), environment.len());
+    }
 }

@@ -1,0 +1,107 @@
+//! Names that the processes of a restarted computation tell each other: keys and values in shared memory.
+//!
+//! An entry is claimed by counting, filled, and marked last; nobody waits for a process that died in between, which
+//! leaves an entry that is never found. The newest of equal keys counts.
+
+use core::sync::atomic::{AtomicU32, AtomicU8, Ordering::*};
+
+const ENTRIES: usize = 512;
+/// Bytes of a key and of a value, at most.
+pub const MAX_KEY: usize = 56;
+pub const MAX_VALUE: usize = 192;
+
+#[repr(C)]
+struct Entry {
+    /// 1 with a key and value in place
+    ready: AtomicU32,
+    key_len: AtomicU32,
+    value_len: AtomicU32,
+    key: [AtomicU8; MAX_KEY],
+    value: [AtomicU8; MAX_VALUE],
+}
+
+/// All zero when new.
+#[repr(C)]
+pub struct Names {
+    claimed: AtomicU32,
+    /// Bumped with each entry; futex of those who wait for one.
+    pub published: AtomicU32,
+    entries: [Entry; ENTRIES],
+}
+
+/// No room: 512 entries are taken, or the key or value is too long.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NoRoom;
+
+impl Names {
+    pub fn publish(&self, key: &[u8], value: &[u8]) -> Result<(), NoRoom> {
+        if key.is_empty() || key.len() > MAX_KEY || value.len() > MAX_VALUE {
+            return Err(NoRoom);
+        }
+        let claimed = self.claimed.fetch_update(AcqRel, Acquire, |n| (n < ENTRIES as u32).then_some(n + 1));
+        let entry = &self.entries[claimed.map_err(|_| NoRoom)? as usize];
+        fill(&entry.key, key);
+        fill(&entry.value, value);
+        entry.key_len.store(key.len() as u32, Release);
+        entry.value_len.store(value.len() as u32, Release);
+        entry.ready.store(1, Release);
+        self.published.fetch_add(1, AcqRel);
+        Ok(())
+    }
+
+    /// The newest value of `key`, as much as fits, and its whole length.
+    pub fn look_up(&self, key: &[u8], value: &mut [u8]) -> Option<usize> {
+        let claimed = (self.claimed.load(Acquire) as usize).min(ENTRIES);
+        let entry = self.entries[..claimed].iter().rev().find(|e| e.ready.load(Acquire) == 1 && e.is(key))?;
+        let len = (entry.value_len.load(Acquire) as usize).min(MAX_VALUE);
+        for (to, from) in value.iter_mut().zip(&entry.value[..len]) {
+            *to = from.load(Acquire);
+        }
+        Some(len)
+    }
+}
+
+impl Entry {
+    fn is(&self, key: &[u8]) -> bool {
+        self.key_len.load(Acquire) as usize == key.len() && self.key.iter().zip(key).all(|(a, b)| a.load(Acquire) == *b)
+    }
+}
+
+fn fill(to: &[AtomicU8], from: &[u8]) {
+    to.iter().zip(from).for_each(|(to, from)| to.store(*from, Release));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    extern crate std;
+
+    fn names() -> &'static Names {
+        // SAFETY: zero is a value of every field.
+        std::boxed::Box::leak(unsafe { std::boxed::Box::<Names>::new_zeroed().assume_init() })
+    }
+
+    #[test]
+    fn the_newest_of_equal_keys_counts() {
+        let names = names();
+        let mut value = [0; 8];
+        assert_eq!(names.look_up(b"port", &mut value), None);
+        names.publish(b"port", b"1234").unwrap();
+        names.publish(b"portal", b"x").unwrap();
+        names.publish(b"port", b"987").unwrap();
+        assert_eq!((names.look_up(b"port", &mut value), &value[..3]), (Some(3), &b"987"[..]));
+        assert_eq!(names.look_up(b"portal", &mut value[..0]), Some(1));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let names = names();
+        assert_eq!(names.publish(b"", b"x"), Err(NoRoom));
+        assert_eq!(names.publish(&[1; MAX_KEY + 1], b"x"), Err(NoRoom));
+        assert_eq!(names.publish(b"k", &[1; MAX_VALUE + 1]), Err(NoRoom));
+        for _ in 0..ENTRIES {
+            names.publish(b"k", b"v").unwrap();
+        }
+        assert_eq!(names.publish(b"k", b"v"), Err(NoRoom));
+    }
+}

@@ -1,0 +1,210 @@
+//! Plugins are called in the stopped process: by one of its own threads, so that descriptors and thread-local storage
+//! are the program's, inside our signal handler with every signal blocked, on a stack of ours.
+
+use crate::arena::Arena;
+use crate::handler::{CALL, STAY};
+use crate::plugin_table::{entries, Entry, Occasion, VERSION};
+use crate::state::{self, StatePage};
+use crate::thread;
+use ckpt_sys::calls::*;
+use core::cell::UnsafeCell;
+use core::ffi::{c_int, CStr};
+use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering::*};
+
+/// Other threads still run.
+pub const PRE_SUSPEND: u32 = 1;
+/// All stand still; the state is captured next.
+pub const PRE_CHECKPOINT: u32 = 2;
+/// All go on next.
+pub const RESUME: u32 = 3;
+/// In a process that was brought back; all go on next.
+pub const RESTART: u32 = 4;
+pub const FORKED: u32 = 5;
+pub const PRE_EXEC: u32 = 6;
+pub const EXIT: u32 = 7;
+
+/// How long all callbacks of one event may take.
+const PATIENCE_MS: u64 = 10_000;
+const REASON: usize = 256;
+const TAKEN: usize = 64;
+
+/// A call that is under way, in the arena.
+#[repr(C)]
+pub struct Call {
+    event: AtomicU32,
+    failed: AtomicU32,
+    late: AtomicU32,
+    reason: UnsafeCell<[u8; REASON]>,
+    reason_len: AtomicU32,
+    /// descriptors + 1 that plugins have taken over
+    taken: [AtomicI32; TAKEN],
+}
+
+impl Call {
+    pub fn is_taken(&self, fd: Fd) -> bool {
+        self.taken.iter().any(|t| t.load(Acquire) == fd + 1)
+    }
+
+    /// Why it failed.
+    pub fn reason(&self) -> &[u8] {
+        if self.late.load(Acquire) != 0 {
+            return b"a plugin did not return within 10 s";
+        }
+        // SAFETY: written by the called thread before it reported back.
+        let all = unsafe { &*self.reason.get() };
+        &all[..(self.reason_len.load(Acquire) as usize).min(REASON)]
+    }
+}
+
+/// Where `ckpt_take_fd` puts what it is told; null outside a pre-checkpoint call.
+static CURRENT: AtomicPtr<Call> = AtomicPtr::new(core::ptr::null_mut());
+
+pub fn any() -> bool {
+    !entries().is_empty()
+}
+
+/// Has a thread of the program call whoever wants `event`. Err: one said no, or did not return.
+pub fn call(a: &Arena, st: &StatePage, event: u32) -> core::result::Result<(), ()> {
+    if !entries().iter().any(|e| e.wants(event)) {
+        return Ok(());
+    }
+    let pid = getpid();
+    let leader = thread::parked(a).find(|s| s.tid.load(Acquire) == pid);
+    // The one that took the signal may be just about to park.
+    let Some(slot) = leader.or_else(|| thread::parked(a).next()).or_else(|| a.used().next()) else { return Ok(()) };
+    if slot.command.load(Acquire) != STAY {
+        return Err(()); // still in a call that came too late
+    }
+    a.call.event.store(event, Release);
+    a.call.failed.store(0, Release);
+    slot.command.store(CALL, Release);
+    thread::wake(st);
+    let deadline = monotonic_ns() + PATIENCE_MS * 1_000_000;
+    loop {
+        let seen = st.parked.load(Acquire);
+        if slot.command.load(Acquire) == STAY {
+            return if a.call.failed.load(Acquire) == 0 { Ok(()) } else { Err(()) };
+        }
+        if monotonic_ns() > deadline {
+            a.call.late.store(1, Release);
+            return Err(());
+        }
+        let _ = futex_wait(&st.parked, seen, 100);
+    }
+}
+
+/// By the chosen thread, in the handler.
+pub fn called(a: &Arena) {
+    // SAFETY: the stack is used by one call at a time; `on_stack` gets the arena it was given.
+    unsafe { crate::asm::call_on(a.plugin_stack_top(), core::ptr::from_ref(a) as usize, on_stack as *const () as usize) }
+}
+
+unsafe extern "C" fn on_stack(arena: usize) {
+    // SAFETY: `called` passes the arena.
+    let call = unsafe { &(*(arena as *const Arena)).call };
+    let event = call.event.load(Acquire);
+    if event == PRE_CHECKPOINT {
+        CURRENT.store(core::ptr::from_ref(call).cast_mut(), Release);
+    }
+    // SAFETY: the buffer is this call's alone until it is over.
+    let reason = unsafe { &mut *call.reason.get() };
+    if let Some(len) = tell(event, reason) {
+        call.reason_len.store(len as u32, Release);
+        call.failed.store(1, Release);
+    }
+    CURRENT.store(core::ptr::null_mut(), Release);
+}
+
+/// Forwards before, backwards after: the last to be told of a stop is the first to be told that it is over. Of those
+/// before, the first that says no ends it; the length of its reason.
+pub fn tell(event: u32, reason: &mut [u8; REASON]) -> Option<usize> {
+    let errno = crate::hooks::errno();
+    let refused = match event {
+        PRE_SUSPEND | PRE_CHECKPOINT => entries().iter().find_map(|e| tell_one(e, event, reason)),
+        _ => {
+            for entry in entries().iter().rev() {
+                // Too late to say no.
+                let _ = tell_one(entry, event, reason);
+            }
+            None
+        }
+    };
+    crate::hooks::set_errno(errno);
+    refused
+}
+
+fn tell_one(e: &Entry, event: u32, reason: &mut [u8; REASON]) -> Option<usize> {
+    if !e.wants(event) {
+        return None;
+    }
+    reason.fill(0);
+    let text = reason.as_mut_ptr().cast();
+    let mut occasion =
+        Occasion { version: VERSION, event, restarts: state::restarts(), reason_len: REASON as u32, reason: text };
+    // SAFETY: the occasion and its buffer outlive the call.
+    if unsafe { e.call(&raw mut occasion) } == 0 {
+        return None;
+    }
+    reason[REASON - 1] = 0;
+    let len = reason.iter().position(|&b| b == 0).unwrap_or(0);
+    Some(if len > 0 { len } else { name_of(e, reason) })
+}
+
+fn name_of(e: &Entry, reason: &mut [u8; REASON]) -> usize {
+    if e.name().is_null() {
+        return 0;
+    }
+    // SAFETY: a plugin's name is NUL-terminated and stays.
+    let name = unsafe { CStr::from_ptr(e.name()).to_bytes() };
+    let len = name.len().min(REASON - 1);
+    reason[..len].copy_from_slice(&name[..len]);
+    len
+}
+
+/// An event in the running program, by the thread that causes it.
+pub fn told(event: u32) {
+    if entries().iter().any(|e| e.wants(event)) {
+        let _ = tell(event, &mut [0; REASON]);
+    }
+}
+
+/// Called by the restorer, before the first thread of the program runs. `changes`: see `PlanHead::environment`.
+pub unsafe extern "C" fn restarted(changes: *const u8, len: usize) {
+    // SAFETY: a table of the plan, which is mapped until the last thread has left.
+    crate::plugin_env::apply(unsafe { core::slice::from_raw_parts(changes, len) });
+    crate::api::restarted();
+    told(RESTART);
+}
+
+#[used]
+#[unsafe(link_section = ".fini_array")]
+static FINI: extern "C" fn() = exits;
+
+extern "C" fn exits() {
+    if state::enabled() {
+        told(EXIT);
+    }
+}
+
+/// `fd` is the plugin's from here on: it is not captured, and at a restart it is closed until the plugin opens it. Only
+/// in a pre-checkpoint callback. -1: not there, or 64 are taken.
+#[unsafe(no_mangle)]
+pub extern "C" fn ckpt_take_fd(fd: c_int) -> c_int {
+    // SAFETY: set for the time of a call, to a part of the arena, which outlives it.
+    let Some(call) = (unsafe { CURRENT.load(Acquire).as_ref() }) else { return -1 };
+    let free = |t: &&AtomicI32| t.compare_exchange(0, fd + 1, AcqRel, Acquire).is_ok();
+    if fd < 0 || call.taken.iter().find(free).is_none() { -1 } else { 0 }
+}
+
+/// `LD_PRELOAD=/new/libckpt.so` in front of the plugins that the old string names behind a space.
+pub fn replace_library(old: &mut [u8], new: &[u8]) {
+    let end = old.iter().position(|&b| b == 0).unwrap_or(0);
+    let plugins = old[..end].iter().position(|&b| b == b' ').map_or(end..end, |at| at..end);
+    if new.len() + plugins.len() >= old.len() {
+        return;
+    }
+    let len = plugins.len();
+    old.copy_within(plugins, new.len());
+    old[..new.len()].copy_from_slice(new);
+    old[new.len() + len..].fill(0);
+}

@@ -1,0 +1,54 @@
+//! `ckpt_publish` and `ckpt_lookup`: what the processes of a restarted computation have to tell each other, before they
+//! run. The names lie beside the table of ids, which every process maps, and begin anew with every restart.
+
+use crate::state;
+use ckpt_sys::calls::*;
+use ckpt_sys::idtable::IdTable;
+use ckpt_sys::names::Names;
+use core::ffi::{c_char, c_int, c_uint, c_void, CStr};
+use core::sync::atomic::Ordering::*;
+
+fn names() -> Option<&'static Names> {
+    // SAFETY: 0, or where the restorer or the constructor mapped the computation's table for the process's life.
+    unsafe { (state::id_table() as *const IdTable).as_ref() }.map(|table| &table.names)
+}
+
+/// Tells all processes of the computation. 0; -1: never restarted, or no room (56 bytes of key, 192 of value, 512 keys).
+///
+/// # Safety
+/// `key` is NUL-terminated, `value` readable for `len` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ckpt_publish(key: *const c_char, value: *const c_void, len: usize) -> c_int {
+    let Some(names) = names() else { return -1 };
+    // SAFETY: by the contract.
+    let (key, value) = unsafe { (CStr::from_ptr(key).to_bytes(), core::slice::from_raw_parts(value.cast::<u8>(), len)) };
+    if names.publish(key, value).is_err() {
+        return -1;
+    }
+    futex_wake_all(&names.published);
+    0
+}
+
+/// What somebody has published under `key`: its whole length, and as much of it as fits. Waits up to `patience_ms` for
+/// it. -1: nobody has, or never restarted.
+///
+/// # Safety
+/// `key` is NUL-terminated, `value` writable for `len` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ckpt_lookup(key: *const c_char, value: *mut c_void, len: usize, patience_ms: c_uint) -> c_int {
+    let Some(names) = names() else { return -1 };
+    // SAFETY: by the contract.
+    let (key, value) = unsafe { (CStr::from_ptr(key).to_bytes(), core::slice::from_raw_parts_mut(value.cast::<u8>(), len)) };
+    let deadline = monotonic_ns() + u64::from(patience_ms) * 1_000_000;
+    loop {
+        let seen = names.published.load(Acquire);
+        if let Some(len) = names.look_up(key, value) {
+            return len as c_int;
+        }
+        let left = deadline.saturating_sub(monotonic_ns()).div_ceil(1_000_000);
+        if left == 0 {
+            return -1;
+        }
+        let _ = futex_wait(&names.published, seen, left as i64);
+    }
+}

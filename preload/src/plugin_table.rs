@@ -1,0 +1,96 @@
+//! Who wants to be told of events in this process: plugins and single callbacks, in the order in which they came.
+
+use core::ffi::{c_char, c_int, c_void};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::*};
+
+/// `CKPT_PLUGIN_VERSION` of include/ckpt/plugin.h.
+pub const VERSION: u32 = 1;
+const ENTRIES: usize = 64;
+
+/// `struct ckpt_occasion`
+#[repr(C)]
+pub struct Occasion {
+    pub version: u32,
+    pub event: u32,
+    pub restarts: u32,
+    pub reason_len: u32,
+    pub reason: *mut c_char,
+}
+
+pub type Callback = unsafe extern "C" fn(*mut Occasion, *mut c_void) -> c_int;
+
+/// `struct ckpt_plugin`; lives as long as the process.
+#[repr(C)]
+pub struct Plugin {
+    pub version: u32,
+    /// bit per event
+    pub events: u32,
+    pub name: *const c_char,
+    pub callback: Option<Callback>,
+    pub data: *mut c_void,
+}
+
+/// One that was registered; `events` is set last.
+pub struct Entry {
+    events: AtomicU32,
+    name: AtomicPtr<c_char>,
+    callback: AtomicUsize,
+    data: AtomicPtr<c_void>,
+}
+
+static TABLE: [Entry; ENTRIES] = [const {
+    Entry {
+        events: AtomicU32::new(0),
+        name: AtomicPtr::new(core::ptr::null_mut()),
+        callback: AtomicUsize::new(0),
+        data: AtomicPtr::new(core::ptr::null_mut()),
+    }
+}; ENTRIES];
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+impl Entry {
+    pub fn wants(&self, event: u32) -> bool {
+        self.events.load(Acquire) >> event & 1 != 0
+    }
+
+    pub fn name(&self) -> *const c_char {
+        self.name.load(Acquire)
+    }
+
+    /// # Safety
+    /// On a stack of ours, with all signals blocked, `occasion` filled in.
+    pub unsafe fn call(&self, occasion: *mut Occasion) -> c_int {
+        let at = self.callback.load(Acquire);
+        // SAFETY: registered as a function of this type; the data are its own.
+        unsafe {
+            let callback: Callback = core::mem::transmute(at);
+            callback(occasion, self.data.load(Acquire))
+        }
+    }
+}
+
+/// In the order of registration.
+pub fn entries() -> &'static [Entry] {
+    &TABLE[..COUNT.load(Acquire).min(ENTRIES)]
+}
+
+/// Tells `plugin` from now on of the events in its mask. 0; -1: another version, no callback, or 64 are registered.
+///
+/// # Safety
+/// `plugin` is valid for reads, its name and data for the life of the process.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ckpt_register(plugin: *const Plugin) -> c_int {
+    // SAFETY: by the contract.
+    let Some(plugin) = (unsafe { plugin.as_ref() }) else { return -1 };
+    let Some(callback) = plugin.callback.filter(|_| plugin.version == VERSION) else { return -1 };
+    let at = COUNT.fetch_add(1, AcqRel);
+    let Some(entry) = TABLE.get(at) else {
+        COUNT.store(ENTRIES, Release);
+        return -1;
+    };
+    entry.name.store(plugin.name.cast_mut(), Release);
+    entry.callback.store(callback as *const () as usize, Release);
+    entry.data.store(plugin.data, Release);
+    entry.events.store(plugin.events, Release);
+    0
+}
