@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 struct stats {
-    volatile uint64_t beats, largest_gap, armed, resumed_at, full_at, pass;
+    volatile uint64_t beats, largest_gap, second_gap, armed, resumed_at, full_at, pass;
 };
 
 static uint64_t now(void)
@@ -49,7 +49,9 @@ int main(int argc, char **argv)
     int fd = open(argv[1], O_RDWR);
     struct stats *s = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     size_t n = (size_t)atoi(argv[2]) << 17;
-    uint64_t *words = malloc(n * 8);
+    uint64_t *words = !strcmp(argv[3], "shared")
+        ? mmap(0, n * 8, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)
+        : malloc(n * 8);
     int dirty = argc > 3 && !strcmp(argv[3], "dirty");
     int hundredth = argc > 3 && !strcmp(argv[3], "hundredth"); /* writes to the same 1% of its pages */
     if (fd < 0 || s == MAP_FAILED || !words)
@@ -62,8 +64,12 @@ int main(int argc, char **argv)
     last = now();
     for (;;) {
         uint64_t t = now();
-        if (t - last > s->largest_gap)
+        if (t - last > s->largest_gap) {
+            s->second_gap = s->largest_gap;
             s->largest_gap = t - last;
+        } else if (t - last > s->second_gap) {
+            s->second_gap = t - last;
+        }
         if (s->armed && t - last > 2000000) {
             s->resumed_at = t;
             sum += pass(words, n);

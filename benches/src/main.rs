@@ -1,7 +1,11 @@
 //! Measures the product against its targets on this machine, in one run.
 
 mod incremental;
+mod apps;
+mod chart;
+mod machine;
 mod measure;
+mod scale;
 mod table;
 mod ticker;
 mod tool;
@@ -63,9 +67,13 @@ fn run() -> io::Result<()> {
             t.add(Row::ratio(&format!("call: {name}"), ratio, most, "native"));
         }
     }
+    apps::measure(&bench, &mut t);
+    scale::measure(&bench, &mut t);
+    let chart = if t.wants("chart") { Some(chart::measure(&bench)?) } else { None };
     t.print();
     if options.write && options.only.is_empty() {
-        std::fs::write("docs/PERFORMANCE.md", t.page())?;
+        std::fs::write("docs/PERFORMANCE.md", t.page(&machine::name(&bench.dir)))?;
+        chart.map_or(Ok(()), |svg| std::fs::write("docs/performance.svg", svg))?;
     }
     Ok(())
 }
@@ -88,6 +96,7 @@ fn memory(b: &Bench, t: &mut Table, compare: bool) -> io::Result<()> {
         let dd = b.dd(1024)?;
         t.add(Row::seconds("1 GiB random: pause", f.pause, 0.02).against(f.pause / fork, "plain fork"));
         t.add(Row::seconds("1 GiB random: checkpoint command", f.command, dd * 1.15).against(f.command / dd, "dd conv=fsync"));
+        t.add(Row::seconds("1 GiB random: longest gap while it is written", f.gap, 0.003));
         t.add(Row::seconds("1 GiB random: restart to full speed", f.full, 0.25));
         if compare {
             others(b, t, "1 GiB random", 1024, "random", &[]);
@@ -96,13 +105,23 @@ fn memory(b: &Bench, t: &mut Table, compare: bool) -> io::Result<()> {
     if t.wants("1 GiB dirty") {
         let f = b.cycle(Tool::Ckpt, 1024, "dirty", &[])?;
         t.add(Row::seconds("1 GiB dirty: pause while it writes to its memory", f.pause, 0.02));
+        t.add(Row::seconds("1 GiB dirty: longest gap after the pause", f.gap, 0.003));
+    }
+    if t.wants("1 GiB shared") {
+        let f = b.cycle(Tool::Ckpt, 1024, "shared", &[])?;
+        t.add(Row::seconds("1 GiB shared: pause", f.pause, f64::INFINITY));
     }
     if t.wants("1 GiB floats") {
         let f = b.cycle(Tool::Ckpt, 1024, "floats", &["--compress", "zstd"])?;
         t.add(Row::seconds("1 GiB floats, zstd: checkpoint command", f.command, 1.5));
         t.add(Row::mib("1 GiB floats, zstd: image", f.bytes, 130.0));
         t.add(Row::seconds("1 GiB floats, zstd: pause", f.pause, 0.02));
+        t.add(Row::seconds("1 GiB floats, zstd: longest gap while it is written", f.gap, 0.003));
         t.add(Row::seconds("1 GiB floats, zstd: restart to full speed", f.full, f64::INFINITY));
+    }
+    if t.wants("1 GiB floats, lz4") {
+        let f = b.cycle(Tool::Ckpt, 1024, "floats", &["--compress", "lz4"])?;
+        t.add(Row::seconds("1 GiB floats, lz4: restart to full speed", f.full, 1.0));
     }
     Ok(())
 }

@@ -19,6 +19,8 @@ pub struct Bench {
 #[derive(Default, Clone, Copy)]
 pub struct Figures {
     pub pause: f64,
+    /// the program's longest gap after the pause
+    pub gap: f64,
     pub command: f64,
     pub step: f64,
     pub full: f64,
@@ -33,7 +35,7 @@ pub fn median(mut all: Vec<f64>) -> f64 {
 impl Bench {
     pub fn compile(&self) -> io::Result<()> {
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs");
-        for name in ["ticker", "calls"] {
+        for name in ["ticker", "calls", "many"] {
             let built = Command::new("cc").args(["-O2", "-pthread", "-o"]).arg(self.dir.join(name)).arg(from.join(format!("{name}.c"))).status()?;
             if !built.success() {
                 return Err(io::Error::other(format!("{name}.c does not compile; is gcc installed?")));
@@ -42,18 +44,25 @@ impl Bench {
         Ok(())
     }
 
+    /// An empty folder.
+    pub fn fresh(&self, name: &str) -> io::Result<PathBuf> {
+        let dir = self.dir.join(name);
+        let _ = std::fs::remove_dir_all(&dir);
+        std::fs::create_dir_all(&dir).map(|()| dir)
+    }
+
     /// Checkpoints and restarts of one program.
     pub fn cycle(&self, tool: Tool, mib: u32, kind: &'static str, options: &[&str]) -> io::Result<Figures> {
-        let dir = self.dir.join(format!("{}-{mib}-{kind}{}", tool.name(), options.concat()));
-        let _ = std::fs::remove_dir_all(&dir);
-        std::fs::create_dir_all(&dir)?;
+        let dir = format!("{}-{mib}-{kind}{}", tool.name(), options.concat());
+        let dir = self.fresh(&dir)?;
         let ticker = Ticker::new(&dir, mib, kind)?;
         let mut run = tool.start(&self.bin, &dir, &self.dir.join("ticker"), &ticker, options)?;
-        let (mut pauses, mut commands, mut steps, mut fulls) = (vec![], vec![], vec![], vec![]);
+        let (mut pauses, mut gaps, mut commands, mut steps, mut fulls) = (vec![], vec![], vec![], vec![], vec![]);
         for _ in 0..self.rounds {
             ticker.settle();
             commands.push(run.checkpoint()?);
             pauses.push(ticker.gap());
+            gaps.push(ticker.second_gap());
         }
         let bytes = run.image_bytes() / self.kept(tool, &run);
         for _ in 0..self.rounds {
@@ -69,7 +78,7 @@ impl Bench {
         }
         drop(run);
         let _ = std::fs::remove_dir_all(&dir);
-        Ok(Figures { pause: median(pauses), command: median(commands), step: median(steps), full: median(fulls), bytes })
+        Ok(Figures { pause: median(pauses), gap: median(gaps), command: median(commands), step: median(steps), full: median(fulls), bytes })
     }
 
     /// ckpt keeps two generations.

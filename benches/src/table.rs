@@ -22,6 +22,11 @@ impl Row {
         Row::new(name, format!("{mib:.0} MiB"), format!("<= {most} MiB"), mib > most)
     }
 
+    /// What could not be measured is a missed target, not the end of the run.
+    pub fn failed(name: &str, e: &std::io::Error) -> Row {
+        Row::new(name, format!("failed: {e}"), String::new(), true)
+    }
+
     pub fn against(mut self, ratio: f64, base: &str) -> Row {
         self.against = format!("{ratio:.2}x {base}");
         self
@@ -75,7 +80,7 @@ impl Table {
     }
 
     /// docs/PERFORMANCE.md.
-    pub fn page(&self) -> String {
-        format!("{}\n{}\n{}", include_str!("above.md"), self.text(), include_str!("below.md"))
+    pub fn page(&self, machine: &str) -> String {
+        format!("{}\nMachine: {machine}.\n\n{}\n{}", include_str!("above.md"), self.text(), include_str!("below.md"))
     }
 }
