@@ -129,6 +129,47 @@ global_asm!(
     "mov r11, [rsp]",
     "lea rsp, [rsp + 256]",
     "jmp r11",
+    // finish_vector: the same for several pieces of memory, one after the other. On the stack: return address, rsi, rdx,
+    // bytes done, call number, r10, iovec, how many, bytes done of the first, r8, r9, flags or file offset; 256 bytes.
+    ".p2align 4",
+    ".hidden ckpt_finish_vector",
+    ".globl ckpt_finish_vector",
+    "ckpt_finish_vector:",
+    "cmp qword ptr [rsp + 56], 0",
+    "je 8f",
+    "mov rcx, [rsp + 48]",
+    "mov rsi, [rcx]",
+    "mov rdx, [rcx + 8]",
+    "mov rcx, [rsp + 64]",
+    "add rsi, rcx",
+    "sub rdx, rcx",
+    "jz 7f",
+    "xor r8d, r8d",
+    "xor r9d, r9d",
+    "mov r10, [rsp + 88]",
+    "mov rax, [rsp + 32]",
+    "syscall",
+    "test rax, rax",
+    "jle 8f",
+    "add [rsp + 24], rax",
+    "add [rsp + 64], rax",
+    "cmp qword ptr [rsp + 32], 18",
+    "jne ckpt_finish_vector",
+    "add [rsp + 88], rax",
+    "jmp ckpt_finish_vector",
+    "7: mov qword ptr [rsp + 64], 0",
+    "add qword ptr [rsp + 48], 16",
+    "dec qword ptr [rsp + 56]",
+    "jmp ckpt_finish_vector",
+    "8: mov rax, [rsp + 24]",
+    "mov rsi, [rsp + 8]",
+    "mov rdx, [rsp + 16]",
+    "mov r10, [rsp + 40]",
+    "mov r8, [rsp + 72]",
+    "mov r9, [rsp + 80]",
+    "mov r11, [rsp]",
+    "lea rsp, [rsp + 256]",
+    "jmp r11",
     // leave(rdi ucontext, rsi ground, rdx ground length, rcx address of the count of threads still on the ground):
     // the last one unmaps it; then rt_sigreturn on the frame.
     ".p2align 4",
@@ -185,6 +226,8 @@ unsafe extern "C" {
     pub fn unmap_exit(addr: usize, len: usize) -> !;
     #[link_name = "ckpt_finish_write"]
     pub fn finish_write();
+    #[link_name = "ckpt_finish_vector"]
+    pub fn finish_vector();
     #[link_name = "ckpt_leave"]
     pub fn leave(frame: usize, ground: usize, len: usize, count: usize) -> !;
 }

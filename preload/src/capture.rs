@@ -13,6 +13,8 @@ use core::sync::atomic::Ordering::*;
 
 /// Settings that the pause itself has changed.
 pub struct Was {
+    /// action of SIGCHLD
+    pub child: Option<SigAction>,
     pub subreaper: bool,
     pub undumpable: bool,
 }
@@ -92,7 +94,8 @@ fn records(a: &Arena, st: &StatePage, was: &Was) -> Result<Fd> {
     drain_signals(a, st);
     let mut actions = [SigAction::default(); 64];
     for (i, act) in actions.iter_mut().enumerate() {
-        *act = signals::action(i as i32 + 1).unwrap_or_default();
+        let before = was.child.filter(|_| i as i32 + 1 == libc::SIGCHLD);
+        *act = before.or_else(|| signals::action(i as i32 + 1).ok()).unwrap_or_default();
         crate::hooks::keep_handler(i as i32 + 1, act);
     }
     out.put(record::SIGACTIONS, &[bytes_of(&actions)]);
@@ -164,8 +167,42 @@ fn process(a: &Arena, was: &Was) -> ProcessRecord {
         itimers,
         xcomp: xcomp_permission(),
         membarrier: membarrier_registrations(),
+        mlock_future: mlock_future(),
+        pad: 0,
         memory_merge: prctl(PR_GET_MEMORY_MERGE, 0, 0, 0, 0).unwrap_or(0) as i32,
     }
+}
+
+/// MCL_FUTURE shows in a fresh page: it is locked, at once or as it is touched.
+fn mlock_future() -> u32 {
+    const ONFAULT: usize = 4;
+    let locked = locked_kb();
+    if locked == 0 {
+        return 0;
+    }
+    let Ok(page) = map_anon(ckpt_sys::PAGE) else { return 0 };
+    let future = locked_kb() > locked;
+    let mut present = 0u8;
+    // SAFETY: asks about the fresh page; then it goes.
+    unsafe {
+        let _ = syscall3(libc::SYS_mincore, page as usize, ckpt_sys::PAGE, &raw mut present as usize);
+        let _ = munmap(page as usize, ckpt_sys::PAGE);
+    }
+    match (future, present & 1) {
+        (false, _) => 0,
+        (true, 0) => (libc::MCL_FUTURE as usize | ONFAULT) as u32,
+        (true, _) => libc::MCL_FUTURE as u32,
+    }
+}
+
+/// VmLck of /proc/self/status.
+fn locked_kb() -> i32 {
+    let mut buf = [0; 4096];
+    let Ok(fd) = open(c"/proc/thread-self/status", libc::O_RDONLY | libc::O_CLOEXEC) else { return 0 };
+    let n = read_full(fd, &mut buf).unwrap_or(0);
+    close(fd);
+    let line = buf[..n].split(|&b| b == b'\n').find_map(|l| l.strip_prefix(b"VmLck:"));
+    line.map_or(0, |l| l.iter().filter(|b| b.is_ascii_digit()).fold(0, |n, b| n * 10 + (b - b'0') as i32))
 }
 
 const PR_GET_MEMORY_MERGE: i32 = 68;
@@ -198,6 +235,9 @@ fn thread_record(slot: &Slot) -> ThreadRecord {
         no_new_privs: slot.no_new_privs,
         securebits: slot.securebits,
         keepcaps: slot.keepcaps,
+        tsc: slot.tsc,
+        mce_kill: slot.mce_kill,
+        credentials: slot.credentials,
         mempolicy: slot.mempolicy,
         nodes: slot.nodes,
         ..ThreadRecord::default()
@@ -206,8 +246,7 @@ fn thread_record(slot: &Slot) -> ThreadRecord {
     // SAFETY: every out-pointer is a local of the size that the call writes.
     unsafe {
         let _ = syscall3(libc::SYS_get_robust_list, tid as usize, &raw mut r.robust as usize, &raw mut len as usize);
-        r.policy = syscall1(libc::SYS_sched_getscheduler, tid as usize).unwrap_or(0) as i32;
-        let _ = syscall2(libc::SYS_sched_getparam, tid as usize, &raw mut r.priority as usize);
+        let _ = syscall4(libc::SYS_sched_getattr, tid as usize, r.sched.as_mut_ptr() as usize, size_of_val(&r.sched), 0);
         r.nice = 20 - syscall2(libc::SYS_getpriority, libc::PRIO_PROCESS as usize, tid as usize).unwrap_or(20) as i32;
         r.ioprio = syscall2(libc::SYS_ioprio_get, 1, tid as usize).unwrap_or(0) as i32;
         let _ = syscall3(libc::SYS_sched_getaffinity, tid as usize, 128, r.affinity.as_mut_ptr() as usize);

@@ -121,10 +121,6 @@ impl Channel {
         &body.0[..body.1]
     }
 
-    pub fn recv_kind(&self, kind: u32) -> Option<Msg> {
-        self.recv().map(|(m, _)| m).filter(|m| m.kind == kind)
-    }
-
     pub fn in_call(&self) -> Option<[u64; 9]> {
         from_bytes(self.body())
     }

@@ -56,6 +56,9 @@ pub unsafe fn rewind(slot: &Slot, clocks: &mut Clocks) {
     if rip == pc as i64 && (1..args[2] as i64).contains(&rax) && is_cut_short(nr as i64, &args) {
         // SAFETY: by the contract.
         unsafe { go_on(r, nr, rax) };
+    } else if let Some(v) = Vector::cut_short(nr as i64, &args, rax).filter(|_| rip == pc as i64) {
+        // SAFETY: by the contract.
+        unsafe { v.go_on(r) };
     } else if rip + SYSCALL_LEN == pc as i64 && rax == nr as i64 {
         slot.rewound.store(BY_KERNEL, Release);
     } else if rip == pc as i64 && rax == EINTR && repeatable(nr as i64) {
@@ -114,9 +117,79 @@ fn is_cut_short(nr: i64, args: &[u64; 6]) -> bool {
         libc::SYS_recvfrom => args[3] & libc::MSG_WAITALL as u64 != 0 && args[3] & libc::MSG_PEEK as u64 == 0,
         _ => false,
     };
+    whole && is_blocking(args[0])
+}
+
+fn is_blocking(fd: u64) -> bool {
     // SAFETY: numbers only; our table is a copy of the program's.
-    whole && unsafe { ckpt_sys::raw::syscall2(libc::SYS_fcntl, args[0] as usize, libc::F_GETFL as usize) }
+    unsafe { ckpt_sys::raw::syscall2(libc::SYS_fcntl, fd as usize, libc::F_GETFL as usize) }
         .is_ok_and(|flags| flags & libc::O_NONBLOCK as usize == 0)
+}
+
+/// A transfer of several pieces of memory (writev, sendmsg, ...) and the call that goes on with one of them.
+struct Vector {
+    pieces: *const [u64; 2],
+    count: u64,
+    call: i64,
+    /// flags, or offset in the file
+    extra: u64,
+    done: i64,
+}
+
+impl Vector {
+    /// `done`: what the call came back with.
+    fn cut_short(nr: i64, args: &[u64; 6], done: i64) -> Option<Vector> {
+        if done <= 0 {
+            return None;
+        }
+        let new = |pieces: u64, count, call, extra| Vector { pieces: pieces as *const [u64; 2], count, call, extra, done };
+        let has = |flag: i32| args[2] & flag as u64 != 0;
+        let v = match nr {
+            libc::SYS_writev => new(args[1], args[2], libc::SYS_write, 0),
+            libc::SYS_pwritev2 if args[3] as i64 == -1 && args[5] == 0 => new(args[1], args[2], libc::SYS_write, 0),
+            libc::SYS_pwritev => new(args[1], args[2], libc::SYS_pwrite64, args[3] + done as u64),
+            libc::SYS_sendmsg if !has(libc::MSG_DONTWAIT) => Vector::of_message(args, libc::SYS_sendto, done),
+            libc::SYS_recvmsg if has(libc::MSG_WAITALL) && !has(libc::MSG_PEEK) => Vector::of_message(args, libc::SYS_recvfrom, done),
+            _ => return None,
+        };
+        // SAFETY: the kernel has read `count` pieces there.
+        let pieces = unsafe { core::slice::from_raw_parts(v.pieces, v.count as usize) };
+        let all = pieces.iter().map(|p| p[1]).sum::<u64>();
+        (all > done as u64 && is_blocking(args[0])).then_some(v)
+    }
+
+    fn of_message(args: &[u64; 6], call: i64, done: i64) -> Vector {
+        // SAFETY: the kernel has read the message's header: msg_iov is its third word, msg_iovlen the fourth.
+        let header = unsafe { (args[1] as *const [u64; 4]).read() };
+        Vector { pieces: header[2] as *const [u64; 2], count: header[3], call, extra: args[2], done }
+    }
+
+    /// As `go_on`.
+    ///
+    /// # Safety
+    /// The thread is parked; `r` are its registers.
+    unsafe fn go_on(mut self, r: &mut [i64; 23]) {
+        let mut first = self.done as u64;
+        loop {
+            // SAFETY: the pieces are those of `cut_short`, and fewer than all are done.
+            let len = unsafe { (*self.pieces)[1] };
+            if first < len {
+                break;
+            }
+            first -= len;
+            self.pieces = self.pieces.wrapping_add(1);
+            self.count -= 1;
+        }
+        let now = |which: i32| r[reg(which)];
+        let frame = [
+            now(libc::REG_RIP), now(libc::REG_RSI), now(libc::REG_RDX), self.done, self.call, now(libc::REG_R10),
+            self.pieces as i64, self.count as i64, first as i64, now(libc::REG_R8), now(libc::REG_R9), self.extra as i64,
+        ];
+        // SAFETY: below the red zone of the thread's stack, as in `go_on`.
+        unsafe { ((r[reg(libc::REG_RSP)] - 256) as *mut [i64; 12]).write(frame) };
+        r[reg(libc::REG_RSP)] -= 256;
+        r[reg(libc::REG_RIP)] = crate::asm::finish_vector as *const () as i64;
+    }
 }
 
 /// Has the thread finish the transfer, below its red zone, and come back with the whole count.

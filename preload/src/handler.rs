@@ -42,6 +42,9 @@ pub struct Slot {
     pub no_new_privs: i32,
     pub securebits: i32,
     pub keepcaps: i32,
+    pub tsc: i32,
+    pub mce_kill: i32,
+    pub credentials: u64,
     pub mempolicy: i32,
     pub nodes: u64,
     /// signals pending for thread or process
@@ -150,6 +153,9 @@ unsafe fn note_self(slot: *mut Slot, uc: *mut libc::ucontext_t) {
         s.no_new_privs = prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0).unwrap_or(0) as i32;
         s.securebits = prctl(libc::PR_GET_SECUREBITS, 0, 0, 0, 0).unwrap_or(0) as i32;
         s.keepcaps = prctl(libc::PR_GET_KEEPCAPS, 0, 0, 0, 0).unwrap_or(0) as i32;
+        let _ = prctl(PR_GET_TSC, &raw mut s.tsc as usize, 0, 0, 0);
+        s.mce_kill = prctl(PR_MCE_KILL_GET, 0, 0, 0, 0).unwrap_or(0) as i32;
+        s.credentials = crate::identity::digest();
         let _ = syscall5(libc::SYS_get_mempolicy, &raw mut s.mempolicy as usize, &raw mut s.nodes as usize, 64, 0, 0);
         s.pending = crate::signals::pending_set();
     }
@@ -168,4 +174,6 @@ pub fn install(signal: i32) -> Result<()> {
     )
 }
 
+const PR_GET_TSC: i32 = 25;
+const PR_MCE_KILL_GET: i32 = 34;
 const SA_RESTORER: i32 = 0x0400_0000;

@@ -12,6 +12,7 @@ mod descriptors;
 mod eintr;
 mod handler;
 mod hooks;
+mod identity;
 mod ids;
 mod kept;
 mod init;

@@ -15,6 +15,8 @@ const FILE: u64 = 1 << 2;
 const PRESENT: u64 = 1 << 3;
 const SWAPPED: u64 = 1 << 4;
 const PFNZERO: u64 = 1 << 5;
+/// From 6.17 on (include/uapi/linux/fs.h).
+const GUARD: u64 = 1 << 8;
 const PAGEMAP_SCAN: usize = 0xC060_6610;
 /// Unit of checksums.
 pub const CHUNK: u64 = 1 << 20;
@@ -48,6 +50,13 @@ struct RunTable {
 }
 
 impl RunTable {
+    /// A range that faults has no data.
+    fn add_guard(&mut self, addr: u64, bytes: u64) -> Result<()> {
+        self.push()?;
+        self.last = Run { addr: addr | Run::GUARD, bytes };
+        self.push()
+    }
+
     fn add(&mut self, addr: u64, bytes: u64) -> Result<()> {
         self.bytes += bytes;
         if self.last.addr + self.last.bytes == addr && self.last.bytes != 0 {
@@ -155,6 +164,10 @@ fn scan_vma(pagemap: Fd, vma: &Vma, table: &mut RunTable, opened: &mut Opened, k
         let mut regions = [[0u64; 3]; 128];
         let (n, next) = regions_of(pagemap, at, vma.end, &mut regions)?;
         for r in &regions[..n] {
+            if r[2] & GUARD != 0 {
+                table.add_guard(r[0], r[1] - r[0])?;
+                continue;
+            }
             if !readable {
                 make_readable(vma, opened)?;
                 readable = true;
@@ -197,18 +210,25 @@ fn regions_of(pagemap: Fd, at: u64, end: u64, out: &mut [[u64; 3]; 128]) -> Resu
         inverted: PFNZERO | FILE,
         mask: PFNZERO | FILE,
         anyof: PRESENT | SWAPPED,
-        ret: PRESENT,
         ..ScanArg::default()
     };
-    // SAFETY: arg has the kernel's layout, vec is writable for vec_len regions.
-    match unsafe { syscall3(libc::SYS_ioctl, pagemap as usize, PAGEMAP_SCAN, &raw mut arg as usize) } {
+    let mut ask = |ret: u64| {
+        arg.ret = ret;
+        // SAFETY: arg has the kernel's layout, vec is writable for vec_len regions.
+        unsafe { syscall3(libc::SYS_ioctl, pagemap as usize, PAGEMAP_SCAN, &raw mut arg as usize) }
+    };
+    let found = match ask(PRESENT | GUARD) {
+        Err(Errno::INVAL) => ask(PRESENT),
+        found => found,
+    };
+    match found {
         Ok(n) => Ok((n, arg.walk_end)),
         Err(Errno(libc::ENOTTY | libc::EINVAL)) => regions_by_entry(pagemap, at, end, out),
         Err(e) => Err(e),
     }
 }
 
-/// Kernels before 6.7: one 64-bit entry per page (bit 63 present, 62 swapped, 61 file page or shared).
+/// Kernels before 6.7: one 64-bit entry per page (bit 63 present, 62 swapped, 61 file page or shared, 58 guard).
 fn regions_by_entry(pagemap: Fd, at: u64, end: u64, out: &mut [[u64; 3]; 128]) -> Result<(usize, u64)> {
     let mut entries = [0u64; 64];
     let pages = ((end - at) / PAGE as u64).min(64) as usize;
@@ -220,7 +240,7 @@ fn regions_by_entry(pagemap: Fd, at: u64, end: u64, out: &mut [[u64; 3]; 128]) -
     for (i, e) in entries[..got].iter().enumerate() {
         if e >> 62 != 0 && e >> 61 & 1 == 0 {
             let start = at + (i * PAGE) as u64;
-            out[n] = [start, start + PAGE as u64, PRESENT];
+            out[n] = [start, start + PAGE as u64, if e >> 58 & 1 != 0 { GUARD } else { PRESENT }];
             n += 1;
         }
     }
@@ -350,7 +370,7 @@ fn write_runs(table: &RunTable, sink: &mut Sink) -> Result<()> {
         // SAFETY: batch is writable for `want` bytes.
         let got = unsafe { syscall4(libc::SYS_pread64, table.fd as usize, batch.as_mut_ptr() as usize, want, at) }?;
         let runs = got / size_of::<Run>();
-        for run in &batch[..runs] {
+        for run in batch[..runs].iter().filter(|r| !r.is_guard()) {
             sink.put(run.addr, run.bytes)?;
         }
         if runs == 0 {

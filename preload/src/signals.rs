@@ -48,6 +48,31 @@ fn take(set: u64) -> Option<[[u64; 8]; 2]> {
     .map(|_| info)
 }
 
+/// Would wait(2) report a stop of this child? `take`: it will not any more.
+pub fn reports_stop(child: i32, take: bool) -> bool {
+    let mut info = [0i32; 32];
+    let how = libc::WSTOPPED | libc::WNOHANG | if take { 0 } else { libc::WNOWAIT };
+    // SAFETY: info is 128 bytes, a siginfo; the fifth argument may be NULL.
+    let asked = unsafe {
+        syscall5(libc::SYS_waitid, libc::P_PID as usize, child as usize, info.as_mut_ptr() as usize, how as usize, 0)
+    };
+    asked.is_ok() && info[0] == libc::SIGCHLD
+}
+
+/// In the restorer: signals that children have sent by being made.
+pub fn drop_child_signals() {
+    while take(bit(libc::SIGCHLD)).is_some() {}
+}
+
+/// Children are woken and stopped again for the checkpoint: their parent is not to be told. The action before. (To set
+/// one that ignores the signal would drop what is pending.)
+pub fn silence_stops() -> Option<SigAction> {
+    let before = action(libc::SIGCHLD).ok()?;
+    let silent = SigAction { flags: before.flags | libc::SA_NOCLDSTOP as u64, ..before };
+    let changes = before.handler > libc::SIG_IGN as u64 && silent.flags != before.flags;
+    (changes && set_action(libc::SIGCHLD, &silent).is_ok()).then_some(before)
+}
+
 /// The process's queue, by the checkpoint thread (which has none of its own). Main puts it back.
 pub fn drain_shared(arena: &Arena) {
     let set = pending_set();

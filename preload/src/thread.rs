@@ -22,6 +22,7 @@ unsafe extern "C" fn main(arena: usize) -> ! {
     // SAFETY: spawn passes the arena; it is unmapped only below.
     let a = unsafe { &*(arena as *const Arena) };
     let mut handed_over = false;
+    crate::identity::be_effective();
     if let Some(st) = state::state() {
         if let Ok(channel) = Channel::connect(state::agent_name()) {
             handed_over = session(a, st, &channel);
@@ -61,6 +62,7 @@ pub fn wake(st: &StatePage) {
 /// What is changed for the time of the pause and put back after it.
 struct Borrowed {
     setxid: Option<SigAction>,
+    child: Option<SigAction>,
     subreaper: bool,
     undumpable: bool,
 }
@@ -69,6 +71,9 @@ impl Drop for Borrowed {
     fn drop(&mut self) {
         if let Some(old) = &self.setxid {
             let _ = signals::set_action(signals::SIGSETXID, old);
+        }
+        if let Some(old) = &self.child {
+            let _ = signals::set_action(libc::SIGCHLD, old);
         }
         if self.subreaper {
             let _ = prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
@@ -130,7 +135,7 @@ fn veto(a: &Arena, ch: &Channel) -> bool {
 
 /// Stops the process and does what the agent says, until it goes on.
 fn stop(a: &Arena, st: &StatePage, ch: &Channel, proceed: &Msg) -> bool {
-    let mut borrowed = Borrowed { setxid: None, subreaper: false, undumpable: false };
+    let mut borrowed = Borrowed { setxid: None, child: None, subreaper: false, undumpable: false };
     if let Err(tid) = api_delay::wait(proceed.arg) {
         return give_up(a, ch, stage::DELAYED, tid);
     }
@@ -142,17 +147,23 @@ fn stop(a: &Arena, st: &StatePage, ch: &Channel, proceed: &Msg) -> bool {
         return veto(a, ch);
     }
     rewind(a);
+    borrowed.child = signals::silence_stops();
     borrowed.subreaper = is_subreaper() && prctl(libc::PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0).is_ok();
     borrowed.undumpable = matches!(prctl(libc::PR_GET_DUMPABLE, 0, 0, 0, 0), Ok(0 | 2))
         && prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0).is_ok();
     ch.send(Msg { kind: msg::QUIESCED, count: parked(a).count() as u32, ..Msg::default() });
-    let was = capture::Was { subreaper: borrowed.subreaper, undumpable: borrowed.undumpable };
+    let was = capture::Was { child: borrowed.child, subreaper: borrowed.subreaper, undumpable: borrowed.undumpable };
     while let Some((m, fds)) = ch.recv() {
         let done = match m.kind {
             msg::CAPTURE => capture::run(a, st, ch, &was),
             msg::SHARED => writer::shared(a, ch, &m, fds[0]),
             msg::TRACK => {
                 kept::track(ch);
+                Ok(())
+            }
+            msg::ASK_STOP | msg::TAKE_STOP => {
+                let told = signals::reports_stop(m.arg as i32, m.kind == msg::TAKE_STOP);
+                ch.send(Msg { kind: m.kind, arg: told as u64, ..Msg::default() });
                 Ok(())
             }
             msg::FREEZE => writer::freeze(a, ch, fds[0], &m),
@@ -219,13 +230,30 @@ fn signal_new(a: &Arena) -> Result<usize> {
             note(slot, in_call);
         }
         slot.state.store(ASKED, Release);
-        if tgkill(pid, tid, state::ckpt_signal()).is_err() {
+        if ask(pid, tid).is_err() {
             slot.state.store(GONE, Release);
         } else {
             asked += 1;
         }
     })?;
     Ok(asked)
+}
+
+/// RLIMIT_SIGPENDING refuses queued signals of the real-time numbers, but not one that says it comes from kill(2).
+fn ask(pid: i32, tid: i32) -> Result<()> {
+    let signal = state::ckpt_signal();
+    match tgkill(pid, tid, signal) {
+        Err(Errno(libc::EAGAIN)) => {
+            let mut info = [0u64; 16];
+            info[0] = signal as u64;
+            // SAFETY: info is 128 bytes, a siginfo with SI_USER.
+            unsafe {
+                syscall4(libc::SYS_rt_tgsigqueueinfo, pid as usize, tid as usize, signal as usize, info.as_ptr() as usize)
+            }
+            .map(drop)
+        }
+        done => done,
+    }
 }
 
 fn wait_parked(a: &Arena, st: &StatePage, deadline: u64, borrowed: &mut Borrowed) -> core::result::Result<(), i32> {

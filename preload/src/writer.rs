@@ -175,7 +175,7 @@ fn keep_only(socket: Fd) -> Result<()> {
 }
 
 /// Writes shared memory that this process was chosen to write, in the pause: a frozen copy would share it.
-pub fn shared(_a: &Arena, ch: &Channel, _m: &Msg, image: Fd) -> Done {
+pub fn shared(a: &Arena, ch: &Channel, _m: &Msg, image: Fd) -> Done {
     let failed = |e| (stage::SHARED, e);
     for chunk in ch.body().chunks_exact(size_of::<SharedRange>()) {
         let Some(r) = from_bytes::<SharedRange>(chunk) else { continue };
@@ -184,6 +184,7 @@ pub fn shared(_a: &Arena, ch: &Channel, _m: &Msg, image: Fd) -> Done {
             let (at, len) = ((r.addr + done) as usize, (r.len - done) as usize);
             // SAFETY: the kernel checks the range; the file offset is the agent's.
             let n = unsafe { syscall4(libc::SYS_pwrite64, image as usize, at, len, (r.offset + done) as usize) };
+            let n = if n == Err(Errno(libc::EFAULT)) { copy_unreadable(a, image, at, len, r.offset + done) } else { n };
             match n {
                 Ok(0) => return Err(failed(Errno(libc::EIO))),
                 Ok(n) => done += n as u64,
@@ -194,4 +195,19 @@ pub fn shared(_a: &Arena, ch: &Channel, _m: &Msg, image: Fd) -> Done {
     }
     ch.send(Msg { kind: msg::SHARED_DONE, ..Msg::default() });
     Ok(())
+}
+
+/// What the program may not read itself, /proc/self/mem may. The bytes that were written, at least one.
+fn copy_unreadable(a: &Arena, image: Fd, at: usize, len: usize, offset: u64) -> Result<usize> {
+    // SAFETY: this thread alone uses the scratch.
+    let buf = unsafe { a.scratch() };
+    let mem = open(c"/proc/thread-self/mem", libc::O_RDONLY | libc::O_CLOEXEC)?;
+    let n = len.min(buf.len());
+    // SAFETY: buf is writable for n bytes; the file offset is the agent's.
+    let done = unsafe {
+        syscall4(libc::SYS_pread64, mem as usize, buf.as_mut_ptr() as usize, n, at)
+            .and_then(|n| syscall4(libc::SYS_pwrite64, image as usize, buf.as_ptr() as usize, n, offset as usize))
+    };
+    close(mem);
+    done
 }

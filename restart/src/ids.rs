@@ -125,13 +125,25 @@ fn probe(id: i32) -> io::Result<()> {
 
 /// fork(2), with the pid that is wanted. Errors: EPERM without the capability, EEXIST when it is taken.
 pub fn clone_with_pid(pid: Option<i32>) -> io::Result<i32> {
+    clone_as(pid, 0, libc::SIGCHLD)
+}
+
+/// The same with flags of clone(2) that share no memory, and with the signal that the child's end sends.
+pub fn clone_as(pid: Option<i32>, flags: i32, exit_signal: i32) -> io::Result<i32> {
+    let plain = flags == 0 && exit_signal == libc::SIGCHLD;
     let Some(pid) = pid else {
+        if !plain {
+            // SAFETY: a fork without CLONE_VM and without a stack of its own.
+            let child = unsafe { libc::syscall(libc::SYS_clone, flags | exit_signal, 0, 0, 0, 0) };
+            return if child < 0 { Err(io::Error::last_os_error()) } else { Ok(child as i32) };
+        }
         // SAFETY: single-threaded callers.
         let child = unsafe { libc::fork() };
         return if child < 0 { Err(io::Error::last_os_error()) } else { Ok(child) };
     };
     let mut args = [0u64; 11];
-    args[4] = libc::SIGCHLD as u64;
+    args[0] = flags as u64;
+    args[4] = exit_signal as u64;
     args[8] = &raw const pid as u64;
     args[9] = 1;
     // SAFETY: struct clone_args of 88 bytes; a fork without CLONE_VM.

@@ -9,7 +9,8 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -160,7 +161,23 @@ fn memfd(name: &[u8]) -> io::Result<File> {
 
 /// The mapped parts of a file as they were. Errors: a part does not match its checksum.
 pub fn saved_file(member: &Member, s: &SavedFile) -> io::Result<OwnedFd> {
-    let file = memfd(s.identity.path.rsplit(|&b| b == b'/').next().unwrap_or(b""))?;
+    let name = s.identity.path.rsplit(|&b| b == b'/').next().unwrap_or(b"");
+    let file = memfd(name.strip_prefix(b"memfd:").unwrap_or(name))?;
+    fill_saved(member, s, &file)?;
+    Ok(file.into())
+}
+
+/// The same at its own path, for a file that had none any more: it loses its name again at once.
+pub fn saved_nameless(member: &Member, s: &SavedFile) -> io::Result<OwnedFd> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = Path::new(std::ffi::OsStr::from_bytes(&s.identity.path));
+    let file = File::options().write(true).create_new(true).mode(0o700).open(path)?;
+    let filled = fill_saved(member, s, &file).and_then(|()| File::open(path));
+    std::fs::remove_file(path)?;
+    Ok(filled?.into())
+}
+
+fn fill_saved(member: &Member, s: &SavedFile, file: &File) -> io::Result<()> {
     file.set_len(s.identity.size)?;
     for (at, piece, crc) in &s.pieces {
         let bytes = member.file.read_blob(piece)?;
@@ -169,7 +186,7 @@ pub fn saved_file(member: &Member, s: &SavedFile) -> io::Result<OwnedFd> {
         }
         file.write_all_at(&bytes, *at)?;
     }
-    Ok(file.into())
+    Ok(())
 }
 
 /// Copies pieces, leaving holes where there is nothing but zeros and the object is new.

@@ -1,6 +1,6 @@
 //! The restore plan of one process: what the restorer does, in tables, in a memfd. `build` is pure.
 
-use ckpt_image::{AioContext, Body, MapKind, MapMeta};
+use ckpt_image::{AioContext, Body, Credentials, MapKind, MapMeta};
 use ckpt_sys::flat::plan::{self, Map, PlanHead, Read, Rlimit, Table};
 use ckpt_sys::flat::{FdEntry, Outer, Pending, ProcessRecord, Run, SemUndo, SigAction, ThreadRecord, Timer, bytes_of};
 use ckpt_sys::idtable;
@@ -10,6 +10,8 @@ pub struct Given<'a> {
     /// descriptor (or SysV id) for a mapping, None: anonymous
     pub map_fd: &'a dyn Fn(&MapMeta) -> Option<i32>,
     pub agent: i32,
+    /// the binary, -1: it was exec'ed
+    pub exe: i32,
     /// what goes into memory and where it comes from
     pub reads: &'a [Read],
     /// what is filled later
@@ -17,12 +19,15 @@ pub struct Given<'a> {
     /// first descriptor number that is ours
     pub first_own: i32,
     pub exact: bool,
-    pub keep_ids: bool,
+    /// user and groups are right already
+    pub keep_ids: &'a dyn Fn(&Credentials) -> bool,
     pub agent_name: &'a [u8],
     pub preload: &'a [u8],
     pub environment: &'a [u8],
     pub fds: &'a [ckpt_objects::FdEntry],
     pub undo: &'a [SemUndo],
+    /// stopped children (kernel's ids then) of whose stop the program was told
+    pub told: &'a [i32],
     pub notifies: &'a [plan::MqNotify],
     /// address and descriptor of the table of ids
     pub id_table: (u64, i32),
@@ -58,26 +63,28 @@ pub fn build(body: &Body, g: &Given) -> Vec<u8> {
         threads: out.table(&body.threads.iter().map(|t| ThreadRecord { tid: id(t.0.tid), ..t.0 }).collect::<Vec<_>>()),
         sigactions: out.table(&flat(&body.sigactions)),
         pendings: out.table(&body.pendings.iter().map(|p| Pending { tid: id(p.0.tid), ..p.0 }).collect::<Vec<_>>()),
-        timers: out.table(&body.timers.iter().map(|t| Timer { tid: id(t.0.tid), ..t.0 }).collect::<Vec<_>>()),
+        timers: out.table(&body.timers.iter().map(|t| Timer { tid: id(t.0.tid), clock: clock(t.0.clock, &id), ..t.0 }).collect::<Vec<_>>()),
         fds: out.table(&fds(g.fds)),
         rlimits: out.table(&rlimits(body)),
         auxv: out.table(&body.auxv),
         preload: out.table(g.preload),
         environment: out.table(g.environment),
-        credentials: out.table(&[credentials(body)]),
-        groups: out.table(&body.credentials.groups),
+        credentials: out.table(&credentials(body, g)),
+        groups: out.table(&all_credentials(body).flat_map(|(_, c)| c.groups.iter().copied()).collect::<Vec<_>>()),
         renamed: out.table(g.renamed),
         policies: out.table(&body.policies.iter().map(|p| p.0).collect::<Vec<_>>()),
+        guards: out.table(&body.memory.guards.iter().map(|&(addr, bytes)| Run { addr, bytes }).collect::<Vec<_>>()),
         aio: out.table(&body.aio.iter().map(aio).collect::<Vec<_>>()),
         aio_events: out.table(&body.aio.iter().flat_map(|a| a.events.iter().copied()).collect::<Vec<_>>()),
         undo: out.table(g.undo),
+        told: out.table(&g.told.iter().map(|&pid| id(pid)).collect::<Vec<_>>()),
         notifies: out.table(g.notifies),
         process: ProcessRecord { pid: id(body.record.0.pid), ..body.record.0 },
         agent: g.agent,
+        exe: g.exe,
         umask: body.umask,
         exact_ids: g.exact as u32,
         oom_score_adj: body.oom_score_adj,
-        keep_ids: g.keep_ids as u32,
         flags: g.first_own as u64,
         id_table: g.id_table.0,
         agent_pid: g.agent_pid,
@@ -106,6 +113,14 @@ fn kernel_pages(body: &Body, head: &mut PlanHead) {
             }
             _ => {}
         }
+    }
+}
+
+/// Negative: the CPU time of a process or thread, whose id is in it.
+fn clock(then: i32, id: &dyn Fn(i32) -> i32) -> i32 {
+    match !(then >> 3) {
+        of if then < 0 && of > 0 => !id(of) << 3 | then & 7,
+        _ => then,
     }
 }
 
@@ -150,7 +165,12 @@ fn without(m: &MapMeta, hole: (u64, u64)) -> Vec<MapMeta> {
 
 fn map(m: &MapMeta, g: &Given) -> Map {
     let fd = (g.map_fd)(m);
-    let mut flags = if m.shared { libc::MAP_SHARED } else { libc::MAP_PRIVATE };
+    const MAP_DROPPABLE: i32 = 8;
+    let mut flags = match m.shared {
+        true => libc::MAP_SHARED,
+        false if m.advice & plan::MAP_DROPPABLE != 0 => MAP_DROPPABLE,
+        false => libc::MAP_PRIVATE,
+    };
     if fd.is_none() {
         flags |= libc::MAP_ANONYMOUS;
     }
@@ -176,8 +196,20 @@ fn rlimits(body: &Body) -> Vec<Rlimit> {
     body.rlimits.iter().enumerate().map(|(n, &(soft, hard))| Rlimit { resource: n as u64, soft, hard }).collect()
 }
 
-fn credentials(body: &Body) -> plan::Credentials {
-    let c = &body.credentials;
-    let [inheritable, permitted, effective, bounding, ambient] = c.caps;
-    plan::Credentials { uid: c.uid, gid: c.gid, inheritable, permitted, effective, bounding, ambient }
+/// The process's, then those that one thread (kernel's id then) has for itself.
+fn all_credentials(body: &Body) -> impl Iterator<Item = (i32, &Credentials)> {
+    std::iter::once((0, &body.credentials)).chain(body.thread_credentials.iter().map(|(tid, c)| (*tid, c)))
+}
+
+fn credentials(body: &Body, g: &Given) -> Vec<plan::Credentials> {
+    let mut first = 0;
+    let flat = |(tid, c): (i32, &Credentials)| {
+        let [inheritable, permitted, effective, bounding, ambient] = c.caps;
+        let groups = [first, c.groups.len() as u32];
+        first += groups[1];
+        let keep_ids = (g.keep_ids)(c) as u32;
+        let tid = if tid == 0 { 0 } else { (g.program_id)(tid) };
+        plan::Credentials { tid, keep_ids, groups, uid: c.uid, gid: c.gid, inheritable, permitted, effective, bounding, ambient }
+    };
+    all_credentials(body).map(flat).collect()
 }

@@ -4,7 +4,7 @@ use crate::ids::{self, Ids, Known, SharedIds};
 use crate::image_set::{self, Member};
 use crate::lazy::{self, Filler, Share, Split};
 use crate::options::{Options, RestoreOption};
-use crate::session::{self, Gate, Tree};
+use crate::session::{self, Gate, Restorer, Tree};
 use crate::chain::Chain;
 use crate::{environment, memory, namespace, plan, preflight, stand_in, sysv, tree, validate};
 use ckpt_agent::agent::Agent;
@@ -16,7 +16,7 @@ use ckpt_agent::{foreground, paths, timings};
 use ckpt_coordinator::launch::{LaunchOptions, connect_or_start};
 use ckpt_coordinator::options;
 use ckpt_image::chain::Piece;
-use ckpt_image::{Body, FileIdentity, MapKind, MapMeta, ProcessMeta, RunState, SharedKind};
+use ckpt_image::{Body, Credentials, FileIdentity, MapKind, MapMeta, ProcessMeta, RunState, SharedKind};
 use ckpt_objects::ipc::{self, Restored};
 use ckpt_objects::{AsProcess, FdEntry, Kind, ObjectSet, PidMap, RebuildContext, Rebuilt, Severity};
 use ckpt_sys::flat::plan::{MqNotify, Read};
@@ -81,7 +81,8 @@ fn restart(options: Options) -> Result<(), Failure> {
     let listener = Listener::new()?;
     let shared_ids = SharedIds::new()?;
     let agent = Agent::new(settings, listener, launch, hello, options.checkpoint.quiet).with_ids(shared_ids.table, members[0].meta.agent.known);
-    let program = Rebuild { options: &options, members: &members, ids, known, shared_ids: &shared_ids, library, environment, agent: &agent, lazy }.run()?;
+    let restorer = may_name_binary().then(|| Restorer::load(&library)).flatten();
+    let program = Rebuild { options: &options, members: &members, ids, known, shared_ids: &shared_ids, restorer, library, environment, agent: &agent, lazy }.run()?;
     let restarted = AgentMessage::Restarted { generation: header.generation, members: 1 };
     client.send(&restarted)?;
     note(&members, begun.elapsed());
@@ -159,6 +160,8 @@ struct Rebuild<'a> {
     agent: &'a Agent,
     /// memory is filled while the program runs
     lazy: bool,
+    /// for processes that had not exec'ed either, where the kernel lets us name their binary
+    restorer: Option<Restorer>,
 }
 
 /// Files to map, by path and whether they are written through.
@@ -179,6 +182,8 @@ struct Prepared {
     share: Option<Share>,
     exe: PathBuf,
     exe_copy: Option<OwnedFd>,
+    /// the binary, for a process that is restored without an exec
+    exe_named: Option<OwnedFd>,
 }
 
 impl Rebuild<'_> {
@@ -327,7 +332,7 @@ impl Rebuild<'_> {
         id_table: (u64, i32),
     ) -> Result<Prepared, Failure> {
         let m = &self.members[member];
-        let mut out = Prepared { member, process, rebuilt: member, link: None, theirs: None, plan: None, images: Vec::new(), feed: None, eager: None, share: None, exe: PathBuf::new(), exe_copy: None };
+        let mut out = Prepared { member, process, rebuilt: member, link: None, theirs: None, plan: None, images: Vec::new(), feed: None, eager: None, share: None, exe: PathBuf::new(), exe_copy: None, exe_named: None };
         let Some(body) = &m.meta.processes[process].body else { return Ok(out) };
         let (link, theirs) = link::pair()?;
         let theirs = move_up(theirs, base)?;
@@ -351,6 +356,8 @@ impl Rebuild<'_> {
         let signal = self.agent.settings.signal;
         let program = self.known.program_id(m.meta.agent.program);
         let agent_name = agent_variable(&self.agent.listener.name, program, Some((self.shared_ids.fd.as_raw_fd(), self.ids == Ids::Virtual)), self.outer(), signal);
+        (out.exe, out.exe_copy) = self.executable(m, body, base)?;
+        out.exe_named = self.binary(m, process, &out.exe, base)?;
         let preload = [b"LD_PRELOAD=", self.library.as_os_str().as_bytes()].concat();
         let own = |u: &&ipc::Undo| u.pid == m.meta.processes[process].pid;
         let undo = m.meta.sysv.undo.iter().filter(own).map(|u| SemUndo { id: u.id, number: u.number, adjust: u.adjust });
@@ -358,15 +365,17 @@ impl Rebuild<'_> {
         let given = plan::Given {
             map_fd: &map_fd,
             agent: theirs.as_raw_fd(),
+            exe: out.exe_named.as_ref().map_or(-1, AsRawFd::as_raw_fd),
             reads: &reads,
             lazy: &lazy,
             first_own: base,
             exact: self.ids != Ids::Virtual,
-            keep_ids: keep_ids(body),
+            keep_ids: &keep_ids,
             agent_name: agent_name.as_bytes(),
             preload: &preload,
             environment: &self.environment,
             undo: &undo,
+            told: &told_stops(m, m.meta.processes[process].pid),
             notifies: &notifies(&m.meta.objects, m.meta.processes[process].pid),
             fds: m.meta.objects.descriptors(m.meta.processes[process].pid).unwrap_or(&[]),
             id_table: if body.id_table != 0 { (body.id_table, id_table.1) } else { id_table },
@@ -377,7 +386,6 @@ impl Rebuild<'_> {
         };
         let bytes = plan::build(body, &given);
         out.plan = Some(move_up(plan_file(&bytes)?, base)?);
-        (out.exe, out.exe_copy) = self.executable(m, body, base)?;
         (out.link, out.theirs) = (Some(link), Some(theirs));
         Ok(out)
     }
@@ -446,8 +454,22 @@ impl Rebuild<'_> {
         }
         let saved = member.meta.files.iter().find(|s| s.identity.path == body.exe.path);
         let saved = saved.ok_or_else(|| Failure(format!("{}: gone, and not in the image; put it back", path.display()), 1))?;
-        let fd = move_up(memory::saved_file(member, saved)?, base)?;
+        let own_name = body.exe.deleted && !body.exe.path.starts_with(b"/memfd:");
+        let nameless = own_name.then(|| memory::saved_nameless(member, saved).ok()).flatten();
+        let file = nameless.map_or_else(|| memory::saved_file(member, saved), Ok)?;
+        let fd = move_up(file, base)?;
         Ok((PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd())), Some(fd)))
+    }
+
+    /// The binary of a process that needs no exec: it had not called it, or a child of its would lose its exit signal.
+    fn binary(&self, m: &Member, process: usize, exe: &Path, base: i32) -> Result<Option<OwnedFd>, Failure> {
+        let p = &m.meta.processes[process];
+        let odd_child = |q: &ProcessMeta| q.ppid == p.pid && q.birth.exit_signal != libc::SIGCHLD;
+        if self.restorer.is_none() || !p.birth.never_execed && !m.meta.processes.iter().any(odd_child) {
+            return Ok(None);
+        }
+        let file = std::fs::File::open(exe).map_err(|e| Failure(format!("{}: {e}", exe.display()), 1))?;
+        Ok(Some(move_up(file.into(), base)?))
     }
 
     /// Forks the tree; returns when every process of it has begun its exec.
@@ -499,7 +521,7 @@ impl Rebuild<'_> {
         if let Err(e) = change_directory(&cwd) {
             return e;
         }
-        if self.ids == Ids::Namespace && nix::unistd::geteuid().as_raw() != 0 {
+        if p.exe_named.is_none() && self.ids == Ids::Namespace && nix::unistd::geteuid().as_raw() != 0 {
             if let Err(e) = namespace::keep_capabilities() {
                 return e;
             }
@@ -508,13 +530,16 @@ impl Rebuild<'_> {
             return io::ErrorKind::InvalidData.into();
         };
         let own = [plan.as_raw_fd(), theirs.as_raw_fd()];
-        let copy = p.exe_copy.as_ref().map(AsRawFd::as_raw_fd);
+        let copy = p.exe_copy.iter().chain(&p.exe_named).map(AsRawFd::as_raw_fd);
         let keep: Vec<RawFd> = own.iter().chain(mapped).copied().chain(copy).chain(p.images.iter().map(AsRawFd::as_raw_fd)).collect();
         if let Err(e) = rebuilt[p.rebuilt].install(objects, meta.pid, &keep) {
             return io::Error::other(e.to_string());
         }
         for fd in &keep {
             let _ = nix::fcntl::fcntl(borrow(*fd), nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty()));
+        }
+        if let Some(restorer) = self.restorer.as_ref().filter(|_| p.exe_named.is_some()) {
+            restorer.enter(plan.as_raw_fd());
         }
         let mut env = vec![
             [b"LD_PRELOAD=", self.library.as_os_str().as_bytes()].concat(),
@@ -547,7 +572,7 @@ impl Rebuild<'_> {
     /// All restorers say that they are ready; then all may go.
     fn wait_restored(&self, prepared: &mut [Prepared]) -> Result<(), Failure> {
         for p in prepared.iter_mut() {
-            drop((p.theirs.take(), p.plan.take(), std::mem::take(&mut p.images)));
+            drop((p.theirs.take(), p.plan.take(), std::mem::take(&mut p.images), p.exe_named.take()));
         }
         let mut filler = self.filler(prepared)?;
         std::thread::scope(|scope| {
@@ -564,15 +589,29 @@ impl Rebuild<'_> {
             let (helper, held) = filler.close()?;
             self.agent.filling.begin(helper, held);
         }
-        for p in prepared.iter() {
-            let Some(link) = &p.link else { continue };
-            let meta = self.process(p);
-            if meta.state == RunState::Stopped {
-                let pid = self.shared_ids.table.to_real(VirtualPid(self.known.program_id(meta.pid))).0;
-                // SAFETY: numbers only. It stops in the restorer and goes on from there with SIGCONT.
-                unsafe { libc::kill(pid, libc::SIGSTOP) };
+        self.stop_again(prepared)?;
+        prepared.iter().filter_map(|p| p.link.as_ref()).try_for_each(|link| link.send(msg::GO))?;
+        Ok(())
+    }
+
+    /// Processes that were stopped stop in the restorer and go on from there with SIGCONT; their parents hear of it
+    /// only if they had not before.
+    fn stop_again(&self, prepared: &[Prepared]) -> Result<(), Failure> {
+        let stopped = || prepared.iter().map(|p| self.process(p)).filter(|meta| meta.state == RunState::Stopped);
+        for meta in stopped() {
+            let pid = self.shared_ids.table.to_real(VirtualPid(self.known.program_id(meta.pid))).0;
+            // SAFETY: numbers only.
+            unsafe { libc::kill(pid, libc::SIGSTOP) };
+            ckpt_agent::procfs::await_stop(pid);
+        }
+        for p in prepared.iter().filter(|p| stopped().any(|kid| kid.ppid == self.process(p).pid)) {
+            // One that is stopped itself looks when it is continued.
+            if let Some(link) = p.link.as_ref() {
+                link.send(msg::SETTLE)?;
+                if self.process(p).state != RunState::Stopped {
+                    link.recv_within(Duration::from_secs(60))?;
+                }
             }
-            link.send(msg::GO)?;
         }
         Ok(())
     }
@@ -614,6 +653,12 @@ impl Source {
             Source::SysV(_) => None,
         }
     }
+}
+
+/// Stopped children of a process whose stop it was told of.
+fn told_stops(m: &Member, parent: i32) -> Vec<i32> {
+    let told = m.meta.processes.iter().filter(|p| p.ppid == parent && p.state == RunState::Stopped && p.stop_told);
+    told.map(|p| p.pid).collect()
 }
 
 fn explain(m: &ckpt_sys::flat::Msg) -> String {
@@ -662,8 +707,14 @@ fn file_key(m: &MapMeta, f: &FileIdentity) -> (Vec<u8>, bool) {
     (f.path.clone(), m.shared && m.prot & libc::PROT_WRITE as u32 != 0)
 }
 
-fn keep_ids(body: &Body) -> bool {
-    let c = &body.credentials;
+/// PR_SET_MM_MAP takes a descriptor of the binary from those with CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE.
+fn may_name_binary() -> bool {
+    const WANTED: u64 = 1 << 21 | 1 << 40;
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    ckpt_agent::procfs::status_hex(&status, "CapEff") & WANTED != 0
+}
+
+fn keep_ids(c: &Credentials) -> bool {
     // SAFETY: only ask.
     let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
     let own = c.uid.iter().all(|&u| u == uid) && c.gid.iter().all(|&g| g == gid);

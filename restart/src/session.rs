@@ -1,6 +1,6 @@
 //! Running the layout: forks, sessions, groups, descriptors, exec.
 
-use crate::ids::{Known, SharedIds, clone_with_pid};
+use crate::ids::{Known, SharedIds, clone_as, clone_with_pid};
 use ckpt_sys::idtable::VirtualPid;
 use crate::tree::{Node, What};
 use ckpt_image::{ProcessMeta, RunState};
@@ -101,14 +101,18 @@ impl Tree<'_> {
                 What::Leader(sid) => Some(self.known.program_id(sid)),
                 What::Detour => None,
             };
-            let child = clone_with_pid(pid.filter(|_| self.exact))?;
+            let (flags, exit_signal) = match node.what {
+                What::Process(i) => self.birth(i),
+                _ => (0, libc::SIGCHLD),
+            };
+            let child = clone_as(pid.filter(|_| self.exact), flags, exit_signal)?;
             if let (Some(pid), 1..) = (pid, child) {
                 self.ids.pair(pid, child)?;
             }
             if child == 0 {
                 self.live(node);
             }
-            if node.what == What::Detour {
+            if matches!(node.what, What::Detour | What::Leader(_)) {
                 let mut status = 0;
                 // SAFETY: status is an int.
                 unsafe { libc::waitpid(child, &mut status, 0) };
@@ -117,7 +121,19 @@ impl Tree<'_> {
         Ok(())
     }
 
+    /// Flags of clone(2), and the signal of its end.
+    fn birth(&self, i: usize) -> (i32, i32) {
+        let birth = self.processes[i].birth;
+        // Of others than those that this kernel knows, nothing is believed.
+        let signal = if (0..=64).contains(&birth.exit_signal) { birth.exit_signal } else { libc::SIGCHLD };
+        (if birth.shares_directory { libc::CLONE_FS } else { 0 }, signal)
+    }
+
     fn live(&self, node: &Node) -> ! {
+        if node.adopts {
+            // SAFETY: numbers only. The restorer says it again as it was.
+            unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
+        }
         if let Err(e) = self.fork_all(&node.early).and_then(|()| self.own(node)).and_then(|()| self.fork_all(&node.children)) {
             self.gate.fail(e.raw_os_error().unwrap_or(libc::EIO));
             exit(1);
@@ -224,7 +240,7 @@ impl Tree<'_> {
                     // SAFETY: info is a siginfo; WNOWAIT leaves the zombie.
                     unsafe {
                         let mut info: libc::siginfo_t = std::mem::zeroed();
-                        libc::waitid(libc::P_PID, self.gate.pid(k) as u32, &mut info, libc::WEXITED | libc::WNOWAIT);
+                        libc::waitid(libc::P_PID, self.gate.pid(k) as u32, &mut info, libc::WEXITED | libc::WNOWAIT | libc::__WALL);
                     }
                 }
             }
@@ -254,6 +270,29 @@ fn die_as(status: i32) -> ! {
         }
     }
     exit(libc::WEXITSTATUS(status))
+}
+
+/// The restorer without an exec: libckpt.so is loaded into this process, and its entry for that called.
+pub struct Restorer(unsafe extern "C" fn(libc::c_int) -> !);
+
+impl Restorer {
+    /// None: the library cannot be loaded; an exec will say why.
+    pub fn load(library: &std::path::Path) -> Option<Restorer> {
+        use std::os::unix::ffi::OsStrExt;
+        let path = CString::new(library.as_os_str().as_bytes()).ok()?;
+        // SAFETY: the library's constructor does nothing without its variables; the symbol has that signature.
+        unsafe {
+            let handle = libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL);
+            let entry = if handle.is_null() { handle } else { libc::dlsym(handle, c"ckpt_restore".as_ptr()) };
+            (!entry.is_null()).then(|| Restorer(std::mem::transmute::<*mut libc::c_void, unsafe extern "C" fn(libc::c_int) -> !>(entry)))
+        }
+    }
+
+    /// Replaces this process by what the plan in descriptor `plan` says.
+    pub fn enter(&self, plan: i32) -> ! {
+        // SAFETY: a forked child with one thread, which gives up everything.
+        unsafe { (self.0)(plan) }
+    }
 }
 
 /// The program's own binary, with the library as restorer in it.

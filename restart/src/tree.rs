@@ -7,6 +7,8 @@ use std::collections::HashMap;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Node {
     pub what: What,
+    /// It is to become the parent of orphans below it.
+    pub adopts: bool,
     /// before setsid
     pub early: Vec<Node>,
     pub children: Vec<Node>,
@@ -24,39 +26,57 @@ pub enum What {
 
 /// Lays the forest out. Pure.
 pub fn layout(processes: &[ProcessMeta], outer_session: i32) -> Vec<Node> {
-    let index: HashMap<i32, usize> = processes.iter().enumerate().map(|(i, p)| (p.pid, i)).collect();
-    let mut kids: HashMap<i32, Vec<usize>> = HashMap::new();
-    let mut orphans_of: HashMap<i32, Vec<usize>> = HashMap::new();
+    let index = processes.iter().enumerate().map(|(i, p)| (p.pid, i)).collect();
+    let mut maker = Maker { processes, outer_session, index, kids: HashMap::new(), orphans_of: HashMap::new() };
     let mut roots = Vec::new();
     for (i, p) in processes.iter().enumerate() {
-        if index.contains_key(&p.ppid) && p.ppid != p.pid {
-            kids.entry(p.ppid).or_default().push(i);
-        } else if p.sid == p.pid || p.sid == outer_session || p.sid == 0 {
+        if let Some(parent) = maker.parent(i).filter(|&parent| !maker.is_adopted(i, parent)) {
+            maker.kids.entry(parent).or_default().push(i);
+        } else if maker.parent(i).is_none() && (p.sid == p.pid || p.sid == outer_session || p.sid == 0) {
             roots.push(i);
         } else {
-            orphans_of.entry(p.sid).or_default().push(i);
+            maker.orphans_of.entry(p.sid).or_default().push(i);
         }
     }
-    let maker = Maker { processes, kids: &kids, orphans_of: &orphans_of };
     let mut forest: Vec<Node> = roots.into_iter().map(|i| maker.node(i)).collect();
-    let gone: Vec<(&i32, &Vec<usize>)> = orphans_of.iter().filter(|(sid, _)| !index.contains_key(sid)).collect();
-    for (&sid, members) in gone {
-        let children = members.iter().map(|&i| maker.node(i)).collect();
-        forest.push(Node { what: What::Leader(sid), early: Vec::new(), children });
-    }
+    forest.extend(maker.leaders(None));
     forest
 }
 
 struct Maker<'a> {
     processes: &'a [ProcessMeta],
-    kids: &'a HashMap<i32, Vec<usize>>,
-    orphans_of: &'a HashMap<i32, Vec<usize>>,
+    outer_session: i32,
+    index: HashMap<i32, usize>,
+    kids: HashMap<usize, Vec<usize>>,
+    /// by session: who was forked in it and lost its parent
+    orphans_of: HashMap<i32, Vec<usize>>,
 }
 
 impl Maker<'_> {
+    fn parent(&self, i: usize) -> Option<usize> {
+        let p = &self.processes[i];
+        self.index.get(&p.ppid).copied().filter(|_| p.ppid != p.pid)
+    }
+
+    /// The session that a process was forked in.
+    fn born_in(&self, i: usize) -> i32 {
+        let p = &self.processes[i];
+        match self.parent(i) {
+            None => self.outer_session,
+            Some(_) if p.sid != p.pid => p.sid,
+            Some(parent) => self.processes[parent].sid,
+        }
+    }
+
+    /// It is in a session that its parent was never in: an orphan that a subreaper took in.
+    fn is_adopted(&self, i: usize, parent: usize) -> bool {
+        let (k, p) = (&self.processes[i], &self.processes[parent]);
+        k.sid != k.pid && k.sid != p.sid && k.sid != self.born_in(parent)
+    }
+
     fn node(&self, i: usize) -> Node {
         let p = &self.processes[i];
-        let kids = self.kids.get(&p.pid).map_or(&[][..], |v| v);
+        let kids = self.kids.get(&i).map_or(&[][..], |v| v);
         let is_early = |k: &&usize| {
             let k = &self.processes[**k];
             p.sid == p.pid && k.sid != p.sid && k.sid != k.pid
@@ -68,10 +88,23 @@ impl Maker<'_> {
             // A zombie leader ends anyway: its children are orphans then.
             children.extend(orphans.iter().map(|&o| match p.state {
                 RunState::Zombie(_) => self.node(o),
-                _ => Node { what: What::Detour, early: Vec::new(), children: vec![self.node(o)] },
+                _ => Node { what: What::Detour, adopts: false, early: Vec::new(), children: vec![self.node(o)] },
             }));
         }
-        Node { what: What::Process(i), early: early.into_iter().map(|&k| self.node(k)).collect(), children }
+        children.extend(self.leaders(Some(i)));
+        let adopts = self.orphans_of.values().flatten().any(|&o| self.parent(o) == Some(i));
+        let early = early.into_iter().map(|&k| self.node(k)).collect();
+        Node { what: What::Process(i), adopts, early, children }
+    }
+
+    /// Stand-ins for leaders that are gone, of sessions with orphans that `parent` took in.
+    fn leaders(&self, parent: Option<usize>) -> Vec<Node> {
+        let gone = self.orphans_of.iter().filter(|(sid, _)| !self.index.contains_key(sid));
+        let of_parent = |(&sid, members): (&i32, &Vec<usize>)| {
+            let children: Vec<Node> = members.iter().filter(|&&m| self.parent(m) == parent).map(|&m| self.node(m)).collect();
+            (!children.is_empty()).then_some(Node { what: What::Leader(sid), adopts: false, early: Vec::new(), children })
+        };
+        gone.filter_map(of_parent).collect()
     }
 }
 
@@ -90,9 +123,10 @@ pub fn leaderless_groups(processes: &[ProcessMeta], outer_group: i32) -> Vec<(i3
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ckpt_image::Birth;
 
     fn process(pid: i32, ppid: i32, sid: i32) -> ProcessMeta {
-        ProcessMeta { pid, ppid, pgid: sid, sid, state: RunState::Running, name: String::new(), body: None }
+        ProcessMeta { pid, ppid, pgid: sid, sid, state: RunState::Running, name: String::new(), birth: Birth { exit_signal: 17, never_execed: false, shares_directory: false }, stop_told: false, body: None }
     }
 
     #[test]
@@ -107,6 +141,16 @@ mod tests {
         let f = layout(&[process(10, 1, 10), process(12, 1, 10)], 5);
         assert_eq!(f[0].children[0].what, What::Detour);
         assert_eq!(f[0].children[0].children[0].what, What::Process(1));
+    }
+
+    #[test]
+    fn an_orphan_that_a_subreaper_took_in_is_forked_in_its_session() {
+        let f = layout(&[process(10, 1, 5), process(11, 10, 11), process(12, 10, 11)], 5);
+        assert!(f[0].adopts);
+        assert_eq!(f[0].children.len(), 1);
+        assert_eq!(f[0].children[0].children[0].what, What::Detour);
+        let f = layout(&[process(10, 1, 5), process(12, 10, 11)], 5);
+        assert_eq!(f[0].children[0].what, What::Leader(11));
     }
 
     #[test]

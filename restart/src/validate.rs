@@ -111,6 +111,10 @@ fn sum_of_ranges(b: &Body, ranges: &[(u64, u64)]) -> Result<u64, String> {
 fn check_memory(b: &Body, total: u64) -> Result<(), String> {
     let sum = sum_of_ranges(b, &b.memory.runs)?;
     sum_of_ranges(b, &b.memory.kept)?;
+    let in_map = |&(at, len): &(u64, u64)| at.checked_add(len).is_some_and(|end| b.maps.iter().any(|m| !m.shared && m.start <= at && end <= m.end));
+    if !b.memory.guards.iter().all(in_map) {
+        return Err("a guard region lies in no private mapping".into());
+    }
     if sum != b.memory.bytes {
         return Err("the runs do not add up".into());
     }

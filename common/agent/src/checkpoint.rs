@@ -9,9 +9,9 @@ use crate::records::Records;
 use crate::pace::Disk;
 use crate::track::{self, Ranges, Subject, Tracker};
 use crate::write::{self, How, WriteError};
-use crate::{ipc, libraries, room, shared, store, timings};
+use crate::{ipc, libraries, procfs, room, shared, sharing, store, timings};
 use ckpt_image::file::Blobs;
-use ckpt_image::{Body, Codec, Header, ImageFile, ImageMeta, ImageWriter, Memory, ProcessMeta, RunState, SavedFile, SharedMemory, Surroundings};
+use ckpt_image::{Birth, Body, Codec, Header, ImageFile, ImageMeta, ImageWriter, Memory, ProcessMeta, RunState, SavedFile, SharedMemory, Surroundings};
 use ckpt_objects::ipc::{IpcError, SysvSet};
 use ckpt_objects::{CaptureContext, CaptureError, ObjectSet, ProcessFd, ProcessFds};
 use ckpt_sys::flat::{FdEntry, Msg, SharedRange, bytes_of, from_bytes, msg, stage};
@@ -179,6 +179,8 @@ const PROBE_FROM: u64 = 64 << 20;
 struct Snapshot {
     processes: Vec<(Process, Option<Body>)>,
     zombies: Vec<Candidate>,
+    /// processes that share working directory and umask with their parent
+    sharers: HashSet<i32>,
     objects: ObjectSet,
     shared: Vec<SharedMemory>,
     sysv: SysvSet,
@@ -371,6 +373,7 @@ impl Checkpoint<'_> {
         place: (u32, u32),
         clock: &mut Clock,
     ) -> Result<Snapshot, CheckpointError> {
+        let sharers = sharers(&processes)?;
         let tables: Vec<ProcessFds> = processes.iter_mut().map(take_descriptors).collect();
         let std = [0, 1, 2].map(|fd: RawFd| is_open(fd).then_some(fd));
         let mut blobs = Blobs(&image);
@@ -384,7 +387,8 @@ impl Checkpoint<'_> {
         let sysv = ipc::capture(processes.iter().map(|p| (p.stopped.who.stat.pid, &p.records)), &shared, &mut Blobs(&image))?;
         let mut bodies = Vec::new();
         for (p, maps) in processes.iter().zip(&maps) {
-            let body = gather::body(p.stopped.who.stat.pid, &p.records, maps)?;
+            let mut body = gather::body(p.stopped.who.stat.pid, &p.records, maps)?;
+            p.stopped.raised.correct(&mut body.rlimits);
             refuse(p, &body)?;
             bodies.push(body);
         }
@@ -398,7 +402,7 @@ impl Checkpoint<'_> {
         clock.mark("freeze");
         let notified = objects.queues.iter().filter_map(|q| q.notify.as_ref()).map(|n| n.pid).collect();
         let processes = processes.into_iter().zip(bodies.into_iter().map(Some)).collect();
-        Ok(Snapshot { processes, zombies, objects, shared, sysv, notified, image, place, copies })
+        Ok(Snapshot { processes, zombies, sharers, objects, shared, sysv, notified, image, place, copies })
     }
 
     /// A program that is held writes its shared memory itself.
@@ -460,7 +464,11 @@ impl Checkpoint<'_> {
     /// Back to running, stopped ones to being stopped. Returns when every thread is out of our hands.
     fn resume(&self, snapshot: &mut Snapshot, clock: &mut Clock) {
         for (p, _) in &mut snapshot.processes {
+            p.stopped.raised.put_back();
             p.stopped.stop_again = None;
+        }
+        self.hide_stops(snapshot);
+        for (p, _) in &snapshot.processes {
             let notified = snapshot.notified.contains(&p.stopped.who.stat.pid);
             let resume = Msg { kind: msg::RESUME, arg: notified as u64, ..Msg::default() };
             let _ = p.stopped.link.send_with(resume, &[], &[]);
@@ -471,6 +479,20 @@ impl Checkpoint<'_> {
             }
         }
         clock.mark("resume");
+    }
+
+    /// Parents that had been told of a child's stop are not told of the new one.
+    fn hide_stops(&self, snapshot: &Snapshot) {
+        for (p, _) in snapshot.processes.iter().filter(|(p, _)| p.stopped.job_stopped) {
+            let stat = &p.stopped.who.stat;
+            procfs::await_stop(stat.pid);
+            let parent = snapshot.processes.iter().find(|(q, _)| q.stopped.who.stat.pid == stat.ppid);
+            let Some((parent, _)) = parent.filter(|_| p.stopped.stop_told) else { continue };
+            let take = Msg { kind: msg::TAKE_STOP, arg: stat.pid as u64, ..Msg::default() };
+            if parent.stopped.link.send_with(take, &[], &[]).is_ok() {
+                let _ = parent.stopped.link.recv_within(Duration::from_secs(2));
+            }
+        }
     }
 
     /// The coordinator is answered meanwhile; when it calls the checkpoint off, so are the writers.
@@ -542,13 +564,15 @@ impl Checkpoint<'_> {
             sid: z.stat.sid,
             state: RunState::Zombie(z.stat.field(52) as i32),
             name: z.stat.name.clone(),
+            birth: birth(&z.stat, false),
+            stop_told: false,
             body: None,
         });
         let bodies = snapshot.processes.iter_mut().map(|(p, body)| (&p.stopped, body.take()));
-        let mut processes: Vec<ProcessMeta> = bodies.filter_map(|(s, body)| Some(process_meta(s, body?))).collect();
+        let mut processes: Vec<ProcessMeta> = bodies.filter_map(|(s, body)| Some(process_meta(s, body?, &snapshot.sharers))).collect();
         processes.extend(zombies);
         let ids = self.changed_ids(&processes);
-        let foreground = processes.iter().find(|p| p.sid == sid_of_agent()).map_or(0, |p| crate::procfs::stat(p.pid).map_or(0, |s| s.field(8) as i32));
+        let foreground = processes.iter().find(|p| p.sid == sid_of_agent()).map_or(0, |p| procfs::stat(p.pid).map_or(0, |s| s.field(8) as i32));
         // SAFETY: getpgrp and getsid only ask.
         let (pgid, sid) = unsafe { (libc::getpgrp(), libc::getsid(0)) };
         ImageMeta {
@@ -630,7 +654,29 @@ fn shown(path: &std::path::Path) -> String {
     ckpt_wire::clip(&path.display().to_string(), 4000).to_string()
 }
 
-fn process_meta(s: &Stopped, body: Body) -> ProcessMeta {
+/// proc(5): flags 9, exit_signal 38.
+fn birth(stat: &procfs::Stat, shares_directory: bool) -> Birth {
+    const PF_FORKNOEXEC: u64 = 0x40;
+    Birth { exit_signal: stat.field(38) as i32, never_execed: stat.field(9) & PF_FORKNOEXEC != 0, shares_directory }
+}
+
+/// Who shares working directory and umask with its parent. Sharing that a fork cannot make again is refused.
+fn sharers(processes: &[Process]) -> Result<HashSet<i32>, CheckpointError> {
+    let all: Vec<sharing::Who> = processes.iter().map(|p| (p.stopped.who.stat.pid, p.stopped.who.stat.ppid)).collect();
+    let no = |pid: i32, what: &str| Err(CheckpointError::Process { pid, what: what.into() });
+    if let Some(group) = sharing::descriptors(&all).first() {
+        let what = format!("it shares its descriptors with process {} (clone with CLONE_FILES); that is not supported", group[0].0);
+        return no(group[1].0, &what);
+    }
+    let groups = sharing::directories(&all);
+    if let Some(stray) = groups.iter().flat_map(|g| sharing::strays(g)).next() {
+        return no(stray.0, "it shares its working directory with a process that is not its parent (CLONE_FS); that is not supported");
+    }
+    let with_parent = |g: &Vec<sharing::Who>| g.iter().filter(|w| g.iter().any(|o| o.0 == w.1)).map(|w| w.0).collect::<Vec<_>>();
+    Ok(groups.iter().flat_map(with_parent).collect())
+}
+
+fn process_meta(s: &Stopped, body: Body, sharers: &HashSet<i32>) -> ProcessMeta {
     let stat = &s.who.stat;
     ProcessMeta {
         pid: stat.pid,
@@ -639,6 +685,8 @@ fn process_meta(s: &Stopped, body: Body) -> ProcessMeta {
         sid: stat.sid,
         state: if s.job_stopped { RunState::Stopped } else { RunState::Running },
         name: stat.name.clone(),
+        birth: birth(stat, sharers.contains(&stat.pid)),
+        stop_told: s.stop_told,
         body: Some(body),
     }
 }
@@ -649,9 +697,6 @@ fn refuse(p: &Process, body: &Body) -> Result<(), CheckpointError> {
     let no = |what: &str| Err(CheckpointError::Process { pid, what: what.into() });
     match () {
         _ if body.root != b"/" && !body.root.is_empty() => no("it runs in a chroot; that is not supported yet"),
-        _ if body.credentials.seccomp == 2 => {
-            no("it has a seccomp filter, which cannot be read back; start it without its sandbox option")
-        }
         _ if has_odd_thread(body) => {
             no("a thread has descriptors or a working directory of its own (unshare); that is not supported")
         }

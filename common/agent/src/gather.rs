@@ -31,8 +31,9 @@ impl VmFlags {
         VmFlags(out, anonymous)
     }
 
-    fn at(&self, start: u64) -> &[String] {
-        self.0.iter().find(|r| r.0 <= start && start < r.1).map_or(&[], |r| &r.2)
+    /// The arena may have come since, and have been merged with what lies above it.
+    fn of(&self, start: u64, end: u64) -> &[String] {
+        self.0.iter().find(|r| r.0 < end && start < r.1).map_or(&[], |r| &r.2)
     }
 
     /// Ranges that a fork leaves out (0) or wipes (1).
@@ -53,7 +54,7 @@ fn parse_range(word: &str) -> Option<(u64, u64)> {
 }
 
 fn advice(flags: &[String]) -> u32 {
-    const WORDS: [(&str, u32); 9] = [
+    const WORDS: [(&str, u32); 12] = [
         ("lo", plan::MAP_LOCKED),
         ("hg", plan::MAP_HUGE),
         ("nh", plan::MAP_NOHUGE),
@@ -63,6 +64,9 @@ fn advice(flags: &[String]) -> u32 {
         ("sr", plan::MAP_SEQ),
         ("rr", plan::MAP_RAND),
         ("mg", plan::MAP_MERGEABLE),
+        ("sl", plan::MAP_SEALED),
+        ("dp", plan::MAP_DROPPABLE),
+        ("lf", plan::MAP_ONFAULT),
     ];
     WORDS.iter().filter(|(w, _)| flags.iter().any(|f| f == w)).fold(0, |n, (_, bit)| n | bit)
 }
@@ -102,7 +106,7 @@ fn parse_map(line: &[u8], flags: &VmFlags, pid: i32) -> Option<RawMap> {
     let dev = libc::makedev(u32::from_str_radix(major, 16).ok()?, u32::from_str_radix(minor, 16).ok()?);
     let ino: u64 = text(words.next()?)?.parse().ok()?;
     let path = words.next().unwrap_or(b"").trim_ascii_start().to_vec();
-    let vm = flags.at(start);
+    let vm = flags.of(start, end);
     let has = |n: &str| vm.iter().any(|f| f == n);
     let prot = [(b'r', libc::PROT_READ), (b'w', libc::PROT_WRITE), (b'x', libc::PROT_EXEC)];
     let kind = kind_of(&path, dev, ino, pid, start, end);
@@ -191,6 +195,7 @@ pub fn body(pid: i32, r: &Records, maps: &[RawMap]) -> io::Result<Body> {
         root: path("root"),
         umask: procfs::status_value(&status, "Umask").and_then(|v| u32::from_str_radix(v, 8).ok()).unwrap_or(0o022),
         credentials: credentials(&status),
+        thread_credentials: thread_credentials(pid, r),
         rlimits: (0..16).map(|n| rlimit(pid, n)).collect(),
         oom_score_adj: fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).ok().and_then(|t| t.trim().parse().ok()).unwrap_or(0),
         coredump_filter: fs::read_to_string(format!("/proc/{pid}/coredump_filter"))
@@ -200,7 +205,7 @@ pub fn body(pid: i32, r: &Records, maps: &[RawMap]) -> io::Result<Body> {
         policies: r.policies.iter().copied().map(Flat).collect(),
         aio: crate::aio::capture(pid, maps)?,
         maps: maps.iter().map(|m| m.meta.clone()).collect(),
-        memory: Memory { runs: Vec::new(), bytes: 0, codec: Codec::None, pieces: Vec::new(), checksums: Vec::new(), kept: Vec::new() },
+        memory: Memory { runs: Vec::new(), guards: Vec::new(), bytes: 0, codec: Codec::None, pieces: Vec::new(), checksums: Vec::new(), kept: Vec::new() },
         id_table: id_table(&r.maps),
         files_of: pid,
     })
@@ -239,6 +244,13 @@ fn credentials(status: &str) -> Credentials {
         caps: ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"].map(|k| procfs::status_hex(status, k)),
         seccomp: procfs::status_value(status, "Seccomp").and_then(|v| v.parse().ok()).unwrap_or(0),
     }
+}
+
+/// Of threads whose user, groups or capabilities are not those of the first.
+fn thread_credentials(pid: i32, r: &Records) -> Vec<(i32, Credentials)> {
+    let first = r.threads.first().map_or(0, |t| t.credentials);
+    let own = r.threads.iter().filter(|t| t.credentials != first);
+    own.filter_map(|t| Some((t.tid, credentials(&procfs::status_of(&format!("{pid}/task/{}", t.tid))?)))).collect()
 }
 
 fn rlimit(pid: i32, resource: u32) -> (u64, u64) {

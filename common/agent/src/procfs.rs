@@ -45,6 +45,14 @@ impl Stat {
     }
 }
 
+/// Waits until a process that was sent SIGSTOP has stopped; not for ever, since it may be dying.
+pub fn await_stop(pid: i32) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(1);
+    while stat(pid).is_some_and(|s| !matches!(s.state, 'T' | 'Z' | 'X')) && std::time::Instant::now() < deadline {
+        std::thread::sleep(std::time::Duration::from_micros(100));
+    }
+}
+
 /// One value of /proc/PID/status.
 pub fn status_value<'a>(status: &'a str, key: &str) -> Option<&'a str> {
     status.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix(':')).map(str::trim)

@@ -1,8 +1,9 @@
 //! Stopping every member: ask, wait for its checkpoint thread to connect, tell it to park the threads.
 
+use crate::limits::Raised;
 use crate::link::{Link, Listener, poll};
 use crate::members::{self, Candidate, Readiness};
-use crate::procfs;
+use crate::{obstacle, procfs};
 use ckpt_sys::flat::{Msg, PROTOCOL, bytes_of, msg, stage};
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -27,6 +28,8 @@ pub enum QuiesceError {
     Veto { pid: i32, name: String, why: String },
     #[error("process {pid} ({name}) has kept checkpoints off for {seconds} s, by ckpt_delay() or a blocked signal; try again when it has called ckpt_allow()")]
     Delayed { pid: i32, name: String, seconds: u64 },
+    #[error("process {pid} ({name}): {what}")]
+    Obstacle { pid: i32, name: String, what: String },
     #[error("there is no process to checkpoint: the program has ended")]
     Nobody,
     #[error("waiting for the processes: {0}")]
@@ -36,9 +39,12 @@ pub enum QuiesceError {
 /// A stopped process.
 pub struct Stopped {
     pub who: Candidate,
+    pub raised: Raised,
     pub link: Link,
     /// It was stopped by job control.
     pub job_stopped: bool,
+    /// Its parent has been told of that.
+    pub stop_told: bool,
     pub stop_again: Option<StopAgain>,
     pub threads: u32,
 }
@@ -72,7 +78,9 @@ struct Asked {
     in_call: Option<[u64; 9]>,
     last_ran: u64,
     processor: u32,
+    stop_told: bool,
     stop_again: Option<StopAgain>,
+    raised: Raised,
     link: Option<Link>,
     asked: Instant,
     asked_again: Instant,
@@ -107,7 +115,13 @@ impl Quiesce<'_> {
                 if asked.contains_key(&c.stat.pid) || done.iter().any(|s| s.who.stat.pid == c.stat.pid) {
                     continue;
                 }
-                waiting |= self.ask(c, &mut asked, &mut early, begun)?;
+                let parent = c.stat.ppid;
+                let parent_done = done.iter().find(|s| s.who.stat.pid == parent);
+                if c.stat.state == 'T' && parent_done.is_none() && alive.contains(&parent) {
+                    waiting = true;
+                    continue;
+                }
+                waiting |= self.ask(c, parent_done, &mut asked, &mut early, begun)?;
             }
             if asked.is_empty() && !waiting {
                 if done.is_empty() {
@@ -121,9 +135,12 @@ impl Quiesce<'_> {
     }
 
     /// Sends the signal where that is safe. True: not yet, look again soon.
+    ///
+    /// A stopped one is woken only when its parent stands still, which then is not told.
     fn ask(
         &self,
         c: &Candidate,
+        parent: Option<&Stopped>,
         asked: &mut HashMap<i32, Asked>,
         early: &mut HashMap<i32, StopAgain>,
         begun: Instant,
@@ -138,10 +155,13 @@ impl Quiesce<'_> {
             Readiness::SharedMemory => Err(QuiesceError::SharedMemory { pid, name: c.stat.name.clone() }),
             // It waits for the end of the section; where the thread is now says nothing of where it will be then.
             Readiness::NoHandler if c.stat.state != 'T' && members::handles(pid, self.signal) => {
+                if let Some(what) = obstacle::of(pid) {
+                    return Err(QuiesceError::Obstacle { pid, name: c.stat.name.clone(), what });
+                }
                 // SAFETY: numbers only.
                 if unsafe { libc::syscall(libc::SYS_tgkill, pid, pid, self.signal) } == 0 {
                     let processor = c.stat.field(39) as u32;
-                    asked.insert(pid, Asked { who: c.clone(), tid: pid, in_call: None, last_ran: 0, processor, stop_again: None, link: None, asked: Instant::now(), asked_again: Instant::now() });
+                    asked.insert(pid, Asked { who: c.clone(), tid: pid, in_call: None, last_ran: 0, processor, stop_told: false, stop_again: None, raised: Raised::of(pid), link: None, asked: Instant::now(), asked_again: Instant::now() });
                 }
                 Ok(false)
             }
@@ -153,13 +173,19 @@ impl Quiesce<'_> {
             }
             Readiness::NoHandler => Err(QuiesceError::NoLibrary { pid, name: c.stat.name.clone(), why: why_no_library(pid) }),
             Readiness::Ready { tid } => {
+                if let Some(what) = obstacle::of(pid) {
+                    return Err(QuiesceError::Obstacle { pid, name: c.stat.name.clone(), what });
+                }
+                let raised = Raised::of(pid);
                 let in_call = procfs::in_call(pid, tid);
                 let last_ran = procfs::last_ran(pid, tid).unwrap_or(0);
                 let processor = c.stat.field(39) as u32;
-                // SAFETY: numbers only.
-                if unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, self.signal) } == 0 {
-                    let stop_again = early.remove(&pid).or_else(|| (c.stat.state == 'T').then(|| StopAgain::wake(pid)));
-                    asked.insert(pid, Asked { who: c.clone(), tid, in_call, last_ran, processor, stop_again, link: None, asked: Instant::now(), asked_again: Instant::now() });
+                let is_stopped = c.stat.state == 'T';
+                let stop_told = is_stopped && parent.is_none_or(|p| !has_stop_to_tell(p, pid));
+                if signal(pid, tid, self.signal) {
+                    let stop_again = early.remove(&pid).or_else(|| is_stopped.then(|| StopAgain::wake(pid)));
+                    let now = Instant::now();
+                    asked.insert(pid, Asked { who: c.clone(), tid, in_call, last_ran, processor, stop_told, stop_again, raised, link: None, asked: now, asked_again: now });
                 }
                 Ok(false)
             }
@@ -211,7 +237,7 @@ impl Quiesce<'_> {
         match link.recv() {
             Ok(p) if p.msg.kind == msg::QUIESCED => {
                 let job_stopped = a.stop_again.is_some();
-                done.push(Stopped { who: a.who, link, job_stopped, stop_again: a.stop_again, threads: p.msg.count });
+                done.push(Stopped { who: a.who, raised: a.raised, link, job_stopped, stop_told: a.stop_told, stop_again: a.stop_again, threads: p.msg.count });
                 Ok(())
             }
             Ok(p) if p.msg.stage == stage::PLUGIN => {
@@ -249,13 +275,28 @@ impl Quiesce<'_> {
                     a.tid = tid;
                     a.in_call = procfs::in_call(pid, tid);
                     a.last_ran = procfs::last_ran(pid, tid).unwrap_or(0);
-                    // SAFETY: numbers only.
-                    unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, self.signal) };
+                    signal(pid, tid, self.signal);
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Would the parent's wait(2) report the stop of `child`?
+fn has_stop_to_tell(parent: &Stopped, child: i32) -> bool {
+    let ask = Msg { kind: msg::ASK_STOP, arg: child as u64, ..Msg::default() };
+    let sent = parent.link.send_with(ask, &[], &[]).is_ok();
+    sent && parent.link.recv_within(Duration::from_secs(2)).is_ok_and(|p| p.msg.kind == msg::ASK_STOP && p.msg.arg == 1)
+}
+
+/// To a thread; where its queue of signals is full (RLIMIT_SIGPENDING), to any, since kill(2) needs no room in it.
+fn signal(pid: i32, tid: i32, signal: i32) -> bool {
+    // SAFETY: numbers only.
+    let sent = unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, signal) } == 0;
+    let full = !sent && io::Error::last_os_error().raw_os_error() == Some(libc::EAGAIN);
+    // SAFETY: as above.
+    sent || full && unsafe { libc::kill(pid, signal) } == 0
 }
 
 /// Parents before children, as they were found.

@@ -25,8 +25,7 @@ pub fn plan(maps: &mut [Vec<RawMap>], objects: &ObjectSet, image: &ImageWriter) 
             let object = &mut found[at as usize];
             object.size = object.size.max(m.meta.offset + (m.meta.end - m.meta.start));
             m.meta.kind = MapKind::Shared(at);
-            let readable = m.meta.prot & libc::PROT_READ as u32 != 0;
-            if object.kind != SharedKind::Object && readable {
+            if object.kind != SharedKind::Object {
                 work[process].extend(missing(object, m, image));
             }
         }

@@ -119,9 +119,9 @@ fn process(job: &Job, writer: &Link, image: &ImageWriter, how: &How) -> Result<M
     let announced = expect(pid, writer, msg::RUNS).map_err(|e| e.unwrap_or_else(gone))?;
     let table = File::from(announced.fds.into_iter().next().ok_or(WriteError::Vanished { pid })?);
     let bytes = announced.msg.arg;
-    let runs = read_runs(&table, announced.msg.arg2)?;
+    let (runs, guards) = read_runs(&table, announced.msg.arg2)?;
     let codec = how.choose(job.frozen, &runs, bytes);
-    let mut memory = Memory { runs, bytes, codec, pieces: Vec::new(), checksums: Vec::new(), kept: Vec::new() };
+    let mut memory = Memory { runs, guards, bytes, codec, pieces: Vec::new(), checksums: Vec::new(), kept: Vec::new() };
     if codec == Codec::None {
         let offset = image.reserve(bytes);
         let write = Msg { kind: msg::WRITE, arg: offset, ..Msg::default() };
@@ -161,11 +161,18 @@ fn expect(pid: i32, writer: &Link, kind: u32) -> Said<crate::link::Packet> {
     Err(Fault::Said(WriteError::Process { pid, source }))
 }
 
-fn read_runs(table: &File, count: u64) -> io::Result<Vec<(u64, u64)>> {
+/// (address, bytes)
+type Ranges = Vec<(u64, u64)>;
+
+/// Memory that has data, and guard regions.
+fn read_runs(table: &File, count: u64) -> io::Result<(Ranges, Ranges)> {
     let len = (count * size_of::<Run>() as u64).min(table.metadata()?.len());
     let mut bytes = vec![0; len as usize];
     table.read_exact_at(&mut bytes, 0)?;
-    Ok(bytes.chunks_exact(size_of::<Run>()).filter_map(from_bytes::<Run>).map(|r| (r.addr, r.bytes)).collect())
+    let all = bytes.chunks_exact(size_of::<Run>()).filter_map(from_bytes::<Run>);
+    let (guards, runs): (Vec<Run>, Vec<Run>) = all.partition(Run::is_guard);
+    let ranges = |of: &[Run]| of.iter().map(|r| (r.addr & !Run::GUARD, r.bytes)).collect();
+    Ok((ranges(&runs), ranges(&guards)))
 }
 
 /// They follow the runs.

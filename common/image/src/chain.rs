@@ -63,7 +63,7 @@ mod tests {
 
     fn memory(runs: &[(u64, u64)], kept: &[(u64, u64)]) -> Memory {
         let bytes = runs.iter().map(|r| r.1).sum();
-        Memory { runs: runs.into(), bytes, codec: Codec::None, pieces: Vec::new(), checksums: Vec::new(), kept: kept.into() }
+        Memory { runs: runs.into(), guards: Vec::new(), bytes, codec: Codec::None, pieces: Vec::new(), checksums: Vec::new(), kept: kept.into() }
     }
 
     #[test]

@@ -91,8 +91,22 @@ pub struct ProcessMeta {
     pub sid: i32,
     pub state: RunState,
     pub name: String,
+    pub birth: Birth,
+    /// Its parent has been told that it is stopped.
+    pub stop_told: bool,
     /// Absent for a zombie.
     pub body: Option<Body>,
+}
+
+/// How a process came to be, as far as others can tell.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Birth {
+    /// what its parent gets when it ends; 0: nothing
+    pub exit_signal: i32,
+    /// it has not called exec: its parent may move it to another group
+    pub never_execed: bool,
+    /// working directory, root and umask are its parent's too
+    pub shares_directory: bool,
 }
 
 /// Path bytes need not be UTF-8.
@@ -114,6 +128,8 @@ pub struct Body {
     pub root: PathBytes,
     pub umask: u32,
     pub credentials: Credentials,
+    /// of threads (kernel's id then) that have others than the first
+    pub thread_credentials: Vec<(i32, Credentials)>,
     /// soft, hard by resource number
     pub rlimits: Vec<(u64, u64)>,
     pub oom_score_adj: i32,
@@ -233,6 +249,8 @@ pub enum Codec {
 pub struct Memory {
     /// address, bytes; the data follow in this order
     pub runs: Vec<(u64, u64)>,
+    /// MADV_GUARD_INSTALL: address, bytes
+    pub guards: Vec<(u64, u64)>,
     pub bytes: u64,
     pub codec: Codec,
     /// Codec::None: one place, with a CRC-32C for each MiB. Else: one piece for each MiB, with the CRC of what is stored.

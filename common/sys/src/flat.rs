@@ -88,11 +88,15 @@ pub mod msg {
     pub const FILLED: u32 = 42;
     // restorer -> agent
     pub const RESTORED: u32 = 12;
+    /// answer to SETTLE
+    pub const SETTLED: u32 = 16;
     // program -> agent
     /// thread `tid` asks for a checkpoint and waits
     pub const REQUEST: u32 = 15;
     // agent -> restorer
     pub const GO: u32 = 39;
+    /// all children that are to be stopped are
+    pub const SETTLE: u32 = 43;
     // agent -> process
     pub const PROCEED: u32 = 32;
     pub const CANCEL: u32 = 33;
@@ -104,6 +108,10 @@ pub mod msg {
     pub const RESUME: u32 = 37;
     /// instead of PROCEED: what thread `tid` asked for is done (arg 1), or not: the body says why
     pub const ANSWER: u32 = 45;
+    /// arg: a stopped child; the answer is the same with arg 1 if the program has not been told of the stop
+    pub const ASK_STOP: u32 = 46;
+    /// arg: a child that was stopped again, of which the program had been told
+    pub const TAKE_STOP: u32 = 47;
     // agent -> writer
     /// carries the image or a pipe; arg: file offset, u64::MAX for a pipe
     pub const WRITE: u32 = 38;
@@ -167,6 +175,15 @@ pub struct SharedRange {
 pub struct Run {
     pub addr: u64,
     pub bytes: u64,
+}
+
+impl Run {
+    /// Set in `addr`: not data but a range that faults (MADV_GUARD_INSTALL).
+    pub const GUARD: u64 = 1;
+
+    pub fn is_guard(&self) -> bool {
+        self.addr & Run::GUARD != 0
+    }
 }
 
 /// Records in the memfd: this, then `len` bytes.
@@ -251,6 +268,9 @@ pub struct ProcessRecord {
     /// membarrier(MEMBARRIER_CMD_GET_REGISTRATIONS)
     pub membarrier: u32,
     pub memory_merge: i32,
+    /// what mlockall(2) locks of later mappings: MCL_FUTURE, MCL_ONFAULT
+    pub mlock_future: u32,
+    pub pad: u32,
 }
 
 #[repr(C)]
@@ -266,10 +286,17 @@ pub struct ThreadRecord {
     pub robust: u64,
     pub rseq: u64,
     pub timer_slack: u64,
-    pub policy: i32,
-    pub priority: i32,
-    pub nice: i32,
+    /// struct sched_attr, first version: 48 bytes
+    pub sched: [u64; 6],
     pub ioprio: i32,
+    /// PR_GET_TSC: the time stamp counter faults
+    pub tsc: i32,
+    /// PR_MCE_KILL_GET
+    pub mce_kill: i32,
+    /// the real-time policies say nothing of it in `sched`
+    pub nice: i32,
+    /// Digest of user, groups and capabilities: threads with another one than the first have their own.
+    pub credentials: u64,
     pub name: [u8; 16],
     /// first 1024 processors
     pub affinity: [u64; 16],
@@ -349,7 +376,8 @@ pub mod plan {
         pub vvar_len: u64,
         /// socket to the agent
         pub agent: i32,
-        pub pad2: u32,
+        /// the program's binary, -1: this process has exec'ed it
+        pub exe: i32,
         pub umask: u32,
         pub exact_ids: u32,
         pub name: [u8; 16],
@@ -362,10 +390,14 @@ pub mod plan {
         pub credentials: Table,
         pub groups: Table,
         pub policies: Table,
+        /// `Run`s with MADV_GUARD_INSTALL
+        pub guards: Table,
         /// `Aio`, and the events of all in order
         pub aio: Table,
         pub aio_events: Table,
         pub undo: Table,
+        /// stopped children (the program's ids) whose stop the program was told of
+        pub told: Table,
         pub notifies: Table,
         /// `Renamed`: ids that are in frames and siginfos as the kernel had them
         pub renamed: Table,
@@ -373,9 +405,6 @@ pub mod plan {
         pub lazy: Table,
         /// Changes to the environment: `NAME=VALUE`, or `NAME` to remove it, each with a NUL behind it.
         pub environment: Table,
-        /// user and groups are right already
-        pub keep_ids: u32,
-        pub pad: u32,
         /// first descriptor number that is ours
         pub flags: u64,
     }
@@ -400,6 +429,11 @@ pub mod plan {
     pub const MAP_RAND: u32 = 128;
     pub const MAP_SHM: u32 = 256;
     pub const MAP_MERGEABLE: u32 = 512;
+    /// mseal(2)
+    pub const MAP_SEALED: u32 = 1024;
+    pub const MAP_DROPPABLE: u32 = 2048;
+    /// locked only as pages are touched (MLOCK_ONFAULT)
+    pub const MAP_ONFAULT: u32 = 4096;
 
     #[repr(C)]
     #[derive(Clone, Copy, Default)]
@@ -436,10 +470,15 @@ pub mod plan {
         pub pad: u32,
     }
 
-    /// Real, effective, saved ids; capability sets.
+    /// Real, effective, saved, file system ids; capability sets. The first is the process's, the others one thread's.
     #[repr(C)]
     #[derive(Clone, Copy, Default)]
     pub struct Credentials {
+        pub tid: i32,
+        /// user and groups are right already
+        pub keep_ids: u32,
+        /// index of the first of `groups`, and how many
+        pub groups: [u32; 2],
         pub uid: [u32; 4],
         pub gid: [u32; 4],
         pub inheritable: u64,

@@ -4,6 +4,7 @@ use super::abi::{ask, hook, load, store, Plain};
 use super::process::{known_group, known_session, real};
 use super::siginfo;
 use crate::ids;
+use ckpt_sys::calls;
 use ckpt_sys::idtable::RealPid;
 use ckpt_sys::raw::Result;
 use core::ffi::{c_int, c_ulong, c_void};
@@ -28,7 +29,7 @@ hook! {
 }
 hook! {
     unchecked fn timer_create(clock: clockid_t, event: *mut sigevent, timer: *mut timer_t) -> c_int,
-        when ids::active() => timer_create
+        when ids::active() || clock == libc::CLOCK_THREAD_CPUTIME_ID => timer_create
 }
 
 #[repr(C)]
@@ -188,7 +189,14 @@ fn is_signalfd(fd: c_int) -> bool {
     read == Ok(TARGET.len()) && target.starts_with(TARGET)
 }
 
+/// A timer on "the calling thread's" CPU time is made on this thread's by name: the kernel shows no more than what was
+/// asked for.
 fn timer_create(clock: clockid_t, event: *mut sigevent, timer: *mut timer_t) -> Plain<c_int> {
+    const PER_THREAD_SCHED: clockid_t = 4 | 2;
+    let clock = match clock {
+        libc::CLOCK_THREAD_CPUTIME_ID => (!calls::gettid() << 3) | PER_THREAD_SCHED,
+        other => other,
+    };
     let mut real_event = load(event.cast_const());
     if let Some(copy) = real_event.as_mut().filter(|e| e.sigev_notify == libc::SIGEV_THREAD_ID) {
         copy.sigev_notify_thread_id = real(copy.sigev_notify_thread_id);

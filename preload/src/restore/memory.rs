@@ -3,7 +3,7 @@
 use super::{Failure, Ground, Outcome, at, step};
 use crate::asm;
 use ckpt_sys::calls::*;
-use ckpt_sys::flat::RangePolicy;
+use ckpt_sys::flat::{RangePolicy, Run};
 use ckpt_sys::flat::plan::{self, Map, PlanHead, Read};
 use ckpt_sys::raw::*;
 use core::sync::atomic::{AtomicU64, Ordering::*};
@@ -270,6 +270,10 @@ pub fn finish(g: &Ground, head: &PlanHead) -> Outcome {
         }
         advise(m, addr, len);
     }
+    for r in g.table::<Run>(head.guards) {
+        at(step::PROTECT, r.addr, madvise(r.addr as usize, r.bytes as usize, MADV_GUARD_INSTALL))?;
+    }
+    lock(g, head);
     set_mm(g, head)
 }
 
@@ -289,9 +293,26 @@ fn advise(m: &Map, addr: usize, len: usize) {
             let _ = madvise(addr, len, advice);
         }
     }
-    if m.advice & plan::MAP_LOCKED != 0 {
-        // SAFETY: numbers only.
-        let _ = unsafe { syscall2(libc::SYS_mlock, addr, len) };
+}
+
+const MADV_GUARD_INSTALL: i32 = 102;
+const SYS_MSEAL: libc::c_long = 462;
+
+/// After the guards, which cannot be put into locked memory; and the seals last.
+fn lock(g: &Ground, head: &PlanHead) {
+    let all = || g.table::<Map>(head.maps).iter();
+    // SAFETY: numbers only.
+    unsafe {
+        for m in all().filter(|m| m.advice & plan::MAP_LOCKED != 0) {
+            let on_fault = (m.advice & plan::MAP_ONFAULT != 0) as usize;
+            let _ = syscall3(libc::SYS_mlock2, m.addr as usize, m.len as usize, on_fault);
+        }
+        if head.process.mlock_future != 0 {
+            let _ = syscall1(libc::SYS_mlockall, head.process.mlock_future as usize);
+        }
+        for m in all().filter(|m| m.advice & plan::MAP_SEALED != 0) {
+            let _ = syscall3(SYS_MSEAL, m.addr as usize, m.len as usize, 0);
+        }
     }
 }
 
@@ -301,7 +322,7 @@ fn set_mm(g: &Ground, head: &PlanHead) -> Outcome {
     let mut map = [0u64; 13];
     map[..11].copy_from_slice(&head.mm[..11]);
     map[11] = auxv.as_ptr() as u64;
-    map[12] = auxv.len() as u64 | (u32::MAX as u64) << 32; // exe_fd: -1, the exe is right already
+    map[12] = auxv.len() as u64 | (head.exe as u32 as u64) << 32;
     let set = prctl(libc::PR_SET_MM, libc::PR_SET_MM_MAP as usize, map.as_ptr() as usize, size_of_val(&map), 0);
     at(step::MM, 0, set).map(drop)
 }

@@ -87,6 +87,24 @@ pub fn at<T>(step: u32, at: u64, r: Result<T>) -> core::result::Result<T, Failur
     r.map_err(|errno| Failure { step, errno, at })
 }
 
+/// For ckpt_restart, which has loaded this library: a process that needs no exec comes here instead.
+#[unsafe(no_mangle)]
+extern "C" fn ckpt_restore(fd: Fd) -> ! {
+    enter(fd)
+}
+
+/// What an exec would have cleared: addresses of this program's that the kernel writes to. A signal frame does not
+/// undo an alternative stack when it was saved without one.
+fn forget_thread() {
+    let none = [0usize, libc::SS_DISABLE as usize, 0];
+    // SAFETY: none is a stack_t; the rest are numbers.
+    unsafe {
+        let _ = syscall1(libc::SYS_set_tid_address, 0);
+        let _ = syscall2(libc::SYS_set_robust_list, 0, 24);
+        let _ = syscall2(libc::SYS_sigaltstack, none.as_ptr() as usize, 0);
+    }
+}
+
 /// Never returns: restores what the plan in memfd `fd` says, or ends the process.
 pub fn enter(fd: Fd) -> ! {
     if let Err(errno) = prepare(fd) {
@@ -122,6 +140,7 @@ fn unregister_rseq() {
 
 fn prepare(fd: Fd) -> Result<()> {
     unregister_rseq();
+    forget_thread();
     // SAFETY: numbers only.
     let plan_len = unsafe { syscall3(libc::SYS_lseek, fd as usize, 0, libc::SEEK_END as usize) }?;
     // SAFETY: a fresh private mapping of the memfd.
@@ -278,9 +297,15 @@ fn restore(g: &Ground, head: &PlanHead) -> Outcome {
     process::timers(g, head)?;
     let agent = Channel::on(head.agent);
     agent.send(Msg { kind: msg::RESTORED, pid: getpid(), ..Msg::default() });
-    match agent.recv_kind(msg::GO) {
-        Some(_) => process::last(g, head),
-        None => exit_group(127),
+    loop {
+        match agent.recv().map(|(m, _)| m.kind) {
+            Some(msg::GO) => return process::last(g, head),
+            Some(msg::SETTLE) => {
+                process::settle_children(g, head);
+                agent.send(Msg { kind: msg::SETTLED, pid: getpid(), ..Msg::default() });
+            }
+            _ => exit_group(127),
+        }
     }
 }
 

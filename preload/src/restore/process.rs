@@ -79,7 +79,7 @@ pub fn timers(g: &Ground, head: &PlanHead) -> Outcome {
             let event = [t.value, t.signal as u32 as u64 | (t.notify as u64) << 32, tid as u32 as u64, 0, 0, 0, 0, 0];
             // SAFETY: event is a struct sigevent of 64 bytes, id an int.
             at(step::TIMER, t.id as u64, unsafe {
-                syscall3(libc::SYS_timer_create, t.clock as usize, event.as_ptr() as usize, &raw mut id as usize)
+                syscall3(libc::SYS_timer_create, real_clock(head, t.clock) as usize, event.as_ptr() as usize, &raw mut id as usize)
             })?;
             if id >= t.id {
                 break;
@@ -92,6 +92,14 @@ pub fn timers(g: &Ground, head: &PlanHead) -> Outcome {
         let _ = prctl(PR_TIMER_CREATE_RESTORE_IDS, 0, 0, 0, 0);
     }
     Ok(())
+}
+
+/// Negative: the CPU time of a process or thread, whose id is in it (include/linux/posix-timers.h).
+fn real_clock(head: &PlanHead, clock: i32) -> i32 {
+    match !(clock >> 3) {
+        id if clock < 0 && id > 0 => !real_tid(head, id) << 3 | clock & 7,
+        _ => clock,
+    }
 }
 
 fn real_tid(head: &PlanHead, tid: i32) -> i32 {
@@ -132,6 +140,15 @@ fn arm(g: &Ground, head: &PlanHead) {
             let _ = unsafe { syscall3(libc::SYS_setitimer, which, it.as_ptr() as usize, 0) };
         }
     }
+}
+
+/// Children were stopped by us: what the program has been told of before it is not told again.
+pub fn settle_children(g: &Ground, head: &PlanHead) {
+    for &child in g.table::<i32>(head.told) {
+        crate::signals::reports_stop(real_tid(head, child), true);
+    }
+    crate::signals::drop_child_signals();
+    super::threads::queue_shared(g, |signal| signal == libc::SIGCHLD);
 }
 
 /// After the barrier: our descriptors go, the program's flags and limits come, timers run.

@@ -44,6 +44,8 @@ pub fn start(g: &Ground, head: &PlanHead) -> Outcome {
     if let Some(leader) = all.iter().find(|t| is_leader(head, t)) {
         settle_leader(leader)?;
         settle(g, head, leader)?;
+    } else {
+        queue_shared(g, |_| true);
     }
     let others = all.iter().filter(|t| !is_leader(head, t)).count() as u32;
     loop {
@@ -121,6 +123,12 @@ fn settle_leader(t: &ThreadRecord) -> Outcome {
     }
 }
 
+const PR_SET_TSC: i32 = 26;
+const PR_MCE_KILL: i32 = 33;
+const PR_MCE_KILL_SET: usize = 1;
+/// PR_MCE_KILL_DEFAULT
+const MCE_KILL_DEFAULT: i32 = 2;
+
 pub const RSEQ_SIG: usize = 0x5305_3053;
 
 /// What each thread sets for itself.
@@ -144,6 +152,12 @@ fn settle(g: &Ground, head: &PlanHead, t: &ThreadRecord) -> Outcome {
         }
     }
     let _ = prctl(libc::PR_SET_NAME, t.name.as_ptr() as usize, 0, 0, 0);
+    if t.mce_kill != MCE_KILL_DEFAULT {
+        let _ = prctl(PR_MCE_KILL, PR_MCE_KILL_SET, t.mce_kill as usize, 0, 0);
+    }
+    if t.tsc > 1 {
+        let _ = prctl(PR_SET_TSC, t.tsc as usize, 0, 0, 0);
+    }
     let _ = prctl(libc::PR_SET_TIMERSLACK, t.timer_slack as usize, 0, 0, 0);
     super::credentials::apply(g, head, t)?;
     let _ = prctl(libc::PR_SET_PDEATHSIG, t.pdeathsig as usize, 0, 0, 0);
@@ -192,9 +206,8 @@ unsafe fn schedule(t: &ThreadRecord) {
         if now != t.affinity {
             let _ = syscall3(libc::SYS_sched_setaffinity, 0, 128, t.affinity.as_ptr() as usize);
         }
-        if t.policy != 0 {
-            let _ = syscall3(libc::SYS_sched_setscheduler, 0, t.policy as usize, &raw const t.priority as usize);
-        }
+        let attr = schedule_attr(t);
+        let _ = syscall3(libc::SYS_sched_setattr, 0, attr.as_ptr() as usize, 0);
         let _ = syscall3(libc::SYS_setpriority, libc::PRIO_PROCESS as usize, 0, t.nice as usize);
         if t.ioprio != 0 {
             let _ = syscall3(libc::SYS_ioprio_set, 1, 0, t.ioprio as usize);
@@ -202,16 +215,35 @@ unsafe fn schedule(t: &ThreadRecord) {
     }
 }
 
+/// struct sched_attr as the kernel takes it: it reports a slice as the runtime of ordinary threads, which is no request.
+fn schedule_attr(t: &ThreadRecord) -> [u64; 6] {
+    const DEADLINE: u32 = 6;
+    let mut attr = t.sched;
+    attr[0] = attr[0] & !0xffff_ffff | size_of_val(&attr) as u64;
+    if (attr[0] >> 32) as u32 != DEADLINE {
+        attr[3..].fill(0);
+    }
+    attr
+}
+
 /// Only a thread itself may queue signals with any si_code; the leader queues the process's. Before the barrier: no
-/// other process of the computation runs yet that could queue newer ones in front.
+/// other process may send one that would be taken first.
 fn queue_pending(g: &Ground, t: &ThreadRecord) {
     let (pid, tid) = (getpid(), gettid());
     for p in g.table::<Pending>(g.head().pendings) {
         if p.tid == t.tid {
             crate::signals::queue(pid, tid, &super::ids::fix_siginfo(g, p));
-        } else if p.tid == 0 && pid == tid {
-            crate::signals::queue(pid, 0, &super::ids::fix_siginfo(g, p));
         }
+    }
+    if pid == tid {
+        queue_shared(g, |_| true);
+    }
+}
+
+/// Signals pending for the process, by its main thread.
+pub fn queue_shared(g: &Ground, which: impl Fn(i32) -> bool) {
+    for p in g.table::<Pending>(g.head().pendings).iter().filter(|p| p.tid == 0 && which(p.info[0][0] as i32)) {
+        crate::signals::queue(getpid(), 0, &super::ids::fix_siginfo(g, p));
     }
 }
 

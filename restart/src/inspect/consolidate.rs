@@ -56,7 +56,8 @@ fn drop_data(image: &ImageWriter, old: &Memory) {
 fn complete(chain: &Chain, image: &ImageWriter) -> io::Result<Memory> {
     let codec = chain.sources[0].memory.codec;
     let bytes = chain.pieces.iter().map(|p| p.len).sum();
-    let mut memory = Memory { runs: runs(&chain.pieces), bytes, codec, pieces: Vec::new(), checksums: Vec::new(), kept: Vec::new() };
+    let guards = chain.sources[0].memory.guards.clone();
+    let mut memory = Memory { runs: runs(&chain.pieces), guards, bytes, codec, pieces: Vec::new(), checksums: Vec::new(), kept: Vec::new() };
     let mut offset = 0;
     if codec == Codec::None {
         offset = image.reserve(bytes);
