@@ -25,7 +25,7 @@ use ckpt_sys::idtable::VirtualPid;
 use ckpt_wire::{AgentMessage, ComputationId, Hello, Role};
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -311,7 +311,8 @@ impl Rebuild<'_> {
                     SharedKind::Object => {
                         let object = m.meta.objects.inode_object(s.dev, s.ino).and_then(|id| rebuilt[mi].fd(id));
                         let object = object.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
-                        Source::Fd(move_up(object.try_clone_to_owned()?, base)?)
+                        let object = for_mapping(object, is_written(m, i)).map_err(failed)?;
+                        Source::Fd(move_up(object, base)?)
                     }
                     SharedKind::SysV { id, .. } => Source::SysV(sysv::id_now(&sysv[mi], id)),
                     _ => Source::Fd(move_up(memory::shared(m, s).map_err(failed)?, base)?),
@@ -696,6 +697,22 @@ fn notifies(set: &ObjectSet, pid: i32) -> Vec<MqNotify> {
     };
     let all: HashMap<u32, MqNotify> = set.descriptors(pid).unwrap_or(&[]).iter().filter_map(mine).collect();
     all.into_values().collect()
+}
+
+fn is_written(m: &Member, shared: usize) -> bool {
+    let maps = m.meta.processes.iter().filter_map(|p| p.body.as_ref()).flat_map(|b| &b.maps);
+    maps.filter(|map| matches!(map.kind, MapKind::Shared(i) if i as usize == shared)).any(|map| map.prot & libc::PROT_WRITE as u32 != 0)
+}
+
+/// A program may map memory to write and keep a read-only descriptor alone.
+fn for_mapping(object: BorrowedFd, written: bool) -> io::Result<OwnedFd> {
+    // SAFETY: only asks.
+    let read_only = unsafe { libc::fcntl(object.as_raw_fd(), libc::F_GETFL) } & libc::O_ACCMODE == libc::O_RDONLY;
+    if written && read_only {
+        let path = format!("/proc/self/fd/{}", object.as_raw_fd());
+        return Ok(std::fs::File::options().read(true).write(true).open(path)?.into());
+    }
+    object.try_clone_to_owned()
 }
 
 /// Private mappings of files that are gone were saved whole and come back without a file.
