@@ -1,7 +1,7 @@
 #!/bin/bash
-# Interactive zsh, fish, ksh, dash and IPython in windows of tmux, htop and top beside them.
+# Interactive zsh, fish, ksh, dash and IPython in windows of tmux, htop beside them.
 . "$(dirname "$0")/common.sh"
-have() { need tmux zsh dash top; }
+have() { need tmux zsh dash; }
 run() { export SHELL=/bin/sh HISTFILE=$PWD/history; exec tmux -S "$PWD/s" -f /dev/null -D; }
 t() { tmux -S "$PWD/s" "$@"; }
 up() { t list-sessions; }
@@ -9,7 +9,6 @@ shows() { t capture-pane -p -t "$1" | grep -q "$2"; }
 shells() { for s in zsh:-f ksh: dash:-i; do ! command -v "${s%:*}" > /dev/null || echo "$s"; done; }
 before() {
     await test -S s
-    await t new-session -d -s top -x 80 -y 24 'exec top -d 1'
     ! command -v htop > /dev/null || t new-session -d -s htop -x 80 -y 24 'exec htop'
     ! command -v fish > /dev/null || t new-session -d -s fish -x 80 -y 24 'exec fish -N'
     ! command -v ipython3 > /dev/null || t new-session -d -s ipython -x 80 -y 24 'exec ipython3 --no-banner --simple-prompt'
@@ -35,7 +34,6 @@ after() {
     n=$RANDOM
     ! command -v fish > /dev/null || type_ fish "echo again-(math \$x + $n)" "again-$((n + 7))"
     ! command -v ipython3 > /dev/null || type_ ipython "print('again', x + $n)" "again $((n + 7))"
-    await shows top PID
 }
 stop() { t kill-server || true; }
 phase "$1"

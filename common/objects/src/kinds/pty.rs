@@ -132,8 +132,12 @@ pub fn drain(cx: &mut Capturing) -> Result<(), (ObjectId, io::Error)> {
 
 pub fn open_slave(master: RawFd, flags: i32) -> io::Result<OwnedFd> {
     let flags = flags & !libc::O_ACCMODE | (flags & libc::O_ACCMODE).max(libc::O_RDWR) | libc::O_NOCTTY;
-    match sys::ioctl_value(master, TIOCGPTPEER, i64::from(flags | libc::O_CLOEXEC)) {
-        Ok(fd) => sys::own(fd),
+    match sys::ioctl_value(master, TIOCGPTPEER, i64::from(flags)) {
+        Ok(fd) => {
+            let fd = sys::own(fd)?;
+            sys::fcntl(fd.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC)?;
+            Ok(fd)
+        }
         Err(_) => sys::open(&slave_path(master)?, flags, 0),
     }
 }
