@@ -9,7 +9,7 @@ use crate::records::Records;
 use crate::pace::Disk;
 use crate::track::{self, Ranges, Subject, Tracker};
 use crate::write::{self, How, WriteError};
-use crate::{ipc, libraries, procfs, room, shared, sharing, store, timings};
+use crate::{ipc, libraries, procfs, room, script, shared, sharing, store, timings};
 use ckpt_image::file::Blobs;
 use ckpt_image::{Birth, Body, Codec, Header, ImageFile, ImageMeta, ImageWriter, Memory, ProcessMeta, RunState, SavedFile, SharedMemory, Surroundings};
 use ckpt_objects::ipc::{IpcError, SysvSet};
@@ -621,6 +621,8 @@ impl Checkpoint<'_> {
         barrier.wait(Stage::Written).map_err(CheckpointError::Aborted)?;
         let to = self.settings.folder.join(self.name(snapshot.place));
         snapshot.image.commit(&to).map_err(|e| CheckpointError::Folder(to.clone(), e))?;
+        script::write(&self.settings.folder, &self.settings.program, &self.computation)
+            .map_err(|e| CheckpointError::Folder(self.settings.folder.join(script::NAME), e))?;
         let digest = ImageFile::open(&to).and_then(|image| image.digest()).map_err(io::Error::other)?;
         clock.mark("commit");
         let image = ImageInfo { host: ckpt_wire::clip(&host_name(), ckpt_wire::MAX_NAME), path: shown(&to), bytes, digest };

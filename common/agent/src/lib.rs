@@ -24,6 +24,7 @@ pub mod quiesce;
 pub mod records;
 pub mod requests;
 pub mod room;
+pub mod script;
 pub mod shared;
 mod sharing;
 pub mod store;
