@@ -34,7 +34,7 @@ impl Known {
 }
 
 /// Every pid and tid that the program knows.
-fn wanted(members: &[Member], known: &Known) -> Vec<i32> {
+pub fn wanted(members: &[Member], known: &Known) -> Vec<i32> {
     let mut all = Vec::new();
     for p in members.iter().flat_map(|m| &m.meta.processes) {
         all.push(known.program_id(p.pid));
@@ -121,6 +121,22 @@ fn probe(id: i32) -> io::Result<()> {
             if pid == id { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
         }
     }
+}
+
+/// fork(2) for a process of ours: the kernel's next id may be one that the program is about to get back.
+pub fn clone_elsewhere(wanted: &[i32]) -> io::Result<i32> {
+    const TRIES: usize = 10_000;
+    // SAFETY: only asks.
+    let own = unsafe { libc::getpid() };
+    for id in (own + 1..).filter(|id| !wanted.contains(id)).take(TRIES) {
+        match clone_with_pid(Some(id)) {
+            Err(e) if e.raw_os_error() == Some(libc::EEXIST) => {}
+            // beyond pid_max
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => break,
+            done => return done,
+        }
+    }
+    clone_with_pid(None)
 }
 
 /// fork(2), with the pid that is wanted. Errors: EPERM without the capability, EEXIST when it is taken.

@@ -56,7 +56,8 @@ fn restart(options: Options) -> Result<(), Failure> {
     let environment = options.modify_env.as_deref().map(environment::read).transpose()?.unwrap_or_default();
     let library = paths::library().map_err(|e| Failure(e, 1))?;
     let known = Known::new(&members);
-    let ids = ids::decide(options.ids, &members, &known).map_err(|e| Failure(e, 1))?;
+    // Again below, when the coordinator has its id; what cannot be had at all is said before anything starts.
+    ids::decide(options.ids, &members, &known).map_err(|e| Failure(e, 1))?;
     let header = members[0].file.header;
     let program = members[0].meta.program.clone();
     let mut settings = settings(&options.checkpoint, Path::new(&program))?;
@@ -69,10 +70,14 @@ fn restart(options: Options) -> Result<(), Failure> {
     hello.ckptdir = settings.folder.display().to_string();
     let mut client = connect_or_start(&launch)?;
     let launch = LaunchOptions { address: client.address().clone(), explicit_port: true, port_file: None, ..launch };
+    let ids = ids::decide(options.ids, &members, &known).map_err(|e| Failure(e, 1))?;
     if ids == Ids::Namespace {
         namespace::enter(sysv::needs_namespace(&members)).map_err(|e| Failure(format!("a user namespace cannot be had: {e}; give --ids virtual"), 1))?;
     }
-    let status = foreground::split()?;
+    let status = match ids {
+        Ids::Exact => foreground::split_by(|| ids::clone_elsewhere(&ids::wanted(&members, &known)))?,
+        _ => foreground::split()?,
+    };
     become_agent()?;
     if ids == Ids::Namespace {
         namespace::settle()?;
@@ -489,6 +494,7 @@ impl Rebuild<'_> {
             gate,
             processes: &processes,
             exact: self.ids != Ids::Virtual,
+            wanted: &ids::wanted(self.members, &self.known),
             ids: self.shared_ids,
             known: &self.known,
             outer_group: outer.pgid,

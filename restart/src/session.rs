@@ -1,6 +1,6 @@
 //! Running the layout: forks, sessions, groups, descriptors, exec.
 
-use crate::ids::{Known, SharedIds, clone_as, clone_with_pid};
+use crate::ids::{Known, SharedIds, clone_as, clone_elsewhere, clone_with_pid};
 use ckpt_sys::idtable::VirtualPid;
 use crate::tree::{Node, What};
 use ckpt_image::{ProcessMeta, RunState};
@@ -83,6 +83,8 @@ pub struct Tree<'a> {
     pub gate: &'static Gate,
     pub processes: &'a [ProcessMeta],
     pub exact: bool,
+    /// ids that processes of ours leave alone
+    pub wanted: &'a [i32],
     pub ids: &'a SharedIds,
     pub known: &'a Known,
     pub outer_group: i32,
@@ -105,7 +107,10 @@ impl Tree<'_> {
                 What::Process(i) => self.birth(i),
                 _ => (0, libc::SIGCHLD),
             };
-            let child = clone_as(pid.filter(|_| self.exact), flags, exit_signal)?;
+            let child = match pid {
+                None if self.exact => clone_elsewhere(self.wanted)?,
+                _ => clone_as(pid.filter(|_| self.exact), flags, exit_signal)?,
+            };
             if let (Some(pid), 1..) = (pid, child) {
                 self.ids.pair(pid, child)?;
             }

@@ -92,23 +92,29 @@ impl StatusPipe {
 
 /// Forks the agent, which returns from here with its end of the pipe; the foreground part never does.
 pub fn split() -> std::io::Result<StatusPipe> {
+    // SAFETY: single-threaded; the child goes on as the agent.
+    split_by(|| Ok(unsafe { libc::fork() }))
+}
+
+/// `split` with another fork(2): one that leaves the program's ids to it.
+pub fn split_by(fork: impl FnOnce() -> std::io::Result<i32>) -> std::io::Result<StatusPipe> {
     let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
     let mut set = SigSet::empty();
     FORWARDED.iter().chain([Signal::SIGCHLD].iter()).for_each(|&s| set.add(s));
     let mut mask = SigSet::empty();
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), Some(&mut mask))?;
     let foreground = nix::unistd::getpid();
-    // SAFETY: single-threaded; the child goes on as the agent.
-    match unsafe { nix::unistd::fork() }? {
-        nix::unistd::ForkResult::Child => {
+    match fork()? {
+        ..0 => Err(std::io::Error::last_os_error()),
+        0 => {
             drop(read);
             Ok(StatusPipe { file: write.into(), foreground, inherited: Inherited { mask } })
         }
-        nix::unistd::ForkResult::Parent { child } => {
+        child => {
             drop(write);
             // SAFETY: numbers only.
             unsafe { libc::prctl(libc::PR_SET_NAME, c"ckpt".as_ptr()) };
-            let status = follow(child, read, &set);
+            let status = follow(nix::unistd::Pid::from_raw(child), read, &set);
             finish(status)
         }
     }
