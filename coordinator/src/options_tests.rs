@@ -81,7 +81,7 @@ fn every_option_is_in_the_table() {
     for (program, command) in programs {
         for arg in command.get_arguments() {
             let Some(long) = arg.get_long() else { continue };
-            let named = [format!("`--{long}`"), format!("`--{long} ")];
+            let named = [format!("`--{long}`"), format!("`--{long} "), format!("`--{long}[")];
             let of_program = |row: &&str| {
                 let mut cells = row.split('|').skip(1);
                 let (option, programs) = (cells.next().unwrap_or(""), cells.next().unwrap_or(""));
