@@ -113,9 +113,17 @@ pub struct CheckpointOptions {
     #[arg(long, value_name = "N", env = "CKPT_INCREMENTAL", num_args = 0..=1, require_equals = true, default_missing_value = "8")]
     pub incremental: Option<u32>,
 
+    /// Encrypt images with the key in this file, 64 hexadecimal digits, mode 0600; the restart needs it too
+    #[arg(long, value_name = "FILE", env = "CKPT_ENCRYPT_KEY_FILE")]
+    pub encrypt_key_file: Option<PathBuf>,
+
     /// Print nothing but errors
     #[arg(short = 'q', long, env = "CKPT_QUIET", value_parser = BoolishValueParser::new())]
     pub quiet: bool,
+
+    /// Save the content of open regular files too, and put it back at a restart
+    #[arg(long, env = "CKPT_SAVE_OPEN_FILES", value_parser = BoolishValueParser::new())]
+    pub save_open_files: bool,
 
     /// Put host, time and pid into image names, so that they never repeat
     #[arg(long)]

@@ -90,6 +90,7 @@ fn records(a: &Arena, st: &StatePage, was: &Was) -> Result<Fd> {
     timers(&mut out, a);
     sysv::held(|h| out.put(record::SYSV, &[bytes_of(&h)]));
     sysv::undos(|u| out.put(record::UNDO, &[bytes_of(&u)]));
+    crate::queues::asked(|q| out.put(record::MQ_ASKED, &[bytes_of(&q)]));
     policies(&mut out, a);
     drain_signals(a, st);
     let mut actions = [SigAction::default(); 64];

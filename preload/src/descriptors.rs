@@ -21,6 +21,27 @@ struct Batch<'a> {
     len: usize,
 }
 
+/// Numbers that the checkpoint thread needs: its socket, files of /proc, what it fetches.
+const ROOM: Fd = 12;
+
+/// The program may have used up its limit (RLIMIT_NOFILE): the highest numbers are freed in our copy of its table, and
+/// fetched when it is their turn. Not queues: closing one ends the process's mq_notify(3).
+pub fn make_room() {
+    const MQUEUE_MAGIC: u64 = 0x1980_0202;
+    let mut limit = [0u64; 2];
+    // SAFETY: limit has the layout of struct rlimit64.
+    let asked = unsafe { syscall4(libc::SYS_prlimit64, 0, libc::RLIMIT_NOFILE as usize, 0, limit.as_mut_ptr() as usize) };
+    let end = limit[0].min(i32::MAX as u64) as Fd;
+    for number in (end - ROOM).max(0)..end {
+        let mut status = [0u64; 15];
+        // SAFETY: status is as long as struct statfs.
+        let known = unsafe { syscall2(libc::SYS_fstatfs, number as usize, status.as_mut_ptr() as usize) };
+        if asked.is_ok() && known.is_ok() && status[0] != MQUEUE_MAGIC {
+            close(number);
+        }
+    }
+}
+
 /// Every descriptor of the program but those that plugins have taken over, in batches that one message carries.
 pub fn send(channel: &Channel, tid: i32, taken: impl Fn(Fd) -> bool) -> Result<()> {
     drop_stale(channel.fd(), tid)?;
@@ -29,7 +50,11 @@ pub fn send(channel: &Channel, tid: i32, taken: impl Fn(Fd) -> bool) -> Result<(
     let mut done = Ok(());
     procfs::each_number(Path::new("/proc/self/task/").number(tid).text("/fd").c_str(), |number| {
         if done.is_ok() && !taken(number) {
-            done = owner.descriptor(number).and_then(|fd| batch.add(number, owner.is_cloexec(number), fd));
+            let found = match owner.descriptor(number) {
+                Err(Errno(libc::EMFILE)) => batch.flush().and_then(|()| owner.descriptor(number)),
+                found => found,
+            };
+            done = found.and_then(|fd| batch.add(number, owner.is_cloexec(number), fd));
         }
     })?;
     done.and_then(|()| batch.flush())

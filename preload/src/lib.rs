@@ -23,6 +23,7 @@ mod plugin_env;
 mod plugin_names;
 mod plugin_table;
 mod procfs;
+mod queues;
 mod restore;
 mod runs;
 mod signals;

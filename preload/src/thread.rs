@@ -4,7 +4,7 @@ use crate::arena::Arena;
 use crate::channel::Channel;
 use crate::handler::{ASKED, GONE, PARKED, STAY, Slot};
 use crate::state::{self, IDLE, RELEASE, StatePage};
-use crate::{api, api_delay, asm, capture, kept, plugin, procfs, signals, writer};
+use crate::{api, api_delay, asm, capture, descriptors, kept, plugin, procfs, signals, writer};
 use ckpt_sys::flat::{Msg, PROTOCOL, SigAction, msg, stage};
 use ckpt_sys::calls::*;
 use ckpt_sys::raw::*;
@@ -24,6 +24,7 @@ unsafe extern "C" fn main(arena: usize) -> ! {
     let mut handed_over = false;
     crate::identity::be_effective();
     if let Some(st) = state::state() {
+        descriptors::make_room();
         if let Ok(channel) = Channel::connect(state::agent_name()) {
             handed_over = session(a, st, &channel);
             release(st);

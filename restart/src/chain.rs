@@ -3,6 +3,7 @@
 use crate::image_set::Member;
 use ckpt_agent::write::unpack;
 use ckpt_image::chain::{self, Piece};
+use ckpt_image::verify::chunk_place;
 use ckpt_image::{CHUNK, Codec, ImageFile, Memory};
 use ckpt_objects::BlobRef;
 use ckpt_sys::crc::crc32c;
@@ -16,23 +17,11 @@ pub struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// Where chunk `i` lies in the file, and its stored length.
-    pub fn stored(&self, i: usize) -> (u64, u64) {
-        let m = self.memory;
-        match m.codec {
-            Codec::None => {
-                let from = i as u64 * CHUNK;
-                (m.pieces[0].offset + from, CHUNK.min(m.bytes - from))
-            }
-            _ => (m.pieces[i].offset, m.pieces[i].len),
-        }
-    }
-
-    /// The bytes of one chunk, decoded; its checksum must be right.
+    /// The bytes of one chunk, decoded; its checksum, or its seal, must be right.
     pub fn chunk(&self, i: usize) -> io::Result<Vec<u8>> {
-        let (offset, len) = self.stored(i);
+        let (offset, len) = chunk_place(self.memory, i).ok_or(io::ErrorKind::InvalidData)?;
         let packed = self.file.read_blob(&BlobRef { offset, len })?;
-        if self.memory.checksums.get(i) != Some(&crc32c(&packed)) {
+        if !self.file.is_sealed() && self.memory.checksums.get(i) != Some(&crc32c(&packed)) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{}: memory does not match its checksum", self.file.path.display())));
         }
         let raw = CHUNK.min(self.memory.bytes - i as u64 * CHUNK) as usize;

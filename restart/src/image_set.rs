@@ -1,6 +1,6 @@
 //! Which of the images given are restarted: the newest generation of which all members are there and verify.
 
-use ckpt_image::{ImageError, ImageFile, ImageMeta, Parent};
+use ckpt_image::{ImageError, ImageFile, ImageMeta, Parent, UserKey, verify};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -25,17 +25,25 @@ pub struct Member {
 
 impl Member {
     /// An image with all that it builds on, looked for beside it.
-    pub fn open(file: ImageFile) -> Result<Member, SetError> {
+    pub fn open(mut file: ImageFile, key: Option<&UserKey>) -> Result<Member, SetError> {
+        file.unlock(key)?;
         let meta = file.meta()?;
         let mut parents: Vec<(ImageFile, ImageMeta)> = Vec::new();
         let mut newer = file.header.generation;
         while let Some(parent) = parents.last().map_or(&meta, |p| &p.1).parent {
             let missing = || SetError::NoParent { image: file.path.display().to_string(), generation: parent.generation };
-            let found = beside(&file.path, &parent).filter(|_| parent.generation < newer).ok_or_else(missing)?;
+            let mut found = beside(&file.path, &parent).filter(|_| parent.generation < newer).ok_or_else(missing)?;
             newer = parent.generation;
+            found.unlock(key)?;
             parents.push((found.meta().map(|meta| (found, meta)))?);
         }
         Ok(Member { file, meta, parents })
+    }
+
+    /// Every checksum, of what it builds on too; `memory_later`: whoever reads memory compares its checksums then.
+    pub fn verify(&self, memory_later: bool) -> Result<(), SetError> {
+        let images = std::iter::once((&self.file, &self.meta)).chain(self.parents.iter().map(|p| (&p.0, &p.1)));
+        Ok(images.into_iter().try_for_each(|(file, meta)| verify::verify(file, meta, memory_later))?)
     }
 }
 
@@ -47,7 +55,7 @@ fn beside(path: &Path, parent: &Parent) -> Option<ImageFile> {
 
 /// The members to restart; notes for the user about images passed over. Of several computations the one that was
 /// checkpointed last is taken.
-pub fn choose(paths: &[PathBuf]) -> Result<(Vec<Member>, Vec<String>), SetError> {
+pub fn choose(paths: &[PathBuf], key: Option<&UserKey>, memory_later: bool) -> Result<(Vec<Member>, Vec<String>), SetError> {
     let mut notes = Vec::new();
     let mut broken: Option<ImageError> = None;
     let mut images = Vec::new();
@@ -72,7 +80,7 @@ pub fn choose(paths: &[PathBuf]) -> Result<(Vec<Member>, Vec<String>), SetError>
     attempts.sort_by_key(|((generation, _), images)| (*generation, images.iter().map(|i| i.header.created).max()));
     let mut failure = None;
     for ((generation, _), images) in attempts.into_iter().rev() {
-        match complete(generation, images) {
+        match complete(generation, images, key, memory_later) {
             Ok(members) => return Ok((members, notes)),
             Err(e) => {
                 notes.push(e.to_string());
@@ -110,7 +118,7 @@ fn is_image(path: &Path) -> bool {
     !hidden && path.extension().is_some_and(|x| x == "img")
 }
 
-fn complete(generation: u32, mut images: Vec<ImageFile>) -> Result<Vec<Member>, SetError> {
+fn complete(generation: u32, mut images: Vec<ImageFile>, key: Option<&UserKey>, memory_later: bool) -> Result<Vec<Member>, SetError> {
     images.sort_by_key(|i| i.header.member_index);
     images.dedup_by_key(|i| i.header.member_index);
     let count = images.first().map_or(1, |i| i.header.member_count);
@@ -120,5 +128,5 @@ fn complete(generation: u32, mut images: Vec<ImageFile>) -> Result<Vec<Member>, 
     if let Some(missing) = missing {
         return Err(SetError::Incomplete { generation, missing: missing + 1, count });
     }
-    images.into_iter().map(Member::open).collect()
+    images.into_iter().map(|file| Member::open(file, key).and_then(|m| m.verify(memory_later).map(|()| m))).collect()
 }

@@ -25,6 +25,7 @@ pub struct Given<'a> {
     pub preload: &'a [u8],
     pub environment: &'a [u8],
     pub fds: &'a [ckpt_objects::FdEntry],
+    pub late_seals: &'a dyn Fn(ckpt_objects::ObjectId) -> i32,
     pub undo: &'a [SemUndo],
     /// stopped children (kernel's ids then) of whose stop the program was told
     pub told: &'a [i32],
@@ -64,7 +65,7 @@ pub fn build(body: &Body, g: &Given) -> Vec<u8> {
         sigactions: out.table(&flat(&body.sigactions)),
         pendings: out.table(&body.pendings.iter().map(|p| Pending { tid: id(p.0.tid), ..p.0 }).collect::<Vec<_>>()),
         timers: out.table(&body.timers.iter().map(|t| Timer { tid: id(t.0.tid), clock: clock(t.0.clock, &id), ..t.0 }).collect::<Vec<_>>()),
-        fds: out.table(&fds(g.fds)),
+        fds: out.table(&fds(g)),
         rlimits: out.table(&rlimits(body)),
         auxv: out.table(&body.auxv),
         preload: out.table(g.preload),
@@ -98,6 +99,13 @@ pub fn build(body: &Body, g: &Given) -> Vec<u8> {
     head.total = out.bytes.len() as u64;
     out.bytes[..size_of::<PlanHead>()].copy_from_slice(bytes_of(&head));
     out.bytes
+}
+
+/// A fault on purpose: no kernel takes the first mapping.
+pub fn spoil(bytes: &mut [u8]) {
+    let Some(head) = ckpt_sys::flat::from_bytes::<PlanHead>(bytes) else { return };
+    let at = head.maps.at as usize + std::mem::offset_of!(Map, flags);
+    bytes[at..at + 4].fill(0);
 }
 
 fn kernel_pages(body: &Body, head: &mut PlanHead) {
@@ -188,8 +196,9 @@ fn aio(a: &AioContext) -> plan::Aio {
     plan::Aio { addr: a.start, len: a.len, slots: a.slots as u64, events: a.events.len() as u64 }
 }
 
-fn fds(list: &[ckpt_objects::FdEntry]) -> Vec<FdEntry> {
-    list.iter().map(|f| FdEntry { number: f.number, cloexec: f.cloexec as u32 }).collect()
+fn fds(g: &Given) -> Vec<FdEntry> {
+    let one = |f: &ckpt_objects::FdEntry| FdEntry { number: f.number, cloexec: f.cloexec as u32 | ((g.late_seals)(f.object) as u32) << 8 };
+    g.fds.iter().map(one).collect()
 }
 
 fn rlimits(body: &Body) -> Vec<Rlimit> {

@@ -2,8 +2,8 @@
 
 use crate::image_set::Member;
 use crate::options::Options;
-use ckpt_image::{FileIdentity, MapKind};
-use ckpt_objects::{PreflightOptions, Problem, Severity};
+use ckpt_image::{Body, FileIdentity, Machine, MapKind};
+use ckpt_objects::{Kind, PreflightOptions, Problem, Severity};
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;
@@ -20,6 +20,9 @@ pub fn mapped(path: &[u8], map: &[(PathBuf, PathBuf)]) -> PathBuf {
 pub fn check(members: &[Member], options: &Options) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut seen = HashSet::new();
+    let here = Machine::here();
+    members.iter().for_each(|m| problems.extend(machine(&m.meta.machine, &here)));
+    problems.extend(memory(needed(members), available()));
     let objects = PreflightOptions { path_map: options.map_path.clone() };
     for m in members {
         problems.extend(ckpt_objects::preflight(&m.meta.objects, &objects));
@@ -29,10 +32,13 @@ pub fn check(members: &[Member], options: &Options) -> Vec<Problem> {
                 _ => None,
             });
             for (file, shared) in maps {
-                let saved = !shared && m.meta.files.iter().any(|s| s.identity == *file);
+                let saved = if shared { saved_content(m, file) } else { m.meta.files.iter().any(|s| s.identity == *file) };
                 if seen.insert(file.path.clone()) && !saved {
                     problems.extend(check_file(file, shared, &options.map_path));
                 }
+            }
+            if seen.insert([b"exe ", &body.exe.path[..]].concat()) {
+                problems.extend(check_binary(m, body, &options.map_path));
             }
             let cwd = mapped(&body.cwd, &options.map_path);
             if seen.insert(body.cwd.clone()) && !cwd.is_dir() && !body.cwd.ends_with(b" (deleted)") {
@@ -43,8 +49,63 @@ pub fn check(members: &[Member], options: &Options) -> Vec<Problem> {
     problems
 }
 
+/// `--save-open-files`: put back before it is mapped.
+fn saved_content(m: &Member, file: &FileIdentity) -> bool {
+    let objects = &m.meta.objects.objects;
+    objects.iter().any(|o| (o.dev, o.ino) == (file.dev, file.ino) && matches!(&o.kind, Kind::File(f) if f.content.is_some()))
+}
+
 fn fatal(what: String) -> Problem {
     Problem { severity: Severity::Fatal, what }
+}
+
+fn grave(what: String) -> Problem {
+    Problem { severity: Severity::Grave, what }
+}
+
+/// Processor and vdso: libraries have chosen their functions by them.
+fn machine(then: &Machine, here: &Machine) -> Vec<Problem> {
+    let mut out = Vec::new();
+    let missing = then.missing_in(here);
+    if !missing.is_empty() {
+        let what = missing.join(", ");
+        out.push(grave(format!("this processor lacks what the program may use: {what}; restart it on a machine like that of the checkpoint")));
+    }
+    let differs = || format!("the kernel's vdso differs from that at the checkpoint ({}, now {})", then.kernel, here.kernel);
+    match (then.vdso, here.vdso) {
+        (old, new) if old == new || old.0 == 0 => {}
+        (old, new) if old.0 != new.0 => out.push(fatal(format!("{}; restart under that kernel", differs()))),
+        _ => out.push(grave(differs())),
+    }
+    out
+}
+
+/// Bytes of memory that the image brings back.
+fn needed(members: &[Member]) -> u64 {
+    let bodies = members.iter().flat_map(|m| &m.meta.processes).filter_map(|p| p.body.as_ref());
+    let shared = members.iter().flat_map(|m| &m.meta.shared).flat_map(|s| &s.pieces).map(|p| p.1.len);
+    bodies.map(|b| b.memory.bytes).chain(shared).fold(0, u64::saturating_add)
+}
+
+/// MemAvailable and SwapFree, bytes; None where they cannot be read.
+fn available() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let field = |name: &str| text.lines().find_map(|l| l.strip_prefix(name)?.split_whitespace().next()?.parse::<u64>().ok());
+    Some((field("MemAvailable:")? + field("SwapFree:").unwrap_or(0)) * 1024)
+}
+
+fn memory(needed: u64, available: Option<u64>) -> Option<Problem> {
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    let short = available.filter(|&a| a < needed)?;
+    Some(grave(format!("{} MiB of memory are needed, {} MiB are free; end other programs", mib(needed), mib(short))))
+}
+
+/// The program's own file, or its copy in the image, is executed once more.
+fn check_binary(m: &Member, body: &Body, map: &[(PathBuf, PathBuf)]) -> Option<Problem> {
+    let path = mapped(&body.exe.path, map);
+    let there = fs::metadata(&path).is_ok_and(|now| now.size() == body.exe.size) && !body.exe.deleted;
+    let saved = m.meta.files.iter().any(|s| s.identity.path == body.exe.path);
+    (!there && !saved).then(|| fatal(format!("{}: the program's file is gone or another one, and not in the image; put it back, or give --map-path", path.display())))
 }
 
 /// A library or program of which only the changed pages are in the image must be the same file. Data that are
@@ -56,8 +117,31 @@ fn check_file(f: &FileIdentity, shared: bool, map: &[(PathBuf, PathBuf)]) -> Opt
         Err(_) => Some(fatal(format!("{shown}: missing, but mapped by the program; put it back, or give --map-path"))),
         Ok(m) if shared && m.size() < f.size => Some(fatal(format!("{shown}: shorter than at the checkpoint; put it back"))),
         Ok(m) if !shared && (m.size() != f.size || m.mtime() * 1_000_000_000 + m.mtime_nsec() != f.mtime_ns) => {
-            Some(Problem { severity: Severity::Risk, what: format!("{shown}: changed since the checkpoint, but mapped by the program") })
+            Some(grave(format!("{shown}: changed since the checkpoint, but mapped by the program; put it back")))
         }
         Ok(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lesser_machine_is_named() {
+        let then = Machine { features: [1 << 20, 0, 1 << 16, 0, 0, 0, 0], xcr0: 0xe7, vdso: (8192, 1), kernel: "6.1".into() };
+        let here = Machine { features: [1 << 20, 0, 0, 0, 0, 0, 0], xcr0: 7, vdso: (8192, 2), ..then.clone() };
+        let found = machine(&then, &here);
+        assert_eq!(found.iter().map(|p| p.severity).collect::<Vec<_>>(), [Severity::Grave; 2]);
+        assert!(found[0].what.contains("AVX-512F, AVX-512 state"), "{}", found[0].what);
+        let other = Machine { vdso: (4096, 1), ..then.clone() };
+        assert_eq!(machine(&then, &other)[0].severity, Severity::Fatal);
+        assert!(machine(&here, &Machine { vdso: (8192, 2), ..then }).is_empty());
+    }
+
+    #[test]
+    fn too_little_memory_is_said() {
+        assert!(memory(1 << 30, Some(1 << 29)).is_some_and(|p| p.what.starts_with("1024 MiB of memory are needed, 512")));
+        assert!(memory(1 << 30, Some(1 << 31)).is_none() && memory(1, None).is_none());
     }
 }

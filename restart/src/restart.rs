@@ -12,12 +12,14 @@ use ckpt_agent::checkpoint::host_name;
 use ckpt_agent::launch::{Failure, agent_variable, become_agent, settings};
 use ckpt_agent::libraries::is_same;
 use ckpt_agent::link::{self, Link, Listener};
-use ckpt_agent::{foreground, paths, timings};
+use ckpt_agent::{foreground, passes, paths, timings};
+use ckpt_sys::fault::{self, Effect, Stage};
 use ckpt_coordinator::launch::{LaunchOptions, connect_or_start};
 use ckpt_coordinator::options;
 use ckpt_image::chain::Piece;
-use ckpt_image::{Body, Credentials, FileIdentity, MapKind, MapMeta, ProcessMeta, RunState, SharedKind};
+use ckpt_image::{Body, Credentials, FileIdentity, MapKind, MapMeta, ProcessMeta, RunState, SharedKind, UserKey};
 use ckpt_objects::ipc::{self, Restored};
+use ckpt_objects::kinds::outer;
 use ckpt_objects::{AsProcess, FdEntry, Kind, ObjectSet, PidMap, RebuildContext, Rebuilt, Severity};
 use ckpt_sys::flat::plan::{MqNotify, Read};
 use ckpt_sys::flat::{Outer, Run, SemUndo, msg};
@@ -34,6 +36,7 @@ use std::time::{Duration, Instant};
 
 pub fn main() {
     let options: Options = options::parse();
+    ckpt_agent::arm_fault();
     if let Err(e) = restart(options) {
         eprintln!("ckpt_restart: {}", e.0);
         std::process::exit(e.1);
@@ -42,15 +45,15 @@ pub fn main() {
 
 fn restart(options: Options) -> Result<(), Failure> {
     let begun = Instant::now();
-    let (members, notes) = image_set::choose(&options.images)?;
+    passes(Stage::Read)?;
+    let key = options.checkpoint.encrypt_key_file.as_deref().map(UserKey::load).transpose()?;
+    let lazy = wants_lazy(&options);
+    let (members, notes) = image_set::choose(&options.images, key.as_ref(), lazy)?;
     if !options.checkpoint.quiet {
         notes.iter().for_each(|n| eprintln!("ckpt_restart: note: {n}"));
     }
+    passes(Stage::Validate)?;
     validate::check(&members)?;
-    let lazy = wants_lazy(&options);
-    if !lazy {
-        memory::verify(&members)?;
-    }
     check(&members, &options)?;
     redirect(&options)?;
     let environment = options.modify_env.as_deref().map(environment::read).transpose()?.unwrap_or_default();
@@ -108,15 +111,21 @@ fn note(members: &[Member], took: Duration) {
 
 fn check(members: &[Member], options: &Options) -> Result<(), Failure> {
     let problems = preflight::check(members, options);
-    let mut stop = false;
+    let (mut stop, mut grave) = (false, false);
     for p in &problems {
-        let is_risk = p.severity == Severity::Risk;
-        if !is_risk || !options.checkpoint.quiet {
+        let is_risk = p.severity != Severity::Fatal;
+        if p.severity != Severity::Risk || !options.checkpoint.quiet {
             eprintln!("ckpt_restart: {}{}", if is_risk { "risk: " } else { "" }, p.what);
         }
         stop |= !is_risk;
+        grave |= p.severity == Severity::Grave;
     }
-    if stop { Err(Failure("nothing was started; put right what is listed above".into(), 1)) } else { Ok(()) }
+    let failed = |what: &str| Err(Failure(format!("nothing was started; put right what is listed above{what}"), 1));
+    match () {
+        _ if stop => failed(""),
+        _ if grave && !options.force => failed(", or add --force"),
+        _ => Ok(()),
+    }
 }
 
 /// Falls back with a word.
@@ -202,6 +211,7 @@ impl Rebuild<'_> {
         let pids: Vec<i32> = all.iter().map(|&(m, p)| self.members[m].meta.processes[p].pid).collect();
         let surroundings = self.surroundings_now();
         let pid_of: PidMap = Rc::new(move |then| pids.iter().position(|&p| p == then).map_or_else(|| surroundings(then), |i| gate.pid(i)));
+        passes(Stage::Rebuild)?;
         let rebuilt: Vec<Rebuilt> = self.members.iter().map(|m| self.objects(m, &pid_of)).collect::<Result<_, _>>()?;
         for risk in rebuilt.iter().flat_map(|r| r.risks()).filter(|_| !self.options.checkpoint.quiet) {
             eprintln!("ckpt_restart: risk: {risk}");
@@ -231,7 +241,7 @@ impl Rebuild<'_> {
     /// Above every number that the program uses.
     fn first_own(&self) -> i32 {
         let highest = self.members.iter().map(|m| m.meta.objects.highest_fd()).max().unwrap_or(2);
-        raise_limit();
+        ckpt_objects::raise_file_limit();
         (highest + 1).max(400)
     }
 
@@ -384,13 +394,17 @@ impl Rebuild<'_> {
             told: &told_stops(m, m.meta.processes[process].pid),
             notifies: &notifies(&m.meta.objects, m.meta.processes[process].pid),
             fds: m.meta.objects.descriptors(m.meta.processes[process].pid).unwrap_or(&[]),
+            late_seals: &|id| m.meta.objects.late_seals(id),
             id_table: if body.id_table != 0 { (body.id_table, id_table.1) } else { id_table },
             agent_pid: std::process::id() as i32,
             outer: self.outer(),
             renamed: &self.known.list(),
             program_id: &|then| self.known.program_id(then),
         };
-        let bytes = plan::build(body, &given);
+        let mut bytes = plan::build(body, &given);
+        if passes(Stage::Map).is_err() {
+            plan::spoil(&mut bytes);
+        }
         out.plan = Some(move_up(plan_file(&bytes)?, base)?);
         (out.link, out.theirs) = (Some(link), Some(theirs));
         Ok(out)
@@ -503,11 +517,13 @@ impl Rebuild<'_> {
             groups: &groups,
             become_process: &become_process,
         };
+        passes(Stage::Fork)?;
         tree.fork_all(&forest).map_err(|e| Failure(fork_failed(&e), 1))?;
         if !gate.wait_created(processes.len()) {
             let e = gate.failure().unwrap_or_else(|| io::ErrorKind::TimedOut.into());
             return Err(Failure(fork_failed(&e), 1));
         }
+        fault::target(Effect::KillMember, gate.pid(processes.len() - 1));
         let is_program = |p: &ProcessMeta| self.known.program_id(p.pid) == self.known.program_id(outer.program);
         let program = processes.iter().position(is_program).or_else(|| processes.iter().position(|p| !processes.iter().any(|q| q.pid == p.ppid)));
         Ok(gate.pid(program.unwrap_or(0)))
@@ -517,6 +533,9 @@ impl Rebuild<'_> {
     fn become_process(&self, p: &Prepared, rebuilt: &[Rebuilt], mapped: &[RawFd]) -> io::Error {
         let meta = self.process(p);
         let Some(body) = &meta.body else { return io::ErrorKind::InvalidData.into() };
+        if let Err(e) = passes(Stage::Exec) {
+            return e;
+        }
         let objects = &self.members[p.member].meta.objects;
         self.controlling_terminal(meta, &rebuilt[p.rebuilt]);
         let _ = std::fs::write("/proc/self/oom_score_adj", body.oom_score_adj.to_string());
@@ -582,6 +601,7 @@ impl Rebuild<'_> {
             drop((p.theirs.take(), p.plan.take(), std::mem::take(&mut p.images), p.exe_named.take()));
         }
         let mut filler = self.filler(prepared)?;
+        passes(Stage::Restore)?;
         std::thread::scope(|scope| {
             for p in prepared.iter_mut() {
                 if let Some(pipe) = p.feed.take() {
@@ -597,7 +617,18 @@ impl Rebuild<'_> {
             self.agent.filling.begin(helper, held);
         }
         self.stop_again(prepared)?;
-        prepared.iter().filter_map(|p| p.link.as_ref()).try_for_each(|link| link.send(msg::GO))?;
+        passes(Stage::Barrier)?;
+        self.give_foreground();
+        for p in prepared.iter() {
+            let Some(link) = &p.link else { continue };
+            // One that runs already may have killed it.
+            let _ = link.send(msg::GO);
+            if self.in_foreground(p) {
+                // The terminal may have another size, and shows nothing of the program yet.
+                // SAFETY: numbers only.
+                unsafe { libc::kill(self.real(self.process(p).pid), libc::SIGWINCH) };
+            }
+        }
         Ok(())
     }
 
@@ -621,6 +652,25 @@ impl Rebuild<'_> {
             }
         }
         Ok(())
+    }
+
+    fn real(&self, then: i32) -> i32 {
+        self.shared_ids.table.to_real(VirtualPid(self.known.program_id(then))).0
+    }
+
+    /// A job of the program's that had the terminal has it again.
+    fn give_foreground(&self) {
+        for m in self.members {
+            let Some(terminal) = &m.meta.objects.terminal else { continue };
+            if m.meta.processes.iter().any(|p| p.pid == terminal.foreground) {
+                outer::give_foreground(&[0, 1, 2].map(|fd| is_open(fd).then_some(fd)), self.real(terminal.foreground));
+            }
+        }
+    }
+
+    fn in_foreground(&self, p: &Prepared) -> bool {
+        let terminal = &self.members[p.member].meta.objects.terminal;
+        terminal.as_ref().is_some_and(|t| t.foreground == self.process(p).pgid)
     }
 
     /// The helper that fills memory later; None: all is there at the start.
@@ -699,7 +749,9 @@ fn notifies(set: &ObjectSet, pid: i32) -> Vec<MqNotify> {
     let mine = |e: &FdEntry| {
         let Kind::Mqueue(end) = &set.object(e.object).kind else { return None };
         let notify = set.queues[end.queue as usize].notify.as_ref().filter(|n| n.pid == pid)?;
-        Some((end.queue, MqNotify { fd: e.number, how: notify.how, signal: notify.signal, pad: 0 }))
+        let signal = if notify.how == libc::SIGEV_THREAD { glibc_listens_at(set, pid)? } else { notify.signal };
+        let of_queue = MqNotify { fd: e.number, how: notify.how, signal, pad: 0, value: notify.value, function: notify.function };
+        Some((end.queue, of_queue))
     };
     let all: HashMap<u32, MqNotify> = set.descriptors(pid).unwrap_or(&[]).iter().filter_map(mine).collect();
     all.into_values().collect()
@@ -719,6 +771,15 @@ fn for_mapping(object: BorrowedFd, written: bool) -> io::Result<OwnedFd> {
         return Ok(std::fs::File::options().read(true).write(true).open(path)?.into());
     }
     object.try_clone_to_owned()
+}
+
+/// glibc has one netlink socket and one thread for all notifications of a process by SIGEV_THREAD.
+fn glibc_listens_at(set: &ObjectSet, pid: i32) -> Option<i32> {
+    let is_it = |e: &&FdEntry| {
+        let Kind::Netlink(socket) = &set.object(e.object).kind else { return false };
+        e.cloexec && socket.kind == libc::SOCK_RAW && socket.protocol == 0
+    };
+    set.descriptors(pid)?.iter().rfind(is_it).map(|e| e.number)
 }
 
 /// Private mappings of files that are gone were saved whole and come back without a file.
@@ -782,16 +843,4 @@ fn is_open(fd: RawFd) -> bool {
 fn borrow(fd: RawFd) -> std::os::fd::BorrowedFd<'static> {
     // SAFETY: callers checked that it is open; the process is about to exec.
     unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) }
-}
-
-/// The objects of all processes are open in one process for a while.
-fn raise_limit() {
-    // SAFETY: limit is a struct rlimit.
-    unsafe {
-        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 {
-            limit.rlim_cur = limit.rlim_max;
-            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
-        }
-    }
 }

@@ -60,21 +60,30 @@ pub fn guests(paths: &Paths, guests: &[Guest]) -> Result<(), String> {
     Ok(())
 }
 
+/// One C program of the tests' own.
+pub fn program(source: &Path, out: &Path) -> Result<(), String> {
+    cc(source, &[], out)
+}
+
 fn compile(paths: &Paths, guest: &Guest, out: &Path) -> Result<(), String> {
+    let include = format!("-I{}", paths.root.join("include").display());
+    let flags: Vec<String> = std::iter::once(include).chain(guest.flags.iter().cloned()).collect();
+    cc(&guest.source, &flags, out)
+}
+
+fn cc(source: &Path, flags: &[String], out: &Path) -> Result<(), String> {
     let folder = out.parent().ok_or("a guest has no folder")?;
     fs::create_dir_all(folder).map_err(|e| format!("cannot make {}: {e}", folder.display()))?;
     let status = Command::new("cc")
         .args(["-O1", "-Wall", "-Wextra", "-Wno-format-overflow", "-pthread", "-o"])
         .arg(out)
-        .arg("-I")
-        .arg(paths.root.join("include"))
-        .args(&guest.flags)
-        .arg(&guest.source)
+        .args(flags)
+        .arg(source)
         .args(["-lrt", "-lutil", "-lm", "-ldl"])
         .status()
         .map_err(|e| format!("cannot run cc: {e}; install gcc"))?;
     if !status.success() {
-        return Err(format!("cc failed for {}", guest.source.display()));
+        return Err(format!("cc failed for {}", source.display()));
     }
     Ok(())
 }

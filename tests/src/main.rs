@@ -1,15 +1,19 @@
 //! `cargo xtask`: builds the product and tests it.
 //!
-//! `test` runs small self-checking programs (guests) natively and under the product; `demo` shows the main job.
+//! `test` runs small self-checking programs (guests) natively and under the product; `demo` shows the main job; `stress` loads
+//! what is shared between processes.
 
 mod build;
 mod demo;
+mod faults;
 mod guests;
 mod leftovers;
 mod product;
 mod programs;
 mod report;
 mod run;
+mod soak;
+mod stress;
 mod suite;
 
 use clap::{Args, Parser, Subcommand};
@@ -28,6 +32,28 @@ enum Task {
     Test(TestArgs),
     /// Launch, checkpoint, kill and restart a real program, visibly
     Demo,
+    /// Every fault at every stage of a checkpoint and of a restart
+    Faults {
+        /// Only those of which STAGE:FAULT contains this
+        #[arg(long)]
+        filter: Option<String>,
+        /// Take the programs beside xtask as they are
+        #[arg(long)]
+        no_build: bool,
+        /// Renew the table in this file
+        #[arg(long)]
+        report: Option<PathBuf>,
+    },
+    /// Checkpoint, kill and restart over and over; what grows
+    Soak {
+        #[arg(long, default_value_t = 500)]
+        cycles: usize,
+        /// Folder of the programs to test
+        #[arg(long)]
+        bin: Option<PathBuf>,
+    },
+    /// A thousand streams over twenty restarts, and a computation of two hundred processes
+    Stress(stress::StressArgs),
     /// One guest in one mode; `test` calls this for each run
     #[command(hide = true)]
     RunOne(run::Spec),
@@ -89,7 +115,10 @@ enum Group {
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Test(args) => suite::test(&args),
+        Task::Stress(args) => stress::stress(&args),
         Task::Demo => demo::demo().map(|()| true),
+        Task::Faults { filter, no_build, report } => faults::faults(filter.as_deref(), no_build, report.as_deref()),
+        Task::Soak { cycles, bin } => soak::soak(cycles, bin.as_deref()),
         Task::RunOne(spec) => {
             println!("{}", run::run_one(spec));
             Ok(true)

@@ -136,21 +136,10 @@ impl From<String> for Stop {
 }
 
 pub fn run_one(spec: Spec) -> Outcome {
-    if let Err(why) = prepare(&spec.dir) {
-        return Outcome::Fail(why);
-    }
-    let deadline = Instant::now() + Duration::from_secs(spec.deadline);
-    let product = Product {
-        bin: spec.bin.clone(),
-        port: spec.port,
-        dir: spec.dir.clone(),
-        work: spec.dir.join("work"),
-        logs: spec.dir.join("logs"),
-        ids: spec.ids.clone(),
-        launch_args: spec.launch_args.clone(),
-        restart_args: spec.restart_args.clone(),
+    let mut run = match Run::prepare(spec) {
+        Ok(run) => run,
+        Err(why) => return Outcome::Fail(why),
     };
-    let mut run = Run { spec, product, foreground: None, pings: 0, deadline };
     let done = run.whole();
     let left = run.leave();
     match (done, left) {
@@ -184,6 +173,23 @@ fn close_on_exec() {
 }
 
 impl Run {
+    /// Makes this process the subreaper of the run to come.
+    pub fn prepare(spec: Spec) -> Result<Run, String> {
+        prepare(&spec.dir)?;
+        let deadline = Instant::now() + Duration::from_secs(spec.deadline);
+        let product = Product {
+            bin: spec.bin.clone(),
+            port: spec.port,
+            dir: spec.dir.clone(),
+            work: spec.dir.join("work"),
+            logs: spec.dir.join("logs"),
+            ids: spec.ids.clone(),
+            launch_args: spec.launch_args.clone(),
+            restart_args: spec.restart_args.clone(),
+        };
+        Ok(Run { spec, product, foreground: None, pings: 0, deadline })
+    }
+
     fn whole(&mut self) -> Result<(), Stop> {
         if self.spec.phases {
             return crate::programs::whole(self);
@@ -194,11 +200,16 @@ impl Run {
             self.checkpoint_round(round)?;
             self.ping()?;
         }
-        fs::write(self.product.work.join("go"), "").map_err(|e| format!("cannot write go: {e}"))?;
+        self.note("go")?;
         if self.spec.detached {
             self.await_note("ok")?;
         }
         self.finish()
+    }
+
+    /// A note for the program.
+    pub fn note(&self, name: &str) -> Result<(), Stop> {
+        fs::write(self.product.work.join(name), "").map_err(|e| Stop::Failed(format!("cannot write {name}: {e}")))
     }
 
     /// Starts the program: natively or under ckpt_launch.
@@ -237,7 +248,7 @@ impl Run {
         Ok(())
     }
 
-    fn ask(&mut self, options: &[&str]) -> Result<(), Stop> {
+    pub fn ask(&mut self, options: &[&str]) -> Result<(), Stop> {
         let mut child = self.product.ask(options)?;
         let status = self.await_exit(&mut child, "ckpt_command")?;
         if status.success() {
@@ -267,10 +278,9 @@ impl Run {
         }
     }
 
-    fn ping(&mut self) -> Result<(), Stop> {
+    pub fn ping(&mut self) -> Result<(), Stop> {
         self.pings += 1;
-        let ping = self.product.work.join(format!("ping.{}", self.pings));
-        fs::write(ping, "").map_err(|e| format!("cannot write a ping: {e}"))?;
+        self.note(&format!("ping.{}", self.pings))?;
         self.await_note(&format!("pong.{}", self.pings))
     }
 
@@ -376,7 +386,7 @@ impl Run {
     }
 
     /// Ends the coordinator and says what is left of the run, after killing it.
-    fn leave(&mut self) -> Option<String> {
+    pub fn leave(&mut self) -> Option<String> {
         if self.spec.mode != Mode::Native {
             if let Ok(mut child) = self.product.ask(&["--quit"]) {
                 self.deadline = self.deadline.max(Instant::now() + Duration::from_secs(3));

@@ -112,6 +112,7 @@ impl Agent {
     /// Runs until every member has ended. `program` is the process whose status is the foreground part's.
     pub fn run(&self, client: Client, welcome: Welcome, program: i32, mut status: StatusPipe) {
         self.program.store(program, Ordering::Release);
+        aim_at_coordinator(&client);
         let Ok((stop_read, stop_write)) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC) else { return };
         std::thread::scope(|scope| {
             let worker = scope.spawn(move || self.serve(client, welcome, stop_read));
@@ -211,6 +212,9 @@ impl Agent {
     /// Ends every member.
     fn kill_all(&self) {
         self.killed.store(true, Ordering::Release);
+        let members = members::find(std::process::id() as i32, &self.writers.known());
+        let pids: Vec<i32> = members.iter().filter(|c| !members::is_dead(c)).map(|c| c.stat.pid).collect();
+        ckpt_objects::end_without_trace(&pids);
         loop {
             let left = members::find(std::process::id() as i32, &self.writers.known());
             let alive: Vec<i32> = left.iter().filter(|c| !members::is_dead(c)).map(|c| c.stat.pid).collect();
@@ -232,6 +236,13 @@ fn reap() -> Option<(i32, i32)> {
     // SAFETY: status is an int.
     let pid = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG | libc::WUNTRACED | libc::WCONTINUED | libc::__WALL) };
     (pid > 0).then_some((pid, status))
+}
+
+/// Whom a fault named kill-coordinator hits.
+fn aim_at_coordinator(client: &Client) {
+    if let Ok(peer) = nix::sys::socket::getsockopt(client, nix::sys::socket::sockopt::PeerCredentials) {
+        ckpt_sys::fault::target(ckpt_sys::fault::Effect::KillCoordinator, peer.pid());
+    }
 }
 
 struct Session<'a> {
@@ -272,6 +283,7 @@ impl Session<'_> {
             return;
         }
         if let Ok((client, _)) = launch::reconnect(&self.agent.launch, &hello) {
+            aim_at_coordinator(&client);
             self.client = Some(client);
         }
     }

@@ -9,11 +9,12 @@ use crate::records::Records;
 use crate::pace::Disk;
 use crate::track::{self, Ranges, Subject, Tracker};
 use crate::write::{self, How, WriteError};
-use crate::{ipc, libraries, procfs, room, script, shared, sharing, store, timings};
+use crate::{ipc, libraries, passes, procfs, room, script, shared, sharing, stale, store, timings};
 use ckpt_image::file::Blobs;
-use ckpt_image::{Birth, Body, Codec, Header, ImageFile, ImageMeta, ImageWriter, Memory, ProcessMeta, RunState, SavedFile, SharedMemory, Surroundings};
+use ckpt_image::{Birth, Body, Codec, Header, ImageFile, ImageMeta, ImageWriter, Machine, Memory, ProcessMeta, RunState, SavedFile, SharedMemory, Surroundings, UserKey};
 use ckpt_objects::ipc::{IpcError, SysvSet};
 use ckpt_objects::{CaptureContext, CaptureError, ObjectSet, ProcessFd, ProcessFds};
+use ckpt_sys::fault::{self, Effect};
 use ckpt_sys::flat::{FdEntry, Msg, SharedRange, bytes_of, from_bytes, msg, stage};
 use ckpt_sys::idtable::{IdTable, RealPid};
 use ckpt_wire::{CheckpointStats, Compression, ImageInfo, Overrides, PauseMode, Stage, Summary, Timing};
@@ -57,6 +58,8 @@ pub struct Settings {
     pub save_open_files: bool,
     /// a full image every so many, 0: always
     pub incremental: u32,
+    /// images are encrypted with it
+    pub key: Option<UserKey>,
 }
 
 /// The other members' side: tell where we are, wait until all are there.
@@ -183,6 +186,7 @@ struct Snapshot {
     sharers: HashSet<i32>,
     objects: ObjectSet,
     shared: Vec<SharedMemory>,
+    aside: Option<shared::Aside>,
     sysv: SysvSet,
     /// processes that wait for a message in a POSIX queue
     notified: Vec<i32>,
@@ -264,6 +268,10 @@ impl Checkpoint<'_> {
     /// A generation is complete or it is gone: what one member cannot commit no other keeps, and older ones are
     /// removed when all have committed, not before.
     fn settle(&self, (to, stats): (PathBuf, CheckpointStats), barrier: &mut dyn Barrier) -> Result<PathBuf, CheckpointError> {
+        if let Err(e) = passes(fault::Stage::Committed) {
+            let _ = std::fs::remove_file(&to);
+            return Err(e.into());
+        }
         match barrier.committed(stats) {
             Verdict::Complete => {
                 self.tracker().complete(&to);
@@ -285,7 +293,8 @@ impl Checkpoint<'_> {
             use std::os::unix::fs::DirBuilderExt;
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
         }
-        ImageWriter::create(folder, &self.name((0, 1))).map_err(failed)
+        stale::remove(folder, &self.computation, self.generation);
+        ImageWriter::create(folder, &self.name((0, 1)), self.settings.key.as_ref()).map_err(failed)
     }
 
     fn name(&self, place: (u32, u32)) -> String {
@@ -342,6 +351,10 @@ impl Checkpoint<'_> {
             deadline: Instant::now() + STOP_PATIENCE,
         };
         let stop = quiesce.run()?;
+        if let Some(last) = stop.stopped.last() {
+            fault::target(Effect::KillMember, last.who.stat.pid);
+        }
+        passes(fault::Stage::Quiesce)?;
         clock.mark("quiesce");
         let place = match *place {
             Some(known) => known,
@@ -350,8 +363,11 @@ impl Checkpoint<'_> {
         clock.mark("barrier quiesced");
         let mut processes = Vec::new();
         for stopped in &stop.stopped {
-            stopped.link.send(msg::CAPTURE)?;
+            let pid = stopped.who.stat.pid;
+            let ended = |_| CheckpointError::Process { pid, what: "it ended during the checkpoint; try again".into() };
+            stopped.link.send(msg::CAPTURE).map_err(ended)?;
         }
+        passes(fault::Stage::Capture)?;
         for stopped in stop.stopped {
             let pid = stopped.who.stat.pid;
             let known = flags.iter().position(|f| f.0 == pid);
@@ -378,12 +394,16 @@ impl Checkpoint<'_> {
         let std = [0, 1, 2].map(|fd: RawFd| is_open(fd).then_some(fd));
         let mut blobs = Blobs(&image);
         let mut ctx = CaptureContext { std, save_open_files: self.settings.save_open_files, blobs: &mut blobs };
-        let objects = ckpt_objects::capture(&tables, &mut ctx)?;
+        let mut objects = ckpt_objects::capture(&tables, &mut ctx)?;
+        ipc::complete(&mut objects, processes.iter().map(|p| (p.stopped.who.stat.pid, &p.records)));
         drop(tables);
+        passes(fault::Stage::Refill)?;
         clock.mark("objects");
         let mut maps: Vec<Vec<RawMap>> =
             processes.iter().map(|p| gather::parse_maps(&p.records.maps, &p.flags, p.stopped.who.stat.pid)).collect();
-        let (shared, work) = shared::plan(&mut maps, &objects, &image);
+        // A process writes plain bytes: where they are to be encrypted, not to the image.
+        let aside = image.is_sealed().then(shared::Aside::new).transpose()?;
+        let (shared, work) = shared::plan(&mut maps, &objects, &|len| aside.as_ref().map_or_else(|| image.reserve(len), |a| a.reserve(len)));
         let sysv = ipc::capture(processes.iter().map(|p| (p.stopped.who.stat.pid, &p.records)), &shared, &mut Blobs(&image))?;
         let mut bodies = Vec::new();
         for (p, maps) in processes.iter().zip(&maps) {
@@ -393,8 +413,9 @@ impl Checkpoint<'_> {
             bodies.push(body);
         }
         clock.mark("look");
-        let copies = self.copy_shared(&processes, &work, &image)?;
+        let copies = self.copy_shared(&processes, &work, aside.as_ref().map_or(&image.file, |a| &a.file))?;
         clock.mark("shared memory");
+        passes(fault::Stage::Freeze)?;
         for (p, maps) in processes.iter_mut().zip(&maps) {
             p.kept = self.track(p, maps);
             self.freeze_or_hold(p)?;
@@ -402,17 +423,17 @@ impl Checkpoint<'_> {
         clock.mark("freeze");
         let notified = objects.queues.iter().filter_map(|q| q.notify.as_ref()).map(|n| n.pid).collect();
         let processes = processes.into_iter().zip(bodies.into_iter().map(Some)).collect();
-        Ok(Snapshot { processes, zombies, sharers, objects, shared, sysv, notified, image, place, copies })
+        Ok(Snapshot { processes, zombies, sharers, objects, shared, aside, sysv, notified, image, place, copies })
     }
 
     /// A program that is held writes its shared memory itself.
-    fn copy_shared(&self, processes: &[Process], work: &shared::Assignments, image: &ImageWriter) -> Result<Copies, CheckpointError> {
+    fn copy_shared(&self, processes: &[Process], work: &shared::Assignments, to: &std::fs::File) -> Result<Copies, CheckpointError> {
         let pids = processes.iter().map(|p| p.stopped.who.stat.pid);
         let ranges: Vec<_> = pids.zip(work).flat_map(|(pid, ranges)| ranges.iter().map(move |&r| (pid, r))).collect();
         let copies = if self.holds() { None } else { copies::take(&ranges) };
         match copies {
             Some(copies) => Ok(copies),
-            None => write_shared(processes, work, image).map(|()| Copies::default()),
+            None => write_shared(processes, work, to).map(|()| Copies::default()),
         }
     }
 
@@ -454,6 +475,7 @@ impl Checkpoint<'_> {
         let frozen = expect(&p.stopped.link, pid, msg::FROZEN)?;
         p.frozen = frozen.arg as i32;
         self.writers.add(p.frozen);
+        fault::target(Effect::KillWriter, p.frozen);
         let ready = p.writer.as_ref().map(|w| w.recv_within(CAPTURE_PATIENCE));
         match ready {
             Some(Ok(packet)) if packet.msg.kind == msg::READY => tell_kept(p),
@@ -503,6 +525,7 @@ impl Checkpoint<'_> {
     }
 
     fn write_image(&self, snapshot: &mut Snapshot, clock: &mut Clock) -> Result<u64, CheckpointError> {
+        passes(fault::Stage::Write)?;
         let (image, begun) = (&snapshot.image, Instant::now());
         let folder = |e| CheckpointError::Folder(self.settings.folder.clone(), e);
         let bodies = snapshot.processes.iter().filter_map(|(_, body)| body.as_ref());
@@ -513,9 +536,9 @@ impl Checkpoint<'_> {
             self.disk.saw(image.reserved(), image.wait_written());
         }
         how.disk = self.disk.rate();
-        let copies = &mut snapshot.copies;
+        let (copies, aside) = (&mut snapshot.copies, &snapshot.aside);
         let (files, memories) = std::thread::scope(|scope| {
-            let copying = scope.spawn(|| copies.write(image));
+            let copying = scope.spawn(|| copies.write(image, aside.as_ref()));
             let saving = files.is_none().then(|| scope.spawn(|| libraries::save(bodies, image)));
             let jobs = snapshot.processes.iter().map(|(p, _)| write::Job { pid: p.stopped.who.stat.pid, frozen: p.frozen, writer: p.writer.as_ref() });
             let memories = write::all(&jobs.collect::<Vec<_>>(), image, &how);
@@ -530,6 +553,7 @@ impl Checkpoint<'_> {
                 body.memory = Memory { kept: p.kept.take().unwrap_or_default(), ..memory };
             }
         }
+        shared::finish(&mut snapshot.shared, snapshot.aside.take(), &snapshot.image).map_err(folder)?;
         how.note().into_iter().for_each(|n| self.choices.note(n));
         clock.mark("write");
         let meta = self.meta(snapshot, files);
@@ -539,12 +563,8 @@ impl Checkpoint<'_> {
             attempt: self.attempt,
             member_index: snapshot.place.0,
             member_count: snapshot.place.1,
-            total: 0,
-            meta_at: 0,
-            meta_len: 0,
-            meta_crc: 0,
-            parent: 0,
             created: std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64),
+            ..Header::default()
         };
         let total = snapshot.image.finish(&meta, header).map_err(|e| CheckpointError::Folder(self.settings.folder.clone(), e))?;
         clock.mark("sync");
@@ -589,6 +609,8 @@ impl Checkpoint<'_> {
             files,
             shared: std::mem::take(&mut snapshot.shared),
             sysv: std::mem::take(&mut snapshot.sysv),
+            sums: snapshot.image.take_sums(),
+            machine: Machine::here(),
         }
     }
 
@@ -621,9 +643,13 @@ impl Checkpoint<'_> {
         barrier.wait(Stage::Written).map_err(CheckpointError::Aborted)?;
         let to = self.settings.folder.join(self.name(snapshot.place));
         snapshot.image.commit(&to).map_err(|e| CheckpointError::Folder(to.clone(), e))?;
+        let undone = |_: &io::Error| drop(std::fs::remove_file(&to));
+        let script = self.settings.folder.join(script::NAME);
         script::write(&self.settings.folder, &self.settings.program, &self.computation)
-            .map_err(|e| CheckpointError::Folder(self.settings.folder.join(script::NAME), e))?;
-        let digest = ImageFile::open(&to).and_then(|image| image.digest()).map_err(io::Error::other)?;
+            .inspect_err(undone)
+            .map_err(|e| CheckpointError::Folder(script, e))?;
+        let digest = ImageFile::open(&to).and_then(|image| image.digest());
+        let digest = digest.inspect_err(|_| drop(std::fs::remove_file(&to))).map_err(io::Error::other)?;
         clock.mark("commit");
         let image = ImageInfo { host: ckpt_wire::clip(&host_name(), ckpt_wire::MAX_NAME), path: shown(&to), bytes, digest };
         let stats = CheckpointStats {
@@ -716,13 +742,13 @@ fn has_odd_thread(body: &Body) -> bool {
     others.iter().any(|t| differ(t.0.tid, KCMP_FILES) || differ(t.0.tid, KCMP_FS))
 }
 
-fn write_shared(processes: &[Process], work: &shared::Assignments, image: &ImageWriter) -> Result<(), CheckpointError> {
+fn write_shared(processes: &[Process], work: &shared::Assignments, to: &std::fs::File) -> Result<(), CheckpointError> {
     const PER_MESSAGE: usize = 128;
     let busy = || processes.iter().zip(work).filter(|(_, w)| !w.is_empty());
     for (p, ranges) in busy() {
         for part in ranges.chunks(PER_MESSAGE) {
             let body: Vec<u8> = part.iter().flat_map(|r| bytes_of(r).to_vec()).collect();
-            p.stopped.link.send_with(Msg { kind: msg::SHARED, ..Msg::default() }, &body, &[image.file.as_raw_fd()])?;
+            p.stopped.link.send_with(Msg { kind: msg::SHARED, ..Msg::default() }, &body, &[to.as_raw_fd()])?;
         }
     }
     for (p, ranges) in busy() {

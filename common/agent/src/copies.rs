@@ -1,6 +1,7 @@
 //! Shared memory cannot be frozen: it is copied in the pause, by all processors, and written when the programs run on.
 
 use crate::room;
+use crate::shared::Aside;
 use ckpt_image::ImageWriter;
 use ckpt_sys::flat::SharedRange;
 use std::io;
@@ -81,15 +82,18 @@ impl Copy {
 }
 
 impl Copies {
-    /// To the image; the memory goes.
-    pub fn write(&mut self, image: &ImageWriter) -> io::Result<()> {
+    /// To the image, or to where it is encrypted from; the memory goes.
+    pub fn write(&mut self, image: &ImageWriter, aside: Option<&Aside>) -> io::Result<()> {
+        let to = aside.map_or(&image.file, |a| &a.file);
         for copy in self.0.drain(..) {
             // SAFETY: our mapping, which nobody writes to any more.
             let bytes = unsafe { std::slice::from_raw_parts(copy.at as *const u8, copy.len) };
             for (i, piece) in bytes.chunks(2 * PIECE).enumerate() {
                 let offset = copy.offset + (i * 2 * PIECE) as u64;
-                image.file.write_all_at(piece, offset)?;
-                image.write_back(offset, piece.len() as u64);
+                to.write_all_at(piece, offset)?;
+                if aside.is_none() {
+                    image.write_back(offset, piece.len() as u64);
+                }
             }
         }
         Ok(())
@@ -106,8 +110,8 @@ mod tests {
         let range = SharedRange { addr: memory.as_ptr() as u64, len: memory.len() as u64, offset: 4096 };
         let folder = std::env::temp_dir().join(format!("ckpt-copies-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        let image = ImageWriter::create(&folder, "copies").unwrap();
-        take(&[(std::process::id() as i32, range)]).unwrap().write(&image).unwrap();
+        let image = ImageWriter::create(&folder, "copies", None).unwrap();
+        take(&[(std::process::id() as i32, range)]).unwrap().write(&image, None).unwrap();
         let mut back = vec![0; memory.len()];
         image.file.read_exact_at(&mut back, 4096).unwrap();
         assert!(back == memory);

@@ -2,7 +2,7 @@
 
 use crate::records::Records;
 use ckpt_image::{SharedKind, SharedMemory};
-use ckpt_objects::BlobSink;
+use ckpt_objects::{BlobSink, ObjectSet};
 use ckpt_objects::ipc::{self, Family, IpcError, Members, SysvSet, Undo};
 use ckpt_sys::flat::SysvHeld;
 
@@ -22,6 +22,15 @@ pub fn capture<'a>(
         _ => None,
     });
     ipc::capture(Members { pids: &pids, held: &held, attached: &attached.collect::<Vec<_>>(), undo }, blobs)
+}
+
+/// Of notifications the kernel tells neither value nor function; the processes remember them.
+pub fn complete<'a>(objects: &mut ObjectSet, processes: impl Iterator<Item = (i32, &'a Records)>) {
+    for (pid, records) in processes {
+        for asked in &records.mq_asked {
+            objects.asked_to_notify(pid, asked.fd, asked.value, asked.function);
+        }
+    }
 }
 
 fn family(held: &SysvHeld) -> Option<(Family, i32)> {

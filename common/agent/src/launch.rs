@@ -8,6 +8,7 @@ use crate::program::{self, ProgramError};
 use crate::{foreground, paths};
 use ckpt_coordinator::launch::{LaunchOptions, connect_or_start};
 use ckpt_coordinator::options::{self, CheckpointOptions, CoordOptions, JoinOptions};
+use ckpt_image::UserKey;
 use ckpt_sys::flat::Outer;
 use ckpt_wire::{Hello, Role};
 use clap::Parser;
@@ -37,6 +38,7 @@ struct Options {
 
 pub fn main() {
     let options: Options = options::parse();
+    crate::arm_fault();
     if let Err(e) = launch(options) {
         eprintln!("ckpt_launch: {}", e.0);
         std::process::exit(e.1);
@@ -85,6 +87,8 @@ pub fn become_agent() -> std::io::Result<()> {
         }
     }
     signal_set().thread_block()?;
+    // An image may be larger than RLIMIT_FSIZE: that is an error, not our end.
+    nix::sys::signal::SigSet::from(nix::sys::signal::Signal::SIGXFSZ).thread_block()?;
     Ok(())
 }
 
@@ -98,8 +102,9 @@ pub fn settings(c: &CheckpointOptions, program: &Path) -> Result<Settings, Failu
         pause: c.pause,
         keep: c.keep,
         unique_names: c.unique_names,
-        save_open_files: false,
+        save_open_files: c.save_open_files,
         incremental: c.incremental.unwrap_or(0),
+        key: c.encrypt_key_file.as_deref().map(UserKey::load).transpose()?,
     })
 }
 

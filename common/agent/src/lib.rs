@@ -1,6 +1,18 @@
 //! The host agent: parent and subreaper of what ckpt_launch or ckpt_restart started. It finds the members of the
 //! computation, has them stopped and captured, writes their image and commits it.
 
+/// Does a fault strike here (`ckpt_sys::fault`)?
+pub fn passes(stage: ckpt_sys::fault::Stage) -> std::io::Result<()> {
+    ckpt_sys::fault::at(stage).map_err(|e| std::io::Error::from_raw_os_error(e.0))
+}
+
+/// `CKPT_FAULT`, in builds for tests.
+pub fn arm_fault() {
+    if let Ok(text) = std::env::var("CKPT_FAULT") {
+        ckpt_sys::fault::arm(&text);
+    }
+}
+
 pub mod agent;
 pub mod aio;
 pub mod checkpoint;
@@ -27,6 +39,7 @@ pub mod room;
 pub mod script;
 pub mod shared;
 mod sharing;
+pub mod stale;
 pub mod store;
 pub mod timings;
 pub mod track;

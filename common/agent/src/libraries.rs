@@ -2,7 +2,6 @@
 //! upgrade before the restart must not matter.
 
 use ckpt_image::{Body, FileIdentity, ImageWriter, MapKind, MapMeta, SavedFile};
-use ckpt_sys::crc::crc32c;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -37,8 +36,8 @@ pub fn save<'a>(bodies: impl Iterator<Item = &'a Body> + Clone, image: &ImageWri
 fn save_deleted(b: &Body, image: &ImageWriter) -> io::Result<Option<SavedFile>> {
     match std::fs::read(format!("/proc/{}/exe", b.record.0.pid)) {
         Ok(bytes) => {
-            let piece = (0, image.append(&bytes)?, crc32c(&bytes));
-            Ok(Some(SavedFile { identity: b.exe.clone(), pieces: vec![piece] }))
+            let (piece, crc) = image.append(&bytes)?;
+            Ok(Some(SavedFile { identity: b.exe.clone(), pieces: vec![(0, piece, crc)] }))
         }
         Err(_) => Ok(None),
     }
@@ -61,7 +60,8 @@ fn save_one(f: &FileIdentity, mut ranges: Vec<(u64, u64)>, image: &ImageWriter) 
         if from < to {
             let mut bytes = vec![0; (to - from) as usize];
             file.read_exact_at(&mut bytes, from)?;
-            pieces.push((from, image.append(&bytes)?, crc32c(&bytes)));
+            let (piece, crc) = image.append(&bytes)?;
+            pieces.push((from, piece, crc));
             done = to;
         }
     }

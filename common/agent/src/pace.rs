@@ -63,7 +63,7 @@ pub fn choose(pid: i32, runs: &[(u64, u64)], disk: Option<u64>) -> (Codec, Optio
 
 fn name(codec: Codec) -> &'static str {
     match codec {
-        Codec::None => "none",
+        Codec::None | Codec::Stored => "none",
         Codec::Lz4 => "lz4",
         Codec::Zstd => "zstd",
         Codec::Gzip => "gzip",

@@ -1,6 +1,6 @@
 //! The records memfd of a process, parsed.
 
-use ckpt_sys::flat::{FdEntry, Pending, ProcessRecord, RecordHead, RangePolicy, SemUndo, SigAction, SysvHeld, ThreadRecord, Timer, from_bytes, record};
+use ckpt_sys::flat::{FdEntry, MqAsked, Pending, ProcessRecord, RecordHead, RangePolicy, SemUndo, SigAction, SysvHeld, ThreadRecord, Timer, from_bytes, record};
 use std::io::{self, Read, Seek};
 use std::os::fd::OwnedFd;
 
@@ -16,6 +16,7 @@ pub struct Records {
     pub auxv: Vec<u8>,
     pub sysv: Vec<SysvHeld>,
     pub undo: Vec<SemUndo>,
+    pub mq_asked: Vec<MqAsked>,
     pub policies: Vec<RangePolicy>,
     pub fds: Vec<(FdEntry, OwnedFd)>,
 }
@@ -54,6 +55,7 @@ impl Records {
             record::STAT => self.stat = body.to_vec(),
             record::SYSV => self.sysv.push(from_bytes(body).ok_or_else(damaged)?),
             record::UNDO => self.undo.push(from_bytes(body).ok_or_else(damaged)?),
+            record::MQ_ASKED => self.mq_asked.push(from_bytes(body).ok_or_else(damaged)?),
             record::POLICY => self.policies.push(from_bytes(body).ok_or_else(damaged)?),
             record::AUXV => self.auxv = body.to_vec(),
             _ => return Err(damaged()),

@@ -2,16 +2,56 @@
 //! process that maps it.
 
 use crate::gather::RawMap;
-use ckpt_image::{ImageWriter, MapKind, SharedKind, SharedMemory};
+use ckpt_image::{CHUNK, ImageWriter, MapKind, SharedKind, SharedMemory};
 use ckpt_objects::{BlobRef, ObjectSet};
 use ckpt_sys::flat::SharedRange;
 use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Where processes write what is encrypted afterwards: a file in memory.
+pub struct Aside {
+    pub file: File,
+    next: AtomicU64,
+}
+
+impl Aside {
+    pub fn new() -> std::io::Result<Aside> {
+        let flags = nix::sys::memfd::MFdFlags::MFD_CLOEXEC;
+        Ok(Aside { file: nix::sys::memfd::memfd_create(c"ckpt-shared", flags)?.into(), next: AtomicU64::new(0) })
+    }
+
+    pub fn reserve(&self, len: u64) -> u64 {
+        self.next.fetch_add(len, Ordering::Relaxed)
+    }
+}
+
+/// When the program runs again: checksums of what was written, or encryption of what was put aside.
+pub fn finish(all: &mut [SharedMemory], aside: Option<Aside>, image: &ImageWriter) -> std::io::Result<()> {
+    for pieces in all.iter_mut().map(|s| &mut s.pieces) {
+        let Some(aside) = &aside else {
+            pieces.iter().try_for_each(|(_, place)| image.list_written(place))?;
+            continue;
+        };
+        let mut sealed = Vec::new();
+        for (at, place) in pieces.iter() {
+            for from in (0..place.len).step_by(CHUNK as usize) {
+                let mut bytes = vec![0; CHUNK.min(place.len - from) as usize];
+                aside.file.read_exact_at(&mut bytes, place.offset + from)?;
+                sealed.push((at + from, image.append_listed(&bytes)?));
+            }
+        }
+        *pieces = sealed;
+    }
+    Ok(())
+}
 
 /// Who writes what: per process, in the order given to `plan`.
 pub type Assignments = Vec<Vec<SharedRange>>;
 
 /// Finds shared memory in the maps of all processes, points the maps at it and divides the work.
-pub fn plan(maps: &mut [Vec<RawMap>], objects: &ObjectSet, image: &ImageWriter) -> (Vec<SharedMemory>, Assignments) {
+pub fn plan(maps: &mut [Vec<RawMap>], objects: &ObjectSet, reserve: &dyn Fn(u64) -> u64) -> (Vec<SharedMemory>, Assignments) {
     let mut found: Vec<SharedMemory> = Vec::new();
     let mut index: HashMap<(u64, u64), u32> = HashMap::new();
     let mut work: Assignments = maps.iter().map(|_| Vec::new()).collect();
@@ -26,7 +66,7 @@ pub fn plan(maps: &mut [Vec<RawMap>], objects: &ObjectSet, image: &ImageWriter) 
             object.size = object.size.max(m.meta.offset + (m.meta.end - m.meta.start));
             m.meta.kind = MapKind::Shared(at);
             if object.kind != SharedKind::Object {
-                work[process].extend(missing(object, m, image));
+                work[process].extend(missing(object, m, reserve));
             }
         }
     }
@@ -55,7 +95,7 @@ fn kind_of(m: &RawMap, objects: &ObjectSet) -> Option<SharedKind> {
 }
 
 /// The part of the mapping that no process writes yet.
-fn missing(object: &mut SharedMemory, m: &RawMap, image: &ImageWriter) -> Vec<SharedRange> {
+fn missing(object: &mut SharedMemory, m: &RawMap, reserve: &dyn Fn(u64) -> u64) -> Vec<SharedRange> {
     let (mut from, end) = (m.meta.offset, m.meta.offset + (m.meta.end - m.meta.start));
     let mut covered: Vec<(u64, u64)> = object.pieces.iter().map(|(at, b)| (*at, at + b.len)).collect();
     covered.sort_unstable();
@@ -64,7 +104,7 @@ fn missing(object: &mut SharedMemory, m: &RawMap, image: &ImageWriter) -> Vec<Sh
     for (start, stop) in covered {
         if start > from && from < end {
             let len = start.min(end) - from;
-            let offset = image.reserve(len);
+            let offset = reserve(len);
             out.push(SharedRange { addr: m.meta.start + (from - m.meta.offset), len, offset });
             object.pieces.push((from, BlobRef { offset, len }));
         }

@@ -4,7 +4,6 @@ use crate::link::Link;
 use crate::pace;
 use ckpt_image::{CHUNK, Codec, ImageWriter, Memory};
 use ckpt_objects::BlobRef;
-use ckpt_sys::crc::crc32c;
 use ckpt_sys::flat::{Msg, Run, from_bytes, msg};
 use ckpt_wire::Compression;
 use std::fs::File;
@@ -120,7 +119,10 @@ fn process(job: &Job, writer: &Link, image: &ImageWriter, how: &How) -> Result<M
     let table = File::from(announced.fds.into_iter().next().ok_or(WriteError::Vanished { pid })?);
     let bytes = announced.msg.arg;
     let (runs, guards) = read_runs(&table, announced.msg.arg2)?;
-    let codec = how.choose(job.frozen, &runs, bytes);
+    let codec = match how.choose(job.frozen, &runs, bytes) {
+        Codec::None if image.is_sealed() => Codec::Stored,
+        codec => codec,
+    };
     let mut memory = Memory { runs, guards, bytes, codec, pieces: Vec::new(), checksums: Vec::new(), kept: Vec::new() };
     if codec == Codec::None {
         let offset = image.reserve(bytes);
@@ -243,9 +245,10 @@ fn compress_all(source: &Mutex<Source>, codec: Codec, image: &ImageWriter) -> io
     let mut out = Vec::new();
     loop {
         let Some((index, n)) = lock()?.next(&mut chunk)? else { return Ok(out) };
-        let appended = packer.pack(&chunk[..n]).and_then(|packed| Ok((index, image.append(packed)?, crc32c(packed))));
+        let appended = packer.pack(&chunk[..n]).and_then(|packed| image.append(packed));
         // The writer must not wait for a reader that has given up.
-        out.push(appended.inspect_err(|_| drop(lock().map(|mut s| s.pipe = None)))?);
+        let (piece, crc) = appended.inspect_err(|_| drop(lock().map(|mut s| s.pipe = None)))?;
+        out.push((index, piece, crc));
     }
 }
 
@@ -266,7 +269,7 @@ impl Packer {
     /// At most `CHUNK` bytes, compressed; valid until the next call.
     pub fn pack<'a>(&'a mut self, chunk: &'a [u8]) -> io::Result<&'a [u8]> {
         let n = match (self.codec, &mut self.zstd) {
-            (Codec::None, _) => return Ok(chunk),
+            (Codec::None | Codec::Stored, _) => return Ok(chunk),
             (Codec::Lz4, _) => lz4_flex::block::compress_into(chunk, &mut self.out).map_err(io::Error::other)?,
             (_, Some(zstd)) => zstd.compress_to_buffer(chunk, &mut self.out[..])?,
             _ => {
@@ -287,7 +290,7 @@ pub fn pack(codec: Codec, chunk: &[u8]) -> io::Result<Vec<u8>> {
 pub fn unpack(codec: Codec, packed: &[u8], len: usize) -> io::Result<Vec<u8>> {
     let bad = |e: &dyn std::fmt::Display| io::Error::new(io::ErrorKind::InvalidData, e.to_string());
     let out = match codec {
-        Codec::None => packed.to_vec(),
+        Codec::None | Codec::Stored => packed.to_vec(),
         Codec::Lz4 => lz4_flex::block::decompress(packed, len).map_err(|e| bad(&e))?,
         Codec::Zstd => zstd::bulk::decompress(packed, len)?,
         Codec::Gzip => {

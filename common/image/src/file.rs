@@ -1,13 +1,16 @@
 //! Reading and writing image files.
 
-use crate::meta::{ImageMeta, Parent};
+use crate::meta::{CHUNK, ImageMeta, Parent};
+use crate::seal::{CHECK_LEN, OVERHEAD, SALT_LEN, Seal, UserKey};
 use ckpt_objects::{BlobRef, BlobSink, BlobSource};
 use ckpt_sys::crc::crc32c;
+use ckpt_sys::fault::{self, Stage};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -15,11 +18,12 @@ pub const MAGIC: &[u8; 8] = b"CKPTIMG\n";
 pub const VERSION: u32 = 1;
 pub const HEADER_LEN: u64 = 4096;
 const X86_64: u32 = 62;
-const MAX_META: u64 = 1 << 30;
+const MAX_META: usize = 1 << 30;
 /// The disk is set to work after so many bytes.
 const WRITE_BACK: u64 = 8 << 20;
+const O_NOFOLLOW: i32 = libc::O_NOFOLLOW;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Header {
     pub computation: [u8; 16],
     pub generation: u32,
@@ -35,6 +39,8 @@ pub struct Header {
     pub attempt: u64,
     /// generation of the image that this one builds on, 0: none; `finish` takes it from the metadata
     pub parent: u32,
+    /// encrypted: what the file's key is made with, and what tells a wrong key
+    pub salt: Option<([u8; SALT_LEN], [u8; CHECK_LEN])>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -45,12 +51,20 @@ pub enum ImageError {
     BadMagic(PathBuf),
     #[error("{}: written by a newer ckpt (image version {}, this ckpt reads up to {})", .0.display(), .1, VERSION)]
     Newer(PathBuf, u32),
+    #[error("{}: of image version {}, which this ckpt does not read any more; restart it with the ckpt that wrote it", .0.display(), .1)]
+    Older(PathBuf, u32),
     #[error("{}: made on another kind of machine (architecture {}, page size {})", .0.display(), .1, .2)]
     Foreign(PathBuf, u32, u32),
     #[error("{}: truncated: {} bytes of {}", .0.display(), .1, .2)]
     Truncated(PathBuf, u64, u64),
+    #[error("{}: damaged: {} bytes, but its header says {}", .0.display(), .1, .2)]
+    TooLong(PathBuf, u64, u64),
     #[error("{}: damaged: {} does not match its checksum", .0.display(), .1)]
-    Damaged(PathBuf, &'static str),
+    Damaged(PathBuf, String),
+    #[error("{}: encrypted; give its key with --encrypt-key-file", .0.display())]
+    Encrypted(PathBuf),
+    #[error("{}: encrypted with another key than the one given with --encrypt-key-file", .0.display())]
+    WrongKey(PathBuf),
     #[error("{}: damaged: {}", .0.display(), .1)]
     BadMeta(PathBuf, String),
 }
@@ -70,6 +84,11 @@ impl Header {
             b.extend_from_slice(&n.to_le_bytes());
         }
         b.extend_from_slice(&self.parent.to_le_bytes());
+        if let Some((salt, check)) = &self.salt {
+            b.extend_from_slice(&1u32.to_le_bytes());
+            b.extend_from_slice(salt);
+            b.extend_from_slice(check);
+        }
         b.resize(HEADER_LEN as usize - 4, 0);
         let crc = crc32c(&b);
         b.extend_from_slice(&crc.to_le_bytes());
@@ -86,17 +105,21 @@ impl Header {
         if b.len() < HEADER_LEN as usize {
             return Err(ImageError::Truncated(path(), b.len() as u64, HEADER_LEN));
         }
-        if u32_at(8) > VERSION {
-            return Err(ImageError::Newer(path(), u32_at(8)));
-        }
-        if crc32c(&b[..HEADER_LEN as usize - 4]) != u32_at(HEADER_LEN as usize - 4) {
-            return Err(ImageError::Damaged(path(), "the header"));
+        let whole = crc32c(&b[..HEADER_LEN as usize - 4]) == u32_at(HEADER_LEN as usize - 4);
+        match u32_at(8) {
+            VERSION if whole => {}
+            VERSION => return Err(ImageError::Damaged(path(), "the header".into())),
+            n if n > VERSION => return Err(ImageError::Newer(path(), n)),
+            n => return Err(ImageError::Older(path(), n)),
         }
         if u32_at(16) != X86_64 || u32_at(20) != ckpt_sys::PAGE as u32 {
             return Err(ImageError::Foreign(path(), u32_at(16), u32_at(20)));
         }
         let mut computation = [0; 16];
         computation.copy_from_slice(&b[24..40]);
+        let (mut salt, mut check) = ([0; SALT_LEN], [0; CHECK_LEN]);
+        salt.copy_from_slice(&b[104..104 + SALT_LEN]);
+        check.copy_from_slice(&b[104 + SALT_LEN..104 + SALT_LEN + CHECK_LEN]);
         Ok(Header {
             computation,
             generation: u32_at(40),
@@ -109,17 +132,19 @@ impl Header {
             created: u64_at(80),
             attempt: u64_at(88),
             parent: u32_at(96),
+            salt: (u32_at(100) == 1).then_some((salt, check)),
         })
     }
 }
 
-/// A complete image, open for reading; header and metadata verified, data not yet.
+/// A complete image, open for reading; header and metadata verified, data not yet (see `verify`).
 pub struct ImageFile {
     pub path: PathBuf,
     pub file: File,
     pub header: Header,
     /// the header's own checksum
     checksum: u32,
+    seal: Option<Seal>,
 }
 
 impl ImageFile {
@@ -131,21 +156,45 @@ impl ImageFile {
 
     pub fn open(path: &Path) -> Result<ImageFile, ImageError> {
         let io = |e| ImageError::Io(path.to_path_buf(), e);
-        let file = File::open(path).map_err(io)?;
-        let len = file.metadata().map_err(io)?.len();
+        // A FIFO of that name must not hold us up.
+        let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path).map_err(io)?;
+        let status = file.metadata().map_err(io)?;
+        if !status.is_file() {
+            return Err(ImageError::BadMagic(path.to_path_buf()));
+        }
+        let len = status.len();
         let mut head = vec![0; HEADER_LEN.min(len) as usize];
         file.read_exact_at(&mut head, 0).map_err(io)?;
         let header = Header::decode(path, &head)?;
-        if len < header.total || header.meta_at.checked_add(header.meta_len) != Some(header.total) {
-            return Err(ImageError::Truncated(path.to_path_buf(), len, header.total));
+        if header.meta_at < HEADER_LEN || header.meta_at.checked_add(header.meta_len) != Some(header.total) {
+            return Err(ImageError::Damaged(path.to_path_buf(), "the header".into()));
         }
         let checksum = crc32c(&head[..HEADER_LEN as usize - 4]);
-        Ok(ImageFile { path: path.to_path_buf(), file, header, checksum })
+        match len.cmp(&header.total) {
+            std::cmp::Ordering::Less => Err(ImageError::Truncated(path.to_path_buf(), len, header.total)),
+            std::cmp::Ordering::Greater => Err(ImageError::TooLong(path.to_path_buf(), len, header.total)),
+            std::cmp::Ordering::Equal => Ok(ImageFile { path: path.to_path_buf(), file, header, checksum, seal: None }),
+        }
+    }
+
+    /// Encrypted images are read after this only; others need no key.
+    pub fn unlock(&mut self, key: Option<&UserKey>) -> Result<(), ImageError> {
+        let Some((salt, check)) = &self.header.salt else { return Ok(()) };
+        let key = key.ok_or_else(|| ImageError::Encrypted(self.path.clone()))?;
+        if key.check(salt) != *check {
+            return Err(ImageError::WrongKey(self.path.clone()));
+        }
+        self.seal = Some(key.for_file(salt));
+        Ok(())
+    }
+
+    pub fn is_sealed(&self) -> bool {
+        self.header.salt.is_some()
     }
 
     pub fn meta(&self) -> Result<ImageMeta, ImageError> {
-        let damaged = || ImageError::Damaged(self.path.clone(), "the metadata");
-        if self.header.meta_len > MAX_META {
+        let damaged = || ImageError::Damaged(self.path.clone(), "the metadata".into());
+        if self.header.meta_len > MAX_META as u64 {
             return Err(damaged());
         }
         let mut bytes = vec![0; self.header.meta_len as usize];
@@ -153,15 +202,25 @@ impl ImageFile {
         if crc32c(&bytes) != self.header.meta_crc {
             return Err(damaged());
         }
-        bincode::serde::decode_from_slice(&bytes, bincode::config::standard())
-            .map(|(meta, _)| meta)
-            .map_err(|e| ImageError::BadMeta(self.path.clone(), e.to_string()))
+        if self.is_sealed() {
+            let seal = self.seal.as_ref().ok_or_else(|| ImageError::Encrypted(self.path.clone()))?;
+            bytes = seal.open(self.header.meta_at, &self.header.context(), &bytes).map_err(|_| damaged())?;
+        }
+        let bad = |e: String| ImageError::BadMeta(self.path.clone(), e);
+        let (meta, used) = bincode::serde::decode_from_slice(&bytes, CONFIG).map_err(|e| bad(e.to_string()))?;
+        if used == bytes.len() { Ok(meta) } else { Err(bad("bytes follow the metadata".into())) }
+    }
+
+    /// A sealed piece as it was before.
+    pub(crate) fn open_piece(&self, offset: u64, stored: &[u8]) -> io::Result<Vec<u8>> {
+        let locked = || io::Error::new(io::ErrorKind::PermissionDenied, "the image is encrypted");
+        self.seal.as_ref().ok_or_else(locked)?.open(offset, b"", stored)
     }
 
     /// SHA-256 of header and metadata, which hold the checksums of all the rest: it names this image.
     pub fn digest(&self) -> Result<[u8; 32], ImageError> {
         use sha2::Digest;
-        let mut bytes = vec![0; HEADER_LEN as usize + self.header.meta_len.min(MAX_META) as usize];
+        let mut bytes = vec![0; HEADER_LEN as usize + self.header.meta_len.min(MAX_META as u64) as usize];
         let (head, meta) = bytes.split_at_mut(HEADER_LEN as usize);
         let read = self.file.read_exact_at(head, 0).and_then(|()| self.file.read_exact_at(meta, self.header.meta_at));
         read.map_err(|e| ImageError::Io(self.path.clone(), e))?;
@@ -170,14 +229,19 @@ impl ImageFile {
 
     /// The bytes of a blob, in one piece.
     pub fn read_blob(&self, r: &BlobRef) -> io::Result<Vec<u8>> {
-        if r.offset.checked_add(r.len).is_none_or(|end| end > self.header.total) {
+        let len = if self.is_sealed() { r.len.saturating_add(OVERHEAD) } else { r.len };
+        if r.offset.checked_add(len).is_none_or(|end| end > self.header.total) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a piece lies outside the image"));
         }
-        let mut bytes = vec![0; r.len as usize];
+        let mut bytes = vec![0; len as usize];
         self.file.read_exact_at(&mut bytes, r.offset)?;
-        Ok(bytes)
+        if self.is_sealed() { self.open_piece(r.offset, &bytes) } else { Ok(bytes) }
     }
 }
+
+type Config = bincode::config::Configuration<bincode::config::LittleEndian, bincode::config::Varint, bincode::config::Limit<MAX_META>>;
+/// The limit keeps a length that lies from reserving memory.
+const CONFIG: Config = bincode::config::standard().with_limit::<MAX_META>();
 
 struct At<'a> {
     file: &'a File,
@@ -197,6 +261,9 @@ impl Read for At<'_> {
 
 impl BlobSource for ImageFile {
     fn open_blob(&self, r: &BlobRef) -> io::Result<Box<dyn Read + '_>> {
+        if self.is_sealed() {
+            return Ok(Box::new(io::Cursor::new(self.read_blob(r)?)));
+        }
         if r.offset.checked_add(r.len).is_none_or(|end| end > self.header.total) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a piece lies outside the image"));
         }
@@ -212,21 +279,44 @@ pub struct ImageWriter {
     /// What lies before is on its way to the disk.
     begun: AtomicU64,
     done: bool,
+    sealed: Option<Sealed>,
+    sums: Mutex<Vec<(BlobRef, u32)>>,
+}
+
+struct Sealed {
+    salt: [u8; SALT_LEN],
+    check: [u8; CHECK_LEN],
+    seal: Seal,
+}
+
+impl Sealed {
+    fn new(key: &UserKey) -> io::Result<Sealed> {
+        let mut salt = [0; SALT_LEN];
+        // SAFETY: salt is writable for its length.
+        let n = unsafe { libc::getrandom(salt.as_mut_ptr().cast(), SALT_LEN, 0) };
+        if n != SALT_LEN as isize {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Sealed { salt, check: key.check(&salt), seal: key.for_file(&salt) })
+    }
 }
 
 impl ImageWriter {
-    /// Creates `FOLDER/.NAME.PID.tmp`, mode 0600, never following a link.
-    pub fn create(folder: &Path, name: &str) -> io::Result<ImageWriter> {
+    /// Creates `FOLDER/.NAME.PID.tmp`, mode 0600, never following a link. With a key everything is encrypted.
+    pub fn create(folder: &Path, name: &str, key: Option<&UserKey>) -> io::Result<ImageWriter> {
+        let sealed = key.map(Sealed::new).transpose()?;
         let temporary = folder.join(format!(".{name}.{}.tmp", std::process::id()));
         let _ = std::fs::remove_file(&temporary);
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .custom_flags(0o400000) // O_NOFOLLOW
-            .open(&temporary)?;
-        Ok(ImageWriter { file, temporary, next: AtomicU64::new(HEADER_LEN), begun: AtomicU64::new(HEADER_LEN), done: false })
+        passes(Stage::Create)?;
+        let file = File::options().read(true).write(true).create_new(true).mode(0o600).custom_flags(O_NOFOLLOW).open(&temporary)?;
+        // Held while we live: a file without it was left behind.
+        // SAFETY: our own descriptor.
+        unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
+        Ok(ImageWriter { file, temporary, next: AtomicU64::new(HEADER_LEN), begun: AtomicU64::new(HEADER_LEN), done: false, sealed, sums: Mutex::default() })
+    }
+
+    pub fn is_sealed(&self) -> bool {
+        self.sealed.is_some()
     }
 
     /// A page-aligned place for `len` bytes.
@@ -234,14 +324,52 @@ impl ImageWriter {
         self.next.fetch_add((len + 4095) & !4095, Ordering::Relaxed)
     }
 
-    pub fn append(&self, bytes: &[u8]) -> io::Result<BlobRef> {
-        let offset = self.reserve(bytes.len() as u64);
+    /// Writes a piece; where it is, and the checksum of what is stored.
+    pub fn append(&self, bytes: &[u8]) -> io::Result<(BlobRef, u32)> {
+        let len = bytes.len() as u64;
+        let Some(sealed) = &self.sealed else {
+            let offset = self.reserve(len);
+            return Ok((BlobRef { offset, len }, self.put(bytes, offset)?));
+        };
+        let offset = self.reserve(len + OVERHEAD);
+        let stored = sealed.seal.seal(offset, b"", bytes.to_vec())?;
+        Ok((BlobRef { offset, len }, self.put(&stored, offset)?))
+    }
+
+    fn put(&self, bytes: &[u8], offset: u64) -> io::Result<u32> {
         self.file.write_all_at(bytes, offset)?;
         let (end, begun) = (offset + bytes.len() as u64, self.begun.load(Ordering::Relaxed));
         if end.saturating_sub(begun) >= WRITE_BACK && self.begun.compare_exchange(begun, end, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             self.write_back(begun, end - begun);
         }
-        Ok(BlobRef { offset, len: bytes.len() as u64 })
+        Ok(crc32c(bytes))
+    }
+
+    /// As `append`, for what keeps no checksum of its own: it goes to `ImageMeta::sums`.
+    pub fn append_listed(&self, bytes: &[u8]) -> io::Result<BlobRef> {
+        let (piece, crc) = self.append(bytes)?;
+        self.list(piece.clone(), crc);
+        Ok(piece)
+    }
+
+    /// Reads back what was written to this place by others and lists its checksums.
+    pub fn list_written(&self, place: &BlobRef) -> io::Result<()> {
+        let mut bytes = vec![0; CHUNK.min(place.len) as usize];
+        for offset in (place.offset..place.offset + place.len).step_by(CHUNK as usize) {
+            let len = CHUNK.min(place.offset + place.len - offset);
+            self.file.read_exact_at(&mut bytes[..len as usize], offset)?;
+            self.list(BlobRef { offset, len }, crc32c(&bytes[..len as usize]));
+        }
+        Ok(())
+    }
+
+    fn list(&self, piece: BlobRef, crc: u32) {
+        self.sums.lock().unwrap_or_else(|e| e.into_inner()).push((piece, crc));
+    }
+
+    /// What was listed, for `ImageMeta::sums`.
+    pub fn take_sums(&self) -> Vec<(BlobRef, u32)> {
+        std::mem::take(&mut self.sums.lock().unwrap_or_else(|e| e.into_inner()))
     }
 
     /// Where the next piece goes: how many bytes there are so far, or will be.
@@ -266,22 +394,44 @@ impl ImageWriter {
 
     /// Metadata and header, fsync; the file keeps its temporary name. The total length.
     pub fn finish(&self, meta: &ImageMeta, header: Header) -> io::Result<u64> {
-        let bytes = bincode::serde::encode_to_vec(meta, bincode::config::standard()).map_err(io::Error::other)?;
-        let meta_at = self.reserve(bytes.len() as u64);
-        self.file.write_all_at(&bytes, meta_at)?;
-        let total = meta_at + bytes.len() as u64;
+        let mut bytes = bincode::serde::encode_to_vec(meta, CONFIG).map_err(io::Error::other)?;
+        let overhead = if self.is_sealed() { OVERHEAD } else { 0 };
+        let meta_len = bytes.len() as u64 + overhead;
+        let meta_at = self.reserve(meta_len);
+        let total = meta_at + meta_len;
+        let salt = self.sealed.as_ref().map(|s| (s.salt, s.check));
         let parent = meta.parent.map_or(0, |p| p.generation);
-        let header = Header { parent, total, meta_at, meta_len: bytes.len() as u64, meta_crc: crc32c(&bytes), ..header };
+        let mut header = Header { parent, total, meta_at, meta_len, salt, ..header };
+        if let Some(sealed) = &self.sealed {
+            bytes = sealed.seal.seal(meta_at, &header.context(), bytes)?;
+        }
+        header.meta_crc = crc32c(&bytes);
+        self.file.write_all_at(&bytes, meta_at)?;
         self.file.write_all_at(&header.encode(), 0)?;
+        passes(Stage::Sync)?;
         self.file.sync_all()?;
         Ok(total)
     }
 
-    /// The one commit point: rename, then fsync of the folder.
+    /// The one commit point: rename, then fsync of the folder. After an error the image is gone.
     pub fn commit(&mut self, to: &Path) -> io::Result<()> {
+        passes(Stage::Rename)?;
         std::fs::rename(&self.temporary, to)?;
         self.done = true;
-        File::open(to.parent().unwrap_or(Path::new(".")))?.sync_all()
+        let folder = to.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let synced = passes(Stage::FolderSync).and_then(|()| File::open(folder)?.sync_all());
+        synced.inspect_err(|_| drop(std::fs::remove_file(to)))
+    }
+}
+
+fn passes(stage: Stage) -> io::Result<()> {
+    fault::at(stage).map_err(|e| io::Error::from_raw_os_error(e.0))
+}
+
+impl Header {
+    /// What is authenticated with the metadata.
+    fn context(&self) -> Vec<u8> {
+        Header { meta_crc: 0, ..*self }.encode()
     }
 }
 
@@ -300,6 +450,6 @@ impl BlobSink for Blobs<'_> {
     fn write_blob(&mut self, data: &mut dyn Read) -> io::Result<BlobRef> {
         let mut bytes = Vec::new();
         data.read_to_end(&mut bytes)?;
-        self.0.append(&bytes)
+        self.0.append_listed(&bytes)
     }
 }

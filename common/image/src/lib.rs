@@ -6,11 +6,17 @@
 //! meta_at  metadata: bincode of `ImageMeta`; its checksum is in the header
 //! ```
 //! The header is written last, so a file without a valid one is not an image. All data are covered by checksums in
-//! the metadata, the metadata by one in the header.
+//! the metadata, the metadata by one in the header; between pieces there are zeros. `verify` checks all of it.
+//! Encrypted, each piece and the metadata are sealed, the header is authenticated with the metadata: `seal`.
 
 pub mod chain;
 pub mod file;
+pub mod machine;
 pub mod meta;
+pub mod seal;
+pub mod verify;
 
-pub use file::{Header, ImageError, ImageFile, ImageWriter};
+pub use file::{HEADER_LEN, Header, ImageError, ImageFile, ImageWriter, VERSION};
+pub use machine::Machine;
 pub use meta::*;
+pub use seal::UserKey;

@@ -1,5 +1,6 @@
 //! What an image says about a computation, apart from the bytes of its memory.
 
+use crate::machine::Machine;
 use ckpt_objects::ipc::SysvSet;
 use ckpt_objects::{BlobRef, ObjectSet};
 use ckpt_sys::flat::{self, Pending, ProcessRecord, RangePolicy, SigAction, ThreadRecord, Timer};
@@ -48,6 +49,9 @@ pub struct ImageMeta {
     pub files: Vec<SavedFile>,
     pub shared: Vec<SharedMemory>,
     pub sysv: SysvSet,
+    /// Checksums of what keeps none elsewhere: contents of kernel objects, shared memory.
+    pub sums: Vec<(BlobRef, u32)>,
+    pub machine: Machine,
 }
 
 /// Names an image of the same computation so that no other can be taken for it.
@@ -243,6 +247,8 @@ pub enum Codec {
     Lz4,
     Zstd,
     Gzip,
+    /// In pieces as the compressed ones, but as they are: each is encrypted.
+    Stored,
 }
 
 #[derive(Serialize, Deserialize, Clone, Debug)]

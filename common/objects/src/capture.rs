@@ -231,7 +231,7 @@ impl<'a, 'b> Capturing<'a, 'b> {
             Class::File => Kind::File(file::capture(probe, self)?),
             Class::Directory => Kind::Directory(file::capture_directory(probe)?),
             Class::ProcFile => Kind::ProcFile(procfile::capture(probe, id, self)?),
-            Class::Reopen => Kind::Reopen(reopen::capture(probe)?),
+            Class::Reopen => Kind::Reopen(reopen::capture(probe, self)?),
             Class::Memfd => Kind::Memfd(memfd::capture(probe, self)?),
             Class::Pipe => Kind::Pipe(pipe::capture(probe, self)?),
             Class::Eventfd => Kind::Eventfd(eventfd::capture(probe)?),
@@ -242,7 +242,7 @@ impl<'a, 'b> Capturing<'a, 'b> {
             Class::Pidfd => Kind::Pidfd(pidfd::capture(probe)?),
             Class::Socket => return sock::capture(probe, id, self),
             Class::PtyMaster => Kind::Pty(pty::capture_master(probe, self)?),
-            Class::PtySlave => Kind::Pty(pty::capture_slave(probe, self)?),
+            Class::PtySlave => pty::capture_slave(probe, self)?,
             Class::Terminal => match pty::capture_controlling(probe, self) {
                 Some(end) => Kind::Pty(end),
                 None => Kind::Inherited(Inherited::Terminal {
@@ -277,6 +277,7 @@ impl<'a, 'b> Capturing<'a, 'b> {
     /// What needs the whole computation in view, still without changing anything.
     fn relate(&mut self) -> Result<(), CaptureError> {
         pty::relate(self);
+        self.set.terminal = outer::capture(self);
         for index in 0..self.set.pipes.len() {
             self.relate_pipe(index as u32)?;
         }
@@ -305,6 +306,9 @@ impl<'a, 'b> Capturing<'a, 'b> {
                 self.kinds[id.index()] = Some(Kind::Inherited(Inherited::OuterPipe { like }));
             }
             return Ok(());
+        }
+        if let Some(fifo) = &mut self.set.pipes[index as usize].fifo {
+            fifo.awaits_writer = outside && ends.writers.is_empty();
         }
         pipe::save_content(self, index, &ends).map_err(|e| self.fail(first, "copying its content", e))
     }

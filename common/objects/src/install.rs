@@ -133,7 +133,7 @@ fn register_notifications(set: &ObjectSet, pid: i32, entries: &[FdEntry]) -> Res
         let Kind::Mqueue(end) = &set.object(entry.object).kind else {
             continue;
         };
-        let notify = set.queues[end.queue as usize].notify.as_ref().filter(|n| n.pid == pid);
+        let notify = set.queues[end.queue as usize].notify.as_ref().filter(|n| n.pid == pid && n.how != libc::SIGEV_THREAD);
         match notify.map(|n| mqueue::register(entry.number, n)) {
             // EBUSY: another descriptor of the same queue has done it.
             Some(Err(e)) if e.raw_os_error() != Some(libc::EBUSY) => return Err(install_error(set, pid, entry, e)),

@@ -19,11 +19,14 @@ mod preflight;
 mod probe;
 mod rebuild;
 mod sock;
+mod sockopt;
 mod sys;
 
 pub use bytes::Bytes;
 pub use capture::{capture, BlobSink, CaptureContext, ProcessFd, ProcessFds};
 pub use error::{CaptureError, RebuildError, Refusal};
 pub use model::{BlobRef, FdEntry, Kind, Object, ObjectId, ObjectSet, RangeLock, RecordLock, SignalOwner};
+pub use kinds::tcpend::end_without_trace;
 pub use preflight::{preflight, PreflightOptions, Problem, Severity};
+pub use sys::raise_file_limit;
 pub use rebuild::{rebuild, AsProcess, BlobSource, PidMap, RebuildContext, Rebuilt, Terminal};

@@ -106,6 +106,7 @@ pub struct ObjectSet {
     pub queues: Vec<mqueue::MqueueState>,
     pub deleted: Vec<file::DeletedFile>,
     pub record_locks: Vec<RecordLock>,
+    pub terminal: Option<outer::OuterTerminal>,
     /// What a restart will not bring back exactly, one line each.
     pub risks: Vec<String>,
 }
@@ -121,6 +122,14 @@ impl ObjectSet {
             .filter(same)
             .find(|o| o.1.flags & libc::O_ACCMODE == libc::O_RDWR);
         writable.or_else(|| all.iter().find(same)).map(|o| ObjectId(o.0 as u32))
+    }
+
+    /// `F_ADD_SEALS` to be made by whoever has the descriptor, when all processes have their mappings.
+    pub fn late_seals(&self, id: ObjectId) -> i32 {
+        match &self.object(id).kind {
+            Kind::Memfd(state) => memfd::late_seals(state),
+            _ => 0,
+        }
     }
 
     pub fn object(&self, id: ObjectId) -> &Object {

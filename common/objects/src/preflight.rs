@@ -1,12 +1,13 @@
 //! What stands in the way of a restart, found before anything is touched.
 
-use crate::kinds::file::FileState;
-use crate::kinds::tcp;
+use crate::kinds::file::{has_changed, FileState};
+use crate::kinds::{tcp, tcpdiag};
 use crate::kinds::unix::{path_of, UnixState};
 use crate::model::*;
 use crate::rebuild::map_path;
 use crate::sock::{self, Options, Stage};
 use crate::sys;
+use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -15,6 +16,8 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
     Fatal,
+    /// The program would probably go wrong: only with --force.
+    Grave,
     Risk,
 }
 
@@ -38,8 +41,11 @@ pub struct PreflightOptions {
 
 pub fn preflight(set: &ObjectSet, options: &PreflightOptions) -> Vec<Problem> {
     let mut problems = Vec::new();
+    let with_content = |o: &Object| matches!(&o.kind, Kind::File(f) if f.content.is_some());
+    let saved: HashSet<(u64, u64)> = set.objects.iter().filter(|o| with_content(o)).map(|o| (o.dev, o.ino)).collect();
     for (id, object) in set.ids() {
         let found = match &object.kind {
+            Kind::File(state) if saved.contains(&(object.dev, object.ino)) => saved_file(state, options),
             Kind::File(state) => file(state, object.flags, options),
             Kind::Directory(state) if !state.deleted => missing(&map_path(state.path.as_path(), &options.path_map)),
             Kind::Reopen(state) if !state.deleted && state.path.starts_with(b"/") => {
@@ -70,6 +76,13 @@ pub fn preflight(set: &ObjectSet, options: &PreflightOptions) -> Vec<Problem> {
     problems
 }
 
+/// `--save-open-files`: said once, where the content is.
+fn saved_file(state: &FileState, options: &PreflightOptions) -> Found {
+    let path = map_path(state.path.as_path(), &options.path_map);
+    let changed = state.content.is_some() && has_changed(state, &path);
+    changed.then(|| (Severity::Risk, format!("{} is gone or has changed; its content of the checkpoint is put back", path.display())))
+}
+
 type Found = Option<(Severity, String)>;
 
 fn missing(path: &std::path::Path) -> Found {
@@ -84,7 +97,7 @@ fn file(state: &FileState, flags: i32, options: &PreflightOptions) -> Found {
     }
     let path = map_path(state.path.as_path(), &options.path_map);
     let Ok(now) = sys::stat(&path) else {
-        return if state.content.is_some() { None } else { missing(&path) };
+        return missing(&path);
     };
     if now.st_mode & libc::S_IFMT != libc::S_IFREG {
         return None;
@@ -101,9 +114,6 @@ fn file(state: &FileState, flags: i32, options: &PreflightOptions) -> Found {
             Severity::Fatal,
             format!("{}: {}", path.display(), io::Error::last_os_error()),
         ));
-    }
-    if state.content.is_some() {
-        return None;
     }
     if (now.st_size as u64) < state.offset.min(state.size) {
         let what = format!(
@@ -125,6 +135,11 @@ fn port(kind: i32, domain: i32, name: &[u8], options: &Options) -> Found {
     options.apply(fd.as_raw_fd(), Stage::Early);
     sock::set_int(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_REUSEADDR, 1).ok()?;
     let error = sock::bind(fd.as_raw_fd(), name).err()?;
+    if kind == libc::SOCK_STREAM && tcpdiag::only_remains(number, true).unwrap_or(false) {
+        let freed = sock::bind(fd.as_raw_fd(), name).is_ok();
+        let what = format!("TCP port {number} is kept by the ended program's connections; waiting up to a minute");
+        return (!freed).then_some((Severity::Risk, what));
+    }
     let protocol = if kind == libc::SOCK_STREAM { "TCP" } else { "UDP" };
     let severity = match error.raw_os_error() {
         Some(libc::EADDRINUSE) => Severity::Fatal,

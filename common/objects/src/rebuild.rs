@@ -66,6 +66,7 @@ pub struct Rebuilding<'a> {
     taken: HashSet<RawFd>,
     base: RawFd,
     deleted: HashMap<usize, OwnedFd>,
+    deleted_folders: HashMap<(u64, u64), OwnedFd>,
     memfds: HashMap<(u64, u64), OwnedFd>,
     pub unix: unixrebuild::Work,
     pub tcp: tcprebuild::Work,
@@ -78,8 +79,13 @@ pub fn rebuild(set: &ObjectSet, ctx: &RebuildContext) -> Result<Rebuilt, Rebuild
     rb.open_independent()?;
     rb.open_related()?;
     rb.refill()?;
-    rb.apply_common();
     rb.finish_inodes()?;
+    // Whatever a watch could see has been done.
+    rb.watch()?;
+    rb.apply_common();
+    if let Some(terminal) = &set.terminal {
+        outer::restore(terminal, &ctx.std);
+    }
     let Rebuilding {
         fds, risks, terminals, ..
     } = rb;
@@ -120,6 +126,7 @@ impl<'a> Rebuilding<'a> {
             taken,
             base: (set.highest_fd() + 1).max(64),
             deleted: HashMap::new(),
+            deleted_folders: HashMap::new(),
             memfds: HashMap::new(),
             unix: unixrebuild::Work::default(),
             tcp: tcprebuild::Work::default(),
@@ -201,6 +208,15 @@ impl<'a> Rebuilding<'a> {
         Ok(self.deleted[&index].as_raw_fd())
     }
 
+    /// The nameless folder, made on first use.
+    pub fn deleted_folder(&mut self, inode: (u64, u64), path: &Path) -> io::Result<RawFd> {
+        if let Some(fd) = self.deleted_folders.get(&inode) {
+            return Ok(fd.as_raw_fd());
+        }
+        let fd = file::create_deleted_folder(path)?;
+        Ok(self.deleted_folders.entry(inode).or_insert(fd).as_raw_fd())
+    }
+
     fn memfd(&mut self, id: ObjectId) -> io::Result<OwnedFd> {
         let object = self.set.object(id);
         let key = (object.dev, object.ino);
@@ -264,22 +280,25 @@ impl<'a> Rebuilding<'a> {
                 Err(e) => self.stream_instead(id, flags, e)?,
                 Ok(fd) => fd,
             },
-            Kind::Directory(state) => file::rebuild_directory(state, flags, self)?,
-            Kind::Reopen(state) => reopen::rebuild(state, flags, object.ino, self)?,
+            Kind::Directory(state) => file::rebuild_directory(state, flags, (object.dev, object.ino), self)?,
+            Kind::Reopen(state) => reopen::rebuild(state, flags, (object.dev, object.ino), self)?,
             Kind::Memfd(_) => self.memfd(id)?,
             Kind::Eventfd(state) => eventfd::rebuild(state)?,
             Kind::Timerfd(state) => timerfd::rebuild(state)?,
             Kind::Signalfd(state) => signalfd::rebuild(state)?,
             Kind::Epoll(_) => epoll::rebuild()?,
-            Kind::Inotify(state) => inotify::rebuild(state, self)?,
             Kind::Netlink(state) => netlink::rebuild(state, self)?,
             Kind::Packet(state) => packet::rebuild(state)?,
             Kind::Udp(state) => udp::rebuild(state, self)?,
             Kind::Mqueue(state) => mqueue::open(state, flags, self)?,
             // Opened with their relatives, or by `install`.
-            Kind::Pipe(_) | Kind::Pty(_) | Kind::Unix(_) | Kind::Tcp(_) | Kind::Pidfd(_) | Kind::ProcFile(_) => {
-                return Ok(None)
-            }
+            Kind::Pipe(_)
+            | Kind::Pty(_)
+            | Kind::Unix(_)
+            | Kind::Tcp(_)
+            | Kind::Inotify(_)
+            | Kind::Pidfd(_)
+            | Kind::ProcFile(_) => return Ok(None),
         };
         Ok(Some(fd))
     }
@@ -303,6 +322,16 @@ impl<'a> Rebuilding<'a> {
         udp::refill(self).map_err(|(id, e)| self.error(id, "putting back its data", e))?;
         unixrebuild::refill(self).map_err(|(id, e)| self.error(id, "putting back its data", e))?;
         mqueue::refill(self).map_err(|(id, e)| self.error(id, "putting back its messages", e))
+    }
+
+    fn watch(&mut self) -> Result<(), RebuildError> {
+        let set = self.set;
+        for (id, object) in set.ids() {
+            let Kind::Inotify(state) = &object.kind else { continue };
+            let fd = inotify::rebuild(state, self).map_err(|e| self.error(id, "opening it again", e))?;
+            self.put(id, fd).map_err(RebuildError::TooManyDescriptors)?;
+        }
+        Ok(())
     }
 
     /// Flags that `open` and `socket` did not set, and locks.
@@ -333,13 +362,20 @@ impl<'a> Rebuilding<'a> {
             let Some(fd) = self.memfds.get(&(object.dev, object.ino)) else {
                 continue;
             };
-            memfd::seal(state, fd).map_err(|e| self.error(id, "sealing it", e))?;
+            memfd::seal(state, fd, self.is_installed(object.dev, object.ino)).map_err(|e| self.error(id, "sealing it", e))?;
         }
         for (index, fd) in &self.deleted {
-            // SAFETY: no memory involved; a refused mode leaves the file private.
-            unsafe { libc::fchmod(fd.as_raw_fd(), set.deleted[*index].mode) };
+            file::finish_deleted(&set.deleted[*index], fd.as_raw_fd());
         }
         Ok(())
+    }
+}
+
+impl Rebuilding<'_> {
+    /// Does a process have a descriptor of it?
+    fn is_installed(&self, dev: u64, ino: u64) -> bool {
+        let entries = self.set.processes.iter().filter(|p| p.0 != 0).flat_map(|p| &p.1);
+        entries.map(|e| self.set.object(e.object)).any(|o| (o.dev, o.ino) == (dev, ino))
     }
 }
 

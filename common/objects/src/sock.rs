@@ -1,4 +1,4 @@
-//! What all sockets share: names, options, messages with descriptors.
+//! What all sockets share: names, messages with descriptors; options are in sockopt.
 
 use crate::bytes::Bytes;
 use crate::capture::Capturing;
@@ -6,209 +6,11 @@ use crate::kinds::{netlink, packet, tcp, udp, unix};
 use crate::model::{Kind, ObjectId};
 use crate::probe::Probe;
 use crate::sys;
+pub use crate::sockopt::*;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::mem;
 use std::os::fd::{OwnedFd, RawFd};
-
-/// `(level, name, value)` as getsockopt gave it.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
-pub struct Options(pub Vec<(i32, i32, Bytes)>);
-
-const SO_BUF_LOCK: i32 = 72;
-const SO_PASSPIDFD: i32 = 76;
-const SO_SNDBUFFORCE: i32 = 32;
-const SO_RCVBUFFORCE: i32 = 33;
-
-const SOCKET: &[i32] = &[
-    libc::SO_REUSEADDR,
-    libc::SO_REUSEPORT,
-    libc::SO_KEEPALIVE,
-    libc::SO_BROADCAST,
-    libc::SO_OOBINLINE,
-    libc::SO_LINGER,
-    libc::SO_PRIORITY,
-    libc::SO_RCVLOWAT,
-    libc::SO_RCVTIMEO,
-    libc::SO_SNDTIMEO,
-    libc::SO_RCVBUF,
-    libc::SO_SNDBUF,
-    SO_BUF_LOCK,
-    libc::SO_PASSCRED,
-    libc::SO_PASSSEC,
-    SO_PASSPIDFD,
-    libc::SO_TIMESTAMP,
-    libc::SO_TIMESTAMPNS,
-    libc::SO_TIMESTAMPING,
-    libc::SO_MARK,
-    libc::SO_NO_CHECK,
-    libc::SO_DONTROUTE,
-    libc::SO_BUSY_POLL,
-    libc::SO_ZEROCOPY,
-    libc::SO_BINDTODEVICE,
-    libc::SO_PEEK_OFF,
-    libc::SO_RXQ_OVFL,
-];
-const TCP: &[i32] = &[
-    libc::TCP_NODELAY,
-    libc::TCP_CORK,
-    libc::TCP_KEEPIDLE,
-    libc::TCP_KEEPINTVL,
-    libc::TCP_KEEPCNT,
-    libc::TCP_SYNCNT,
-    libc::TCP_LINGER2,
-    libc::TCP_DEFER_ACCEPT,
-    libc::TCP_WINDOW_CLAMP,
-    libc::TCP_CONGESTION,
-    libc::TCP_USER_TIMEOUT,
-    libc::TCP_NOTSENT_LOWAT,
-    libc::TCP_THIN_LINEAR_TIMEOUTS,
-    libc::TCP_FASTOPEN,
-    libc::TCP_SAVE_SYN,
-];
-const IP: &[i32] = &[
-    libc::IP_TOS,
-    libc::IP_TTL,
-    libc::IP_MTU_DISCOVER,
-    libc::IP_RECVERR,
-    libc::IP_PKTINFO,
-    libc::IP_RECVTTL,
-    libc::IP_RECVTOS,
-    libc::IP_MULTICAST_TTL,
-    libc::IP_MULTICAST_LOOP,
-    libc::IP_MULTICAST_IF,
-    libc::IP_FREEBIND,
-    libc::IP_TRANSPARENT,
-    libc::IP_MINTTL,
-    libc::IP_BIND_ADDRESS_NO_PORT,
-    libc::IP_MULTICAST_ALL,
-    libc::IP_RECVORIGDSTADDR,
-];
-const IPV6: &[i32] = &[
-    libc::IPV6_V6ONLY,
-    libc::IPV6_UNICAST_HOPS,
-    libc::IPV6_MULTICAST_HOPS,
-    libc::IPV6_MULTICAST_LOOP,
-    libc::IPV6_MULTICAST_IF,
-    libc::IPV6_MTU_DISCOVER,
-    libc::IPV6_RECVERR,
-    libc::IPV6_RECVPKTINFO,
-    libc::IPV6_RECVHOPLIMIT,
-    libc::IPV6_TCLASS,
-    libc::IPV6_RECVTCLASS,
-    libc::IPV6_FREEBIND,
-    libc::IPV6_TRANSPARENT,
-];
-
-/// Set when connected and bound: they change what a send or a refill does.
-const LATE: &[(i32, i32)] = &[
-    (libc::SOL_SOCKET, libc::SO_PASSCRED),
-    (libc::SOL_SOCKET, libc::SO_PASSSEC),
-    (libc::SOL_SOCKET, SO_PASSPIDFD),
-];
-/// Set when the data is back.
-const LAST: &[(i32, i32)] = &[
-    (libc::SOL_SOCKET, libc::SO_PEEK_OFF),
-    (libc::SOL_SOCKET, libc::SO_RCVLOWAT),
-    (libc::SOL_SOCKET, libc::SO_SNDBUF),
-    (libc::SOL_SOCKET, libc::SO_RCVBUF),
-    (libc::SOL_SOCKET, SO_BUF_LOCK),
-    (libc::IPPROTO_TCP, libc::TCP_CORK),
-    (libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP),
-];
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    Early,
-    Late,
-    Last,
-}
-
-fn stage(level: i32, name: i32) -> Stage {
-    if LATE.contains(&(level, name)) {
-        Stage::Late
-    } else if LAST.contains(&(level, name)) {
-        Stage::Last
-    } else {
-        Stage::Early
-    }
-}
-
-pub fn getsockopt(fd: RawFd, level: i32, name: i32) -> io::Result<Vec<u8>> {
-    let mut value = [0u8; 64];
-    let mut len = value.len() as u32;
-    // SAFETY: the buffer is as long as said; the kernel shortens `len`.
-    sys::cvt(unsafe { libc::getsockopt(fd, level, name, value.as_mut_ptr().cast(), &mut len) })?;
-    Ok(value[..len as usize].to_vec())
-}
-
-pub fn getsockopt_int(fd: RawFd, level: i32, name: i32) -> io::Result<i32> {
-    getsockopt(fd, level, name).map(|v| sys::from_bytes(&v))
-}
-
-pub fn setsockopt(fd: RawFd, level: i32, name: i32, value: &[u8]) -> io::Result<()> {
-    // SAFETY: the buffer is as long as said.
-    sys::cvt(unsafe { libc::setsockopt(fd, level, name, value.as_ptr().cast(), value.len() as u32) }).map(drop)
-}
-
-pub fn set_int(fd: RawFd, level: i32, name: i32, value: i32) -> io::Result<()> {
-    setsockopt(fd, level, name, &value.to_ne_bytes())
-}
-
-impl Options {
-    pub fn read(fd: RawFd, domain: i32, protocol: i32) -> Options {
-        let mut names: Vec<(i32, i32)> = SOCKET.iter().map(|n| (libc::SOL_SOCKET, *n)).collect();
-        if protocol == libc::IPPROTO_TCP {
-            names.extend(TCP.iter().map(|n| (libc::IPPROTO_TCP, *n)));
-        }
-        if matches!(domain, libc::AF_INET | libc::AF_INET6) {
-            names.extend(IP.iter().map(|n| (libc::IPPROTO_IP, *n)));
-        }
-        if domain == libc::AF_INET6 {
-            names.extend(IPV6.iter().map(|n| (libc::IPPROTO_IPV6, *n)));
-        }
-        let value = |(level, name)| Some((level, name, Bytes(getsockopt(fd, level, name).ok()?)));
-        Options(names.into_iter().filter_map(value).collect())
-    }
-
-    pub fn get(&self, level: i32, name: i32) -> Option<i32> {
-        self.0
-            .iter()
-            .find(|o| o.0 == level && o.1 == name)
-            .map(|o| sys::from_bytes(&o.2))
-    }
-
-    /// Sets what differs from a fresh socket. Options this kernel lacks or forbids stay at their defaults.
-    pub fn apply(&self, fd: RawFd, when: Stage) {
-        for (level, name, value) in self.0.iter().filter(|o| stage(o.0, o.1) == when) {
-            let same = getsockopt(fd, *level, *name).is_ok_and(|now| now == value.0);
-            if same {
-                continue;
-            }
-            match (*level, *name) {
-                (libc::SOL_SOCKET, libc::SO_SNDBUF) => set_buffer(fd, SO_SNDBUFFORCE, *name, value),
-                (libc::SOL_SOCKET, libc::SO_RCVBUF) => set_buffer(fd, SO_RCVBUFFORCE, *name, value),
-                _ => drop(setsockopt(fd, *level, *name, value)),
-            }
-        }
-    }
-}
-
-/// The kernel doubles what is set.
-fn set_buffer(fd: RawFd, force: i32, name: i32, value: &[u8]) {
-    let half = sys::from_bytes::<i32>(value) / 2;
-    if set_int(fd, libc::SOL_SOCKET, force, half).is_err() {
-        // Beyond net.core.*mem_max an ordinary user gets the maximum.
-        let _ = set_int(fd, libc::SOL_SOCKET, name, half);
-    }
-}
-
-/// Room for a refill: the original had it, whatever its limits are now. `apply(Last)` puts the size back.
-pub fn widen(fd: RawFd) {
-    for (force, name) in [(SO_SNDBUFFORCE, libc::SO_SNDBUF), (SO_RCVBUFFORCE, libc::SO_RCVBUF)] {
-        set_buffer(fd, force, name, &(64i32 << 20).to_ne_bytes());
-    }
-}
 
 type NameCall = unsafe extern "C" fn(i32, *mut libc::sockaddr, *mut u32) -> i32;
 
@@ -240,14 +42,20 @@ pub fn socketpair(kind: i32) -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((sys::own(fds[0])?, sys::own(fds[1])?))
 }
 
+/// getsockname counts a NUL behind a UNIX name that fills its room; bind and connect do not take it.
+fn length(name: &[u8]) -> u32 {
+    let unix = i32::from(sys::from_bytes::<u16>(name)) == libc::AF_UNIX;
+    (if unix { name.len().min(mem::size_of::<libc::sockaddr_un>()) } else { name.len() }) as u32
+}
+
 pub fn bind(fd: RawFd, name: &[u8]) -> io::Result<()> {
     // SAFETY: an address of the length given.
-    sys::cvt(unsafe { libc::bind(fd, name.as_ptr().cast(), name.len() as u32) }).map(drop)
+    sys::cvt(unsafe { libc::bind(fd, name.as_ptr().cast(), length(name)) }).map(drop)
 }
 
 pub fn connect(fd: RawFd, name: &[u8]) -> io::Result<()> {
     // SAFETY: an address of the length given.
-    sys::cvt(unsafe { libc::connect(fd, name.as_ptr().cast(), name.len() as u32) }).map(drop)
+    sys::cvt(unsafe { libc::connect(fd, name.as_ptr().cast(), length(name)) }).map(drop)
 }
 
 pub fn listen(fd: RawFd, backlog: i32) -> io::Result<()> {
@@ -409,6 +217,29 @@ fn control_message(kind: i32, payload: &[u8]) -> Vec<u8> {
     out
 }
 
+/// One byte beside the stream (MSG_OOB).
+pub fn send_urgent(fd: RawFd, byte: u8) -> io::Result<()> {
+    let flags = libc::MSG_OOB | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: one readable byte.
+    match unsafe { libc::send(fd, (&raw const byte).cast(), 1, flags) } {
+        1 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The urgent byte that waits, if there is one.
+pub fn peek_urgent(fd: RawFd) -> Option<u8> {
+    let mut byte = [0];
+    let got = receive(fd, &mut byte, libc::MSG_OOB | libc::MSG_PEEK);
+    got.is_ok_and(|m| m.len == 1).then_some(byte[0])
+}
+
+/// Is it the next byte?
+pub fn at_mark(fd: RawFd) -> bool {
+    const SIOCATMARK: u64 = 0x8905;
+    sys::ioctl_get::<i32>(fd, SIOCATMARK).is_ok_and(|at| at != 0)
+}
+
 fn send_with(fd: RawFd, data: &[u8], to: Option<&[u8]>, mut control: Vec<u8>) -> io::Result<usize> {
     let mut iov = libc::iovec {
         iov_base: data.as_ptr().cast_mut().cast(),
@@ -420,7 +251,7 @@ fn send_with(fd: RawFd, data: &[u8], to: Option<&[u8]>, mut control: Vec<u8>) ->
     header.msg_iovlen = 1;
     if let Some(to) = to {
         header.msg_name = to.as_ptr().cast_mut().cast();
-        header.msg_namelen = to.len() as u32;
+        header.msg_namelen = length(to);
     }
     if !control.is_empty() {
         header.msg_control = control.as_mut_ptr().cast();
@@ -439,10 +270,30 @@ pub fn capture(probe: &Probe, id: ObjectId, cx: &mut Capturing) -> io::Result<Op
     let get = |name| getsockopt_int(probe.fd, libc::SOL_SOCKET, name);
     let (domain, kind, protocol) = (get(libc::SO_DOMAIN)?, get(libc::SO_TYPE)?, get(libc::SO_PROTOCOL)?);
     let inet = matches!(domain, libc::AF_INET | libc::AF_INET6);
+    if let Err(e) = filter(probe.fd) {
+        if e.raw_os_error() == Some(libc::EACCES) {
+            cx.refuse(id, "the eBPF filter attached to it cannot be read back");
+            return Ok(None);
+        }
+    }
+    if protocol == libc::IPPROTO_TCP && getsockopt(probe.fd, protocol, libc::TCP_ULP).is_ok_and(|name| !name.is_empty()) {
+        cx.refuse(id, "it encrypts in the kernel (TCP_ULP), whose keys cannot be read back");
+        return Ok(None);
+    }
     Ok(Some(match (domain, kind, protocol) {
         (libc::AF_UNIX, _, _) => Kind::Unix(Box::new(unix::capture(probe, id, kind, cx)?)),
         (_, libc::SOCK_STREAM, libc::IPPROTO_TCP) if inet => Kind::Tcp(Box::new(tcp::capture(probe, domain)?)),
-        (_, libc::SOCK_DGRAM, _) if inet => Kind::Udp(Box::new(udp::capture(probe, domain, protocol)?)),
+        (_, libc::SOCK_DGRAM, _) if inet => {
+            let state = udp::capture(probe, domain, protocol)?;
+            if udp::holds_back(probe.fd, &state) {
+                cx.refuse(id, "it holds back a datagram (UDP_CORK), which cannot be read; try again when it is sent");
+            }
+            Kind::Udp(Box::new(state))
+        }
+        (libc::AF_NETLINK, _, _) if sys::poll(probe.fd, libc::POLLIN, 0)? & libc::POLLIN != 0 => {
+            cx.refuse(id, "a message of the kernel waits in it, which cannot be put back; try again when it is read");
+            return Ok(None);
+        }
         (libc::AF_NETLINK, _, _) => Kind::Netlink(netlink::capture(probe, kind, protocol)?),
         (libc::AF_PACKET, _, _) => Kind::Packet(packet::capture(probe, domain, kind, protocol)?),
         (_, libc::SOCK_RAW, _) if inet => Kind::Packet(packet::capture(probe, domain, kind, protocol)?),

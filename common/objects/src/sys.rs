@@ -214,7 +214,7 @@ pub fn fs_magic(fd: RawFd) -> io::Result<i64> {
     }
 }
 
-/// Raises the soft limit of open files to the hard one.
+/// Room for the objects of all processes; root may have more than its limit says.
 pub fn raise_file_limit() {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
@@ -222,7 +222,12 @@ pub fn raise_file_limit() {
     };
     // SAFETY: plain structs.
     unsafe {
-        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 && limit.rlim_cur < limit.rlim_max {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) != 0 {
+            return;
+        }
+        let most = limit.rlim_max.max(1 << 20);
+        let more = libc::rlimit { rlim_cur: most, rlim_max: most };
+        if libc::setrlimit(libc::RLIMIT_NOFILE, &more) != 0 {
             limit.rlim_cur = limit.rlim_max;
             libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
         }

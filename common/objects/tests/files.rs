@@ -315,3 +315,30 @@ fn locks_are_taken_again() {
     );
     drop(new);
 }
+
+#[test]
+fn saved_content_comes_back_where_it_is_gone_or_changed() {
+    let _turn = turn();
+    let folder = Folder::new("saved");
+    fs::create_dir(folder.path("sub")).unwrap();
+    let names = ["changed", "sub/gone", "same"];
+    let mut files = Vec::new();
+    for name in names {
+        fs::write(folder.path(name), format!("content of {name}")).unwrap();
+        files.push(OwnedFd::from(OpenOptions::new().read(true).write(true).open(folder.path(name)).unwrap()));
+    }
+    let again = OwnedFd::from(File::open(folder.path("sub/gone")).unwrap());
+    let numbers: Vec<i32> = files.iter().chain([&again]).map(|f| f.as_raw_fd()).collect();
+    let (set, blobs) = checkpoint_with(&numbers, true).unwrap();
+    fs::write(folder.path("changed"), "something else").unwrap();
+    fs::remove_dir_all(folder.path("sub")).unwrap();
+    let before = fs::metadata(folder.path("same")).unwrap();
+    let said = ckpt_objects::preflight(&set, &Default::default());
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said.iter().all(|p| p.severity == ckpt_objects::Severity::Risk && p.what.contains("put back")));
+    let _rebuilt = restart(&set, &blobs);
+    for name in names {
+        assert_eq!(fs::read_to_string(folder.path(name)).unwrap(), format!("content of {name}"));
+    }
+    assert_eq!(fs::metadata(folder.path("same")).unwrap().ino(), before.ino());
+}

@@ -156,6 +156,7 @@ pub mod stage {
 #[derive(Clone, Copy, Default)]
 pub struct FdEntry {
     pub number: i32,
+    /// Bit 0: close-on-exec. At a restart, from bit 8: seals to add to it when all is mapped.
     pub cloexec: u32,
 }
 
@@ -210,6 +211,7 @@ pub mod record {
     pub const SYSV: u32 = 9;
     pub const UNDO: u32 = 10;
     pub const POLICY: u32 = 11;
+    pub const MQ_ASKED: u32 = 12;
 }
 
 /// An id that the process was given by `semget`, `msgget` or `shmget`.
@@ -219,6 +221,17 @@ pub struct SysvHeld {
     /// 1 semaphores, 2 messages, 3 memory
     pub family: u32,
     pub id: i32,
+}
+
+/// What the process gave to mq_notify(3) for the queue behind `fd`.
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug, PartialEq)]
+pub struct MqAsked {
+    pub fd: i32,
+    pub pad: i32,
+    pub value: u64,
+    /// SIGEV_THREAD: what to call
+    pub function: u64,
 }
 
 /// What the kernel will add to a semaphore when the process ends.
@@ -494,8 +507,11 @@ pub mod plan {
     pub struct MqNotify {
         pub fd: i32,
         pub how: i32,
+        /// SIGEV_THREAD: the netlink socket that glibc's helper thread listens to
         pub signal: i32,
         pub pad: i32,
+        pub value: u64,
+        pub function: u64,
     }
 
     /// A ring to make again at its address, with so many events in it.

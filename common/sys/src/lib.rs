@@ -3,6 +3,7 @@
 
 pub mod calls;
 pub mod crc;
+pub mod fault;
 pub mod flat;
 pub mod idtable;
 pub mod names;

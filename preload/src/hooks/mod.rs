@@ -9,6 +9,7 @@ mod environment;
 mod exec;
 mod fork;
 mod lock;
+mod mqueue;
 mod path_search;
 mod proc_contents;
 mod proc_dirs;

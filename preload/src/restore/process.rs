@@ -114,7 +114,10 @@ fn real_tid(head: &PlanHead, tid: i32) -> i32 {
 fn wait_for_messages(g: &Ground, head: &PlanHead) {
     for n in g.table::<MqNotify>(head.notifies) {
         // struct sigevent: value, signo, notify
-        let event = [0u64, n.signal as u32 as u64 | (n.how as u32 as u64) << 32, 0, 0, 0, 0, 0, 0];
+        // SIGEV_THREAD: what glibc's thread is sent, 32 bytes: function, value, attributes of the thread to start.
+        let sent = [n.function, n.value, 0, 0u64];
+        let value = if n.how == libc::SIGEV_THREAD { sent.as_ptr() as u64 } else { n.value };
+        let event = [value, n.signal as u32 as u64 | (n.how as u32 as u64) << 32, 0, 0, 0, 0, 0, 0];
         // SAFETY: event is a struct sigevent of 64 bytes. The one from before the exec is dead and goes first.
         unsafe {
             let _ = syscall2(libc::SYS_mq_notify, n.fd as usize, 0);
@@ -154,8 +157,16 @@ pub fn settle_children(g: &Ground, head: &PlanHead) {
 /// After the barrier: our descriptors go, the program's flags and limits come, timers run.
 pub fn last(g: &Ground, head: &PlanHead) -> Outcome {
     for fd in g.table::<FdEntry>(head.fds).iter().filter(|fd| fd.cloexec != 0) {
-        // SAFETY: numbers only.
-        let _ = unsafe { syscall3(libc::SYS_fcntl, fd.number as usize, libc::F_SETFD as usize, libc::FD_CLOEXEC as usize) };
+        let set = |command: i32, value: u32| {
+            // SAFETY: numbers only. Seals that another process has set meanwhile are there already.
+            let _ = unsafe { syscall3(libc::SYS_fcntl, fd.number as usize, command as usize, value as usize) };
+        };
+        if fd.cloexec & 1 != 0 {
+            set(libc::F_SETFD, libc::FD_CLOEXEC as u32);
+        }
+        if fd.cloexec >> 8 != 0 {
+            set(libc::F_ADD_SEALS, fd.cloexec >> 8);
+        }
     }
     // SAFETY: numbers only: from `flags` on all descriptors are ours.
     let _ = unsafe { syscall3(libc::SYS_close_range, head.flags as usize, u32::MAX as usize, 0) };

@@ -15,15 +15,18 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 pub fn write(mut member: Member, out: &Path) -> io::Result<()> {
+    if member.file.is_sealed() {
+        return Err(io::Error::other("an encrypted image cannot be rewritten; restart from it and checkpoint again"));
+    }
     let out = std::path::absolute(out)?;
     let name = out.file_name().map(|n| n.to_string_lossy().into_owned()).ok_or(io::ErrorKind::InvalidInput)?;
-    let mut image = ImageWriter::create(out.parent().unwrap_or(Path::new("/")), &name)?;
+    let mut image = ImageWriter::create(out.parent().unwrap_or(Path::new("/")), &name, None)?;
     copy_data(&member.file, &image)?;
     let memories: Vec<Option<Memory>> =
         (0..member.meta.processes.len()).map(|i| Chain::of(&member, i).map(|c| complete(&c, &image)).transpose()).collect::<io::Result<_>>()?;
     for (process, memory) in member.meta.processes.iter_mut().zip(memories) {
         if let Some((body, memory)) = process.body.as_mut().zip(memory) {
-            drop_data(&image, &body.memory);
+            drop_data(&image, &body.memory)?;
             body.memory = memory;
         }
     }
@@ -44,13 +47,18 @@ fn copy_data(from: &ImageFile, to: &ImageWriter) -> io::Result<()> {
     Ok(())
 }
 
-/// The incomplete memory becomes a hole, where the file system can make one.
-fn drop_data(image: &ImageWriter, old: &Memory) {
+/// The incomplete memory becomes a hole, where the file system can make one; else zeros.
+fn drop_data(image: &ImageWriter, old: &Memory) -> io::Result<()> {
     for p in &old.pieces {
         let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
         // SAFETY: numbers only.
-        unsafe { libc::fallocate(image.file.as_raw_fd(), mode, p.offset as i64, p.len as i64) };
+        let punched = unsafe { libc::fallocate(image.file.as_raw_fd(), mode, p.offset as i64, p.len as i64) } == 0;
+        let zeros = [0; 4096];
+        for at in (0..p.len).step_by(zeros.len()).filter(|_| !punched) {
+            image.file.write_all_at(&zeros[..zeros.len().min((p.len - at) as usize)], p.offset + at)?;
+        }
     }
+    Ok(())
 }
 
 fn complete(chain: &Chain, image: &ImageWriter) -> io::Result<Memory> {
@@ -72,8 +80,9 @@ fn complete(chain: &Chain, image: &ImageWriter) -> io::Result<Memory> {
             memory.checksums.push(crc32c(&chunk));
         } else {
             let packed = pack(codec, &chunk)?;
-            memory.pieces.push(image.append(&packed)?);
-            memory.checksums.push(crc32c(&packed));
+            let (piece, crc) = image.append(&packed)?;
+            memory.pieces.push(piece);
+            memory.checksums.push(crc);
         }
     }
     Ok(memory)

@@ -5,7 +5,7 @@ mod tell;
 mod verify;
 
 use crate::image_set::Member;
-use ckpt_image::ImageFile;
+use ckpt_image::{ImageFile, UserKey};
 use clap::Parser;
 use std::path::{Path, PathBuf};
 
@@ -29,6 +29,10 @@ struct Options {
     #[arg(long)]
     maps: bool,
 
+    /// Key of encrypted images
+    #[arg(long, value_name = "FILE", env = "CKPT_ENCRYPT_KEY_FILE")]
+    encrypt_key_file: Option<PathBuf>,
+
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
 }
@@ -36,11 +40,11 @@ struct Options {
 pub fn main() {
     let options = Options::parse();
     if let Some(out) = &options.consolidate {
-        finish(consolidate(&options.images, out));
+        finish(consolidate(&options, out));
     }
     let mut failed = false;
     for path in &options.images {
-        let done = if options.verify { verify_one(path, options.json) } else { tell_one(path, &options) };
+        let done = if options.verify { verify_one(path, &options) } else { tell_one(path, &options) };
         if let Err(e) = done {
             failed = true;
             eprintln!("ckpt_inspect: {e}");
@@ -56,13 +60,18 @@ fn finish(done: Result<(), String>) -> ! {
     std::process::exit(done.is_err() as i32)
 }
 
-fn open(path: &Path) -> Result<Member, String> {
+fn key(options: &Options) -> Result<Option<UserKey>, String> {
+    options.encrypt_key_file.as_deref().map(UserKey::load).transpose().map_err(|e| e.to_string())
+}
+
+fn open(path: &Path, options: &Options) -> Result<Member, String> {
     let file = ImageFile::open(path).map_err(|e| e.to_string())?;
-    Member::open(file).map_err(|e| e.to_string())
+    Member::open(file, key(options)?.as_ref()).map_err(|e| e.to_string())
 }
 
 fn tell_one(path: &Path, options: &Options) -> Result<(), String> {
-    let file = ImageFile::open(path).map_err(|e| e.to_string())?;
+    let mut file = ImageFile::open(path).map_err(|e| e.to_string())?;
+    file.unlock(key(options)?.as_ref()).map_err(|e| e.to_string())?;
     let meta = file.meta().map_err(|e| e.to_string())?;
     if options.json {
         println!("{}", tell::json(&file, &meta));
@@ -72,10 +81,10 @@ fn tell_one(path: &Path, options: &Options) -> Result<(), String> {
     Ok(())
 }
 
-fn verify_one(path: &Path, json: bool) -> Result<(), String> {
-    let done = open(path).and_then(verify::check);
+fn verify_one(path: &Path, options: &Options) -> Result<(), String> {
+    let done = open(path, options).and_then(verify::check);
     let shown = path.display().to_string();
-    if json {
+    if options.json {
         println!("{}", serde_json::json!({ "image": shown, "ok": done.is_ok(), "error": done.as_ref().err() }));
         return done.map(drop);
     }
@@ -85,9 +94,9 @@ fn verify_one(path: &Path, json: bool) -> Result<(), String> {
     Ok(())
 }
 
-fn consolidate(images: &[PathBuf], out: &Path) -> Result<(), String> {
-    let [image] = images else { return Err("--consolidate takes one image, the newest of its chain".into()) };
-    let member = open(image)?;
+fn consolidate(options: &Options, out: &Path) -> Result<(), String> {
+    let [image] = &options.images[..] else { return Err("--consolidate takes one image, the newest of its chain".into()) };
+    let member = open(image, options)?;
     verify::members(std::slice::from_ref(&member))?;
     consolidate::write(member, out).map_err(|e| format!("{}: {e}", out.display()))
 }

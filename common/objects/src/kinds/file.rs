@@ -19,9 +19,10 @@ pub struct FileState {
     /// At the checkpoint; a restart says so when they changed.
     pub size: u64,
     pub mtime: (i64, i64),
+    pub mode: u32,
     /// Index into `ObjectSet::deleted`: the file has no name.
     pub deleted: Option<u32>,
-    /// With `--save-open-files`.
+    /// With `--save-open-files`, in the first description of the file.
     pub content: Option<Content>,
 }
 
@@ -38,6 +39,11 @@ pub struct DeletedFile {
     pub ino: (u64, u64),
     pub path: Bytes,
     pub mode: u32,
+    pub owner: (u32, u32),
+    /// Last access and last change.
+    pub times: [(i64, i64); 2],
+    /// Made with O_TMPFILE: it may still be given a name.
+    pub unnamed: bool,
     pub content: Content,
 }
 
@@ -50,9 +56,11 @@ pub struct Content {
 }
 
 const DELETED: &[u8] = b" (deleted)";
+/// O_TMPFILE without O_DIRECTORY, which it includes.
+const UNNAMED: i32 = libc::O_TMPFILE & !libc::O_DIRECTORY;
 
 pub fn capture(probe: &Probe, cx: &mut Capturing) -> io::Result<FileState> {
-    let (path, deleted) = real_name(probe);
+    let (path, deleted) = real_name(probe, cx);
     let deleted = if deleted {
         Some(save_deleted(probe, &path, cx)?)
     } else {
@@ -69,13 +77,14 @@ pub fn capture(probe: &Probe, cx: &mut Capturing) -> io::Result<FileState> {
         offset: sys::lseek(probe.fd, 0, libc::SEEK_CUR).unwrap_or(0),
         size: probe.stat.st_size as u64,
         mtime: (probe.stat.st_mtime, probe.stat.st_mtime_nsec),
+        mode: probe.stat.st_mode & 0o7777,
         deleted,
         content,
     })
 }
 
 /// The name, and whether the file lost it. A file may be called `x (deleted)`; one of its hard links may be left.
-fn real_name(probe: &Probe) -> (Bytes, bool) {
+fn real_name(probe: &Probe, cx: &Capturing) -> (Bytes, bool) {
     let Some(stem) = probe.link.strip_suffix(DELETED) else {
         return (probe.link.as_slice().into(), false);
     };
@@ -87,39 +96,67 @@ fn real_name(probe: &Probe) -> (Bytes, bool) {
     }
     let stem = Bytes::from(stem);
     if probe.stat.st_nlink > 0 {
-        if let Some(other) = other_link(stem.as_path(), &same) {
+        if let Some(other) = other_link(stem.as_path(), probe.stat.st_dev, &same, cx) {
             return (Bytes::from(other.as_path()), false);
         }
     }
     (stem, true)
 }
 
-/// Another hard link of the file in the folder where it was.
-fn other_link(path: &Path, same: &dyn Fn(&Path) -> bool) -> Option<PathBuf> {
-    let entries = std::fs::read_dir(path.parent()?).ok()?;
-    entries.flatten().map(|e| e.path()).find(|p| same(p))
+/// Another hard link of the file: where it was, below, and below the processes' folders. A search has an end.
+fn other_link(path: &Path, device: u64, same: &dyn Fn(&Path) -> bool, cx: &Capturing) -> Option<PathBuf> {
+    const ENTRIES: usize = 20_000;
+    let mut folders = vec![path.parent()?.to_path_buf()];
+    folders.extend(cx.set.processes.iter().filter_map(|p| std::fs::read_link(format!("/proc/{}/cwd", p.0)).ok()));
+    let mut seen = 0;
+    let mut next = 0;
+    while let Some(folder) = folders.get(next).cloned() {
+        next += 1;
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            seen += 1;
+            let path = entry.path();
+            let is_folder = entry.file_type().is_ok_and(|t| t.is_dir());
+            if is_folder && sys::stat(&path).is_ok_and(|s| s.st_dev == device) && !folders.contains(&path) {
+                folders.push(path);
+            } else if !is_folder && same(&path) {
+                return Some(path);
+            }
+            if seen > ENTRIES {
+                return None;
+            }
+        }
+    }
+    None
 }
 
-fn save_deleted(probe: &Probe, path: &Bytes, cx: &mut Capturing) -> io::Result<u32> {
+pub fn save_deleted(probe: &Probe, path: &Bytes, cx: &mut Capturing) -> io::Result<u32> {
     let ino = (probe.stat.st_dev, probe.stat.st_ino);
     if let Some(known) = cx.set.deleted.iter().position(|d| d.ino == ino) {
         return Ok(known as u32);
     }
     let content = save_content(probe, cx)?;
-    let mode = probe.stat.st_mode & 0o7777;
+    let stat = &probe.stat;
     cx.set.deleted.push(DeletedFile {
         ino,
         path: path.clone(),
-        mode,
+        mode: stat.st_mode & 0o7777,
+        owner: (stat.st_uid, stat.st_gid),
+        times: [(stat.st_atime, stat.st_atime_nsec), (stat.st_mtime, stat.st_mtime_nsec)],
+        unnamed: probe.flags & UNNAMED != 0 || is_unnamed(path, stat.st_ino),
         content,
     });
     Ok(cx.set.deleted.len() as u32 - 1)
 }
 
+/// What O_TMPFILE makes goes by its number until it is linked.
+fn is_unnamed(path: &Bytes, ino: u64) -> bool {
+    path.as_path().file_name().is_some_and(|name| name.as_encoded_bytes() == format!("#{ino}").as_bytes())
+}
+
 /// Saves the data extents; holes cost nothing.
 pub fn save_content(probe: &Probe, cx: &mut Capturing) -> io::Result<Content> {
     // A description of our own: SEEK_DATA moves an offset, and the program's may be write-only.
-    let own = sys::reopen(probe.fd, libc::O_RDONLY)?;
+    let own = open_to_read(probe)?;
     let size = probe.stat.st_size as u64;
     let extents = data_extents(own.as_raw_fd(), size);
     let mut reader = ExtentReader {
@@ -134,6 +171,21 @@ pub fn save_content(probe: &Probe, cx: &mut Capturing) -> io::Result<Content> {
         return Err(io::Error::other(format!("saved {} of {wanted} bytes", blob.len)));
     }
     Ok(Content { size, extents, blob })
+}
+
+/// A file whose mode forbids its owner to read it is made readable for the moment.
+fn open_to_read(probe: &Probe) -> io::Result<OwnedFd> {
+    let opened = sys::reopen(probe.fd, libc::O_RDONLY);
+    let mode = probe.stat.st_mode & 0o7777;
+    let denied = matches!(&opened, Err(e) if e.raw_os_error() == Some(libc::EACCES));
+    // SAFETY: numbers only.
+    if !denied || unsafe { libc::fchmod(probe.fd, mode | libc::S_IRUSR) } != 0 {
+        return opened;
+    }
+    let opened = sys::reopen(probe.fd, libc::O_RDONLY);
+    // SAFETY: as above.
+    unsafe { libc::fchmod(probe.fd, mode) };
+    opened
 }
 
 fn data_extents(fd: RawFd, size: u64) -> Vec<(u64, u64)> {
@@ -260,7 +312,9 @@ pub fn rebuild(state: &FileState, flags: i32, rb: &mut Rebuilding) -> io::Result
         Some(index) => sys::reopen(rb.deleted_file(index as usize)?, flags)?,
         None => {
             let path = rb.map_path(&state.path);
-            restore_saved(state, &path, rb)?;
+            if let Err(e) = restore_saved(state, &path, rb) {
+                rb.risk(format!("{}: its saved content could not be put back: {e}", path.display()));
+            }
             sys::open(&path, flags, 0)?
         }
     };
@@ -271,23 +325,37 @@ pub fn rebuild(state: &FileState, flags: i32, rb: &mut Rebuilding) -> io::Result
 /// With `--save-open-files`: the content of the checkpoint, when the file is gone or changed.
 fn restore_saved(state: &FileState, path: &Path, rb: &Rebuilding) -> io::Result<()> {
     let Some(content) = &state.content else { return Ok(()) };
-    let now = sys::stat(path).ok();
-    if now.is_some_and(|s| (s.st_mtime, s.st_mtime_nsec) == state.mtime && s.st_size as u64 == state.size) {
+    if !has_changed(state, path) {
         return Ok(());
     }
-    let fd = sys::open(path, libc::O_CREAT | libc::O_RDWR | libc::O_TRUNC, 0o666)?;
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let fd = sys::open(path, libc::O_CREAT | libc::O_RDWR | libc::O_TRUNC, 0o600)?;
     as_file(&fd)?.set_len(content.size)?;
-    load_content(content, &fd, rb.ctx.blobs, false)
+    load_content(content, &fd, rb.ctx.blobs, false)?;
+    let time = libc::timespec { tv_sec: state.mtime.0, tv_nsec: state.mtime.1 };
+    // SAFETY: numbers, and an array of two times; unchanged also for the next restart.
+    unsafe {
+        libc::fchmod(fd.as_raw_fd(), state.mode);
+        libc::futimens(fd.as_raw_fd(), [time; 2].as_ptr());
+    }
+    Ok(())
 }
 
-pub fn rebuild_directory(state: &DirectoryState, flags: i32, rb: &Rebuilding) -> io::Result<OwnedFd> {
+/// Or gone.
+pub fn has_changed(state: &FileState, path: &Path) -> bool {
+    let same = |s: libc::stat| (s.st_mtime, s.st_mtime_nsec) == state.mtime && s.st_size as u64 == state.size;
+    !sys::stat(path).is_ok_and(same)
+}
+
+/// `inode`: device and number it had.
+pub fn rebuild_directory(state: &DirectoryState, flags: i32, inode: (u64, u64), rb: &mut Rebuilding) -> io::Result<OwnedFd> {
     let path = rb.map_path(&state.path);
-    let made = state.deleted && std::fs::create_dir(&path).is_ok();
-    let fd = sys::open(&path, open_flags(flags), 0);
-    if made {
-        std::fs::remove_dir(&path)?;
+    if state.deleted {
+        return sys::reopen(rb.deleted_folder(inode, &path)?, open_flags(flags));
     }
-    let fd = fd?;
+    let fd = sys::open(&path, open_flags(flags), 0)?;
     if state.offset > 0 {
         read_some_entries(&fd);
     }
@@ -302,17 +370,45 @@ fn read_some_entries(fd: &OwnedFd) {
     unsafe { libc::syscall(libc::SYS_getdents64, fd.as_raw_fd(), buffer.as_mut_ptr(), buffer.len()) };
 }
 
+/// A folder without a name; one in its place is not touched.
+pub fn create_deleted_folder(path: &Path) -> io::Result<OwnedFd> {
+    let spare = format!(".ckpt-{}", std::process::id());
+    let places = [path.to_path_buf(), path.with_file_name(&spare), std::env::temp_dir().join(&spare)];
+    let made = places.iter().find(|p| std::fs::create_dir(p).is_ok());
+    let path = made.ok_or_else(|| io::Error::other("it cannot be made again for the moment"))?;
+    let fd = sys::open(path, libc::O_DIRECTORY | libc::O_RDONLY, 0);
+    std::fs::remove_dir(path)?;
+    fd
+}
+
 /// Content back into a file without a name. It gets its old name for a moment, so that /proc shows it as before.
 pub fn create_deleted(file: &DeletedFile, rb: &Rebuilding) -> io::Result<OwnedFd> {
     let path = rb.map_path(&file.path);
-    let fd = unlinked_file(&path)?;
+    let fd = unlinked_file(&path, file.unnamed)?;
     as_file(&fd)?.set_len(file.content.size)?;
     load_content(&file.content, &fd, rb.ctx.blobs, false)?;
     Ok(fd)
 }
 
-fn unlinked_file(path: &Path) -> io::Result<OwnedFd> {
+/// Owner, mode and times, when all is written. What is refused stays ours, and private.
+pub fn finish_deleted(file: &DeletedFile, fd: RawFd) {
+    let time = |(tv_sec, tv_nsec)| libc::timespec { tv_sec, tv_nsec };
+    let times = file.times.map(time);
+    // SAFETY: numbers, and an array of two times.
+    unsafe {
+        libc::fchown(fd, file.owner.0, file.owner.1);
+        libc::fchmod(fd, file.mode);
+        libc::futimens(fd, times.as_ptr());
+    }
+}
+
+fn unlinked_file(path: &Path, unnamed: bool) -> io::Result<OwnedFd> {
     let folder = path.parent().unwrap_or(Path::new("/"));
+    if unnamed {
+        if let Ok(fd) = sys::open(folder, libc::O_TMPFILE | libc::O_RDWR, 0o600) {
+            return Ok(fd);
+        }
+    }
     let candidates = [path.to_path_buf(), folder.join(format!(".ckpt-{}", std::process::id()))];
     for name in candidates {
         if let Ok(fd) = sys::open(&name, libc::O_CREAT | libc::O_EXCL | libc::O_RDWR, 0o600) {

@@ -17,6 +17,8 @@ pub enum Inherited {
     OuterPipe { like: Option<u8> },
     /// The peer of a socket at 0, 1 or 2 is outside.
     OuterSocket { like: u8 },
+    /// A terminal whose master was closed: it reads as ended and takes nothing.
+    HungUp,
 }
 
 pub fn rebuild(state: &Inherited, flags: i32, name: &str, rb: &mut Rebuilding) -> io::Result<OwnedFd> {
@@ -25,6 +27,7 @@ pub fn rebuild(state: &Inherited, flags: i32, name: &str, rb: &mut Rebuilding) -
         Inherited::Terminal { like } => terminal(*like, flags, name, rb),
         Inherited::OuterPipe { like: Some(i) } | Inherited::OuterSocket { like: i } => std_stream(*i, flags, name, rb),
         Inherited::OuterPipe { like: None } => broken_pipe(flags, name, rb),
+        Inherited::HungUp => super::pty::hung_up(flags),
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Watch {
     pub wd: i32,
     pub mask: u32,
     pub path: Option<Bytes>,
+    /// What is watched has no name any more, but is open here.
+    pub object: Option<ObjectId>,
 }
 
 struct Line {
@@ -60,7 +62,9 @@ pub fn capture(probe: &Probe, id: ObjectId, cx: &mut Capturing) -> io::Result<In
     let mut watches = Vec::new();
     for line in lines {
         let path = by_handle(&line, &folders).or_else(|| by_search(&line, &folders));
-        if path.is_none() {
+        let same = |id: &ObjectId| cx.probe(*id).stat.st_ino == line.ino && cx.probe(*id).stat.st_dev == line.dev;
+        let object = if path.is_none() { cx.ids().find(same) } else { None };
+        if path.is_none() && object.is_none() {
             cx.risk(format!(
                 "{}: the path of watch {} was not found; it is lost",
                 cx.describe(id),
@@ -72,6 +76,7 @@ pub fn capture(probe: &Probe, id: ObjectId, cx: &mut Capturing) -> io::Result<In
             wd: line.wd,
             mask: line.mask,
             path,
+            object,
         });
     }
     if sys::readable_bytes(probe.fd)? > 0 {
@@ -134,24 +139,40 @@ fn by_handle(line: &Line, folders: &[PathBuf]) -> Option<PathBuf> {
     is_it(&path, line).then_some(path)
 }
 
+/// The folders themselves, what is in them, and what is below; a search has an end.
 fn by_search(line: &Line, folders: &[PathBuf]) -> Option<PathBuf> {
+    const ENTRIES: usize = 20_000;
     if let Some(found) = folders.iter().find(|f| is_it(f, line)) {
         return Some(found.clone());
     }
-    let entries = folders
-        .iter()
-        .filter_map(|f| std::fs::read_dir(f).ok())
-        .flatten()
-        .flatten();
-    entries.take(20_000).map(|e| e.path()).find(|p| is_it(p, line))
+    let mut level = folders.to_vec();
+    let mut seen = 0;
+    while !level.is_empty() {
+        let mut below = Vec::new();
+        for entry in level.iter().filter_map(|f| std::fs::read_dir(f).ok()).flatten().flatten() {
+            let path = entry.path();
+            if is_it(&path, line) {
+                return Some(path);
+            }
+            seen += 1;
+            if seen > ENTRIES {
+                return None;
+            }
+            if entry.file_type().is_ok_and(|t| t.is_dir()) && sys::stat(&path).is_ok_and(|s| s.st_dev == line.dev) {
+                below.push(path);
+            }
+        }
+        level = below;
+    }
+    None
 }
 
 pub fn rebuild(state: &InotifyState, rb: &mut Rebuilding) -> io::Result<OwnedFd> {
     // SAFETY: no memory involved.
     let fd = sys::own(unsafe { libc::inotify_init1(libc::IN_CLOEXEC | libc::IN_NONBLOCK) })?;
     for watch in &state.watches {
-        let Some(path) = &watch.path else { continue };
-        let path = rb.map_path(path);
+        let open = watch.object.and_then(|id| rb.raw(id).ok()).map(|fd| PathBuf::from(format!("/proc/self/fd/{fd}")));
+        let Some(path) = open.or(watch.path.as_ref().map(|p| rb.map_path(p))) else { continue };
         if let Err(e) = add_numbered(fd.as_raw_fd(), &path, watch) {
             rb.risk(format!("inotify watch on {} is lost: {e}", path.display()));
         }

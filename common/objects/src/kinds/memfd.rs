@@ -74,10 +74,21 @@ pub fn create(state: &MemfdState, rb: &Rebuilding) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
+/// Seals that forbid the very mappings that some process needs again; it sets them when all are made.
+pub fn late_seals(state: &MemfdState) -> i32 {
+    match state.seals & libc::F_SEAL_FUTURE_WRITE {
+        0 => 0,
+        future => future | state.seals & libc::F_SEAL_SEAL,
+    }
+}
+
 /// Seals forbid the very writes that fill it, so they come after the content.
-pub fn seal(state: &MemfdState, fd: &OwnedFd) -> io::Result<()> {
+///
+/// `late`: some process will set those that are.
+pub fn seal(state: &MemfdState, fd: &OwnedFd, late: bool) -> io::Result<()> {
     if state.seals == 0 || state.seals == libc::F_SEAL_SEAL {
         return Ok(());
     }
-    sys::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, state.seals).map(drop)
+    let now = if late { state.seals & !late_seals(state) } else { state.seals };
+    sys::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, now).map(drop)
 }

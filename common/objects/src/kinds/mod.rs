@@ -7,7 +7,9 @@ pub mod inherited;
 pub mod inotify;
 pub mod memfd;
 pub mod mqueue;
+pub mod multicast;
 pub mod netlink;
+pub mod outer;
 pub mod packet;
 pub mod pidfd;
 pub mod pipe;
@@ -20,6 +22,7 @@ pub mod tcp;
 pub mod tcpbacklog;
 pub mod tcpdata;
 pub mod tcpdiag;
+pub mod tcpend;
 pub mod tcprebuild;
 pub mod timerfd;
 pub mod udp;
@@ -125,6 +128,9 @@ fn anonymous(name: &str) -> Class {
 fn regular(probe: &Probe) -> Class {
     if probe.link.starts_with(b"/memfd:") {
         return Class::Memfd;
+    }
+    if probe.link.starts_with(b"/secretmem") {
+        return Class::Refused("secret memory (memfd_secret) cannot be read by anybody else");
     }
     if [
         "net:[", "mnt:[", "uts:[", "ipc:[", "pid:[", "user:[", "cgroup:[", "time:[",

@@ -2,7 +2,7 @@
 
 use crate::bytes::Bytes;
 use crate::capture::Capturing;
-use crate::model::{Kind, ObjectId};
+use crate::model::{Kind, ObjectId, ObjectSet};
 use crate::probe::Probe;
 use crate::rebuild::Rebuilding;
 use crate::sys;
@@ -32,13 +32,29 @@ pub struct MqueueState {
     pub notify: Option<Notify>,
 }
 
-/// A process waits to be told of a message in the empty queue. Its `sigev_value` cannot be read: it is 0 again.
+/// A process waits to be told of a message in the empty queue.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Notify {
     pub pid: i32,
     /// SIGEV_SIGNAL or SIGEV_NONE.
+    /// SIGEV_SIGNAL, SIGEV_NONE or SIGEV_THREAD.
     pub how: i32,
     pub signal: i32,
+    /// From the process, as the kernel does not tell them: `sigev_value`, and what SIGEV_THREAD calls.
+    pub value: u64,
+    pub function: u64,
+}
+
+impl ObjectSet {
+    /// What `pid` has last asked for on its descriptor.
+    pub fn asked_to_notify(&mut self, pid: i32, fd: i32, value: u64, function: u64) {
+        let entry = self.descriptors(pid).and_then(|all| all.iter().find(|e| e.number == fd));
+        let Some(Kind::Mqueue(end)) = entry.map(|e| &self.object(e.object).kind) else { return };
+        let queue = end.queue as usize;
+        if let Some(notify) = self.queues[queue].notify.as_mut().filter(|n| n.pid == pid) {
+            (notify.value, notify.function) = (value, function);
+        }
+    }
 }
 
 pub fn capture(probe: &Probe, cx: &mut Capturing) -> io::Result<MqueueEnd> {
@@ -85,6 +101,8 @@ fn notify(fd: RawFd) -> io::Result<Option<Notify>> {
         pid,
         how: value("NOTIFY"),
         signal: value("SIGNO"),
+        value: 0,
+        function: 0,
     }))
 }
 
@@ -94,6 +112,7 @@ pub fn register(fd: RawFd, notify: &Notify) -> io::Result<()> {
     let mut event: libc::sigevent = unsafe { mem::zeroed() };
     event.sigev_notify = notify.how;
     event.sigev_signo = notify.signal;
+    event.sigev_value.sival_ptr = std::ptr::without_provenance_mut(notify.value as usize);
     // SAFETY: a filled struct; the raw call takes the descriptor itself.
     sys::cvt(unsafe { libc::syscall(libc::SYS_mq_notify, fd, &event) } as i32).map(drop)
 }

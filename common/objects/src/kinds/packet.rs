@@ -1,5 +1,6 @@
 //! Packet and raw sockets: made again where that is allowed. Packets on their way are lost, as networks may.
 
+use super::multicast::{self, Membership};
 use crate::bytes::Bytes;
 use crate::probe::Probe;
 use crate::sock::{self, Options, Stage};
@@ -14,6 +15,7 @@ pub struct PacketState {
     pub protocol: i32,
     pub name: Bytes,
     pub peer: Option<Bytes>,
+    pub groups: Vec<Membership>,
     pub options: Options,
 }
 
@@ -24,6 +26,7 @@ pub fn capture(probe: &Probe, domain: i32, kind: i32, protocol: i32) -> io::Resu
         protocol,
         name: sock::local_name(probe.fd)?,
         peer: sock::peer_name(probe.fd).ok(),
+        groups: multicast::capture(probe.fd, domain),
         options: Options::read(probe.fd, domain, protocol),
     })
 }
@@ -34,8 +37,14 @@ pub fn rebuild(state: &PacketState) -> io::Result<OwnedFd> {
         state.options.apply(fd.as_raw_fd(), stage);
     }
     if state.name[2..].iter().any(|b| *b != 0) {
-        sock::bind(fd.as_raw_fd(), &state.name)?;
+        let mut name = state.name.0.clone();
+        if state.domain == libc::AF_PACKET {
+            // getsockname leaves out what the hardware address does not fill.
+            name.resize(name.len().max(size_of::<libc::sockaddr_ll>()), 0);
+        }
+        sock::bind(fd.as_raw_fd(), &name)?;
     }
+    multicast::join(fd.as_raw_fd(), &state.groups)?;
     if let Some(peer) = &state.peer {
         sock::connect(fd.as_raw_fd(), peer)?;
     }

@@ -9,6 +9,8 @@ use crate::sys;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct PipeEnd {
@@ -20,8 +22,10 @@ pub struct PipeEnd {
 pub struct PipeBuffer {
     pub ino: (u64, u64),
     pub size: i32,
-    /// What a reader would get, one entry per packet in packet mode.
+    /// What a reader would get, one entry per read: all but the last are packets.
     pub content: Vec<Bytes>,
+    /// The last one is a packet too.
+    pub packet_mode: bool,
     pub fifo: Option<Fifo>,
 }
 
@@ -30,6 +34,8 @@ pub struct Fifo {
     pub path: Bytes,
     pub deleted: bool,
     pub mode: u32,
+    /// Open for reading, and no writer has come yet: no hang-up either.
+    pub awaits_writer: bool,
 }
 
 pub fn capture(probe: &Probe, cx: &mut Capturing) -> io::Result<PipeEnd> {
@@ -43,6 +49,7 @@ pub fn capture(probe: &Probe, cx: &mut Capturing) -> io::Result<PipeEnd> {
         ino,
         size,
         content: Vec::new(),
+        packet_mode: false,
         fifo,
     });
     Ok(PipeEnd {
@@ -57,6 +64,7 @@ fn fifo(probe: &Probe) -> Fifo {
         path: stem.unwrap_or(&probe.link).into(),
         deleted,
         mode: probe.stat.st_mode & 0o7777,
+        awaits_writer: false,
     }
 }
 
@@ -107,12 +115,9 @@ pub fn save_content(cx: &mut Capturing, pipe: u32, ends: &Ends) -> io::Result<()
         }
         Err(_) => drain_and_refill(fd, available, packets)?,
     };
-    let content = if packets {
-        content
-    } else {
-        vec![Bytes(content.into_iter().flat_map(|b| b.0).collect())]
-    };
-    cx.set.pipes[pipe as usize].content = content;
+    let buffer = &mut cx.set.pipes[pipe as usize];
+    buffer.content = content;
+    buffer.packet_mode = packets;
     Ok(())
 }
 
@@ -142,23 +147,30 @@ fn read_all(fd: RawFd, mut available: usize) -> io::Result<Vec<Bytes>> {
 
 fn drain_and_refill(fd: RawFd, available: usize, packets: bool) -> io::Result<Vec<Bytes>> {
     let writer = sys::reopen(fd, libc::O_WRONLY | libc::O_NONBLOCK)?;
-    // Opening a pipe with O_DIRECT is refused, setting it is not.
-    let direct = if packets { libc::O_DIRECT } else { 0 };
-    sys::fcntl(writer.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK | direct)?;
     let reader = sys::reopen(fd, libc::O_RDONLY | libc::O_NONBLOCK)?;
     let content = read_all(reader.as_raw_fd(), available)?;
-    refill(writer.as_raw_fd(), &content)?;
+    refill(writer.as_raw_fd(), &content, packets)?;
     Ok(content)
 }
 
-fn refill(fd: RawFd, content: &[Bytes]) -> io::Result<()> {
-    content.iter().try_for_each(|packet| sys::write_all(fd, packet))
+/// Opening a pipe with O_DIRECT is refused, setting it is not.
+fn refill(fd: RawFd, content: &[Bytes], packet_mode: bool) -> io::Result<()> {
+    for (i, piece) in content.iter().enumerate() {
+        let packet = packet_mode || i + 1 < content.len();
+        let direct = if packet { libc::O_DIRECT } else { 0 };
+        sys::fcntl(fd, libc::F_SETFL, libc::O_NONBLOCK | direct)?;
+        sys::write_all(fd, piece)?;
+    }
+    Ok(())
 }
 
 /// Makes the pipe, fills it, and opens every description of it.
 pub fn rebuild(rb: &mut Rebuilding, pipe: u32, members: &[ObjectId]) -> io::Result<()> {
     let set = rb.set;
     let buffer = &set.pipes[pipe as usize];
+    if let Some(fifo) = buffer.fifo.as_ref().filter(|f| f.awaits_writer && buffer.content.is_empty()) {
+        return open_readers(fifo, members, rb);
+    }
     let (reader, writer) = create(buffer, rb)?;
     if sys::fcntl(writer.as_raw_fd(), libc::F_GETPIPE_SZ, 0)? != buffer.size {
         let set_size = sys::fcntl(writer.as_raw_fd(), libc::F_SETPIPE_SZ, buffer.size);
@@ -169,10 +181,7 @@ pub fn rebuild(rb: &mut Rebuilding, pipe: u32, members: &[ObjectId]) -> io::Resu
             ));
         }
     }
-    let packets = buffer.content.len() > 1;
-    let direct = if packets { libc::O_DIRECT } else { 0 };
-    sys::fcntl(writer.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK | direct)?;
-    refill(writer.as_raw_fd(), &buffer.content)?;
+    refill(writer.as_raw_fd(), &buffer.content, buffer.packet_mode)?;
     for id in members {
         let flags = set.object(*id).flags & (libc::O_ACCMODE | libc::O_NONBLOCK | libc::O_APPEND);
         // Both ends are held here, so no open blocks.
@@ -184,20 +193,48 @@ pub fn rebuild(rb: &mut Rebuilding, pipe: u32, members: &[ObjectId]) -> io::Resu
 
 fn create(buffer: &PipeBuffer, rb: &Rebuilding) -> io::Result<(OwnedFd, OwnedFd)> {
     let Some(fifo) = &buffer.fifo else { return sys::pipe(0) };
-    let path = rb.map_path(&fifo.path);
-    let name = sys::cstring(&path)?;
-    // SAFETY: a NUL-terminated path.
-    let made = sys::cvt(unsafe { libc::mkfifo(name.as_ptr(), fifo.mode) }).is_ok();
     // Reading and writing at once never waits for the other end.
-    let both = sys::open(&path, libc::O_RDWR | libc::O_NONBLOCK, 0)?;
-    if sys::fstat(both.as_raw_fd())?.st_mode & libc::S_IFMT != libc::S_IFIFO {
-        return Err(io::Error::other(
-            "the name is taken by something that is no fifo; move it away",
-        ));
-    }
-    if fifo.deleted && made {
-        std::fs::remove_file(&path)?;
-    }
+    let both = open_fifo(fifo, libc::O_RDWR | libc::O_NONBLOCK, rb)?;
     let writer = sys::reopen(both.as_raw_fd(), libc::O_WRONLY | libc::O_NONBLOCK)?;
     Ok((both, writer))
+}
+
+/// No writer is there at any time, or the readers would see it hang up.
+fn open_readers(fifo: &Fifo, members: &[ObjectId], rb: &mut Rebuilding) -> io::Result<()> {
+    let first = open_fifo(fifo, libc::O_RDONLY | libc::O_NONBLOCK, rb)?;
+    for id in members {
+        let fd = sys::reopen(first.as_raw_fd(), libc::O_RDONLY | libc::O_NONBLOCK)?;
+        rb.put(*id, fd)?;
+    }
+    Ok(())
+}
+
+/// Under its name, made again if it is gone. One that the program had unlinked gets a name for a moment.
+fn open_fifo(fifo: &Fifo, flags: i32, rb: &Rebuilding) -> io::Result<OwnedFd> {
+    let path = rb.map_path(&fifo.path);
+    if fifo.deleted {
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        let spare = format!(".ckpt-{}", std::process::id());
+        let places = [path.clone(), folder.join(&spare), std::env::temp_dir().join(&spare)];
+        let made = places.iter().find(|p| make_fifo(p, fifo.mode).is_ok());
+        let place = made.ok_or_else(|| io::Error::other("no place to make an unlinked fifo again"))?;
+        let opened = sys::open(place, flags, 0);
+        std::fs::remove_file(place)?;
+        return opened;
+    }
+    // EEXIST: it is still there.
+    let _ = make_fifo(&path, fifo.mode);
+    let fd = sys::open(&path, flags, 0)?;
+    match sys::fstat(fd.as_raw_fd())?.st_mode & libc::S_IFMT {
+        libc::S_IFIFO => Ok(fd),
+        _ => Err(io::Error::other("the name is taken by something that is no fifo; move it away")),
+    }
+}
+
+fn make_fifo(path: &Path, mode: u32) -> io::Result<()> {
+    let name = sys::cstring(path)?;
+    // SAFETY: a NUL-terminated path.
+    sys::cvt(unsafe { libc::mkfifo(name.as_ptr(), mode) })?;
+    // The umask is not the program's.
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
 }

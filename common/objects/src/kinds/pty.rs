@@ -1,7 +1,7 @@
 //! Pseudo terminals: one object owns both ends. The number is new after a restart; `Terminal` says which.
 
 use super::inherited::Inherited;
-use super::ptydata::{self, Termios};
+use super::ptydata::{self, Termios, Typed};
 use crate::bytes::Bytes;
 use crate::capture::Capturing;
 use crate::model::{Kind, ObjectId, ObjectSet};
@@ -32,10 +32,12 @@ pub struct PtyState {
     pub locked: bool,
     /// The last slave was closed: the master reads EIO.
     pub hung_up: bool,
+    /// tcflow(TCOOFF) or ^S: nothing can be printed.
+    pub stopped: bool,
     pub session: i32,
     pub foreground: i32,
     /// Typed, not read.
-    pub to_slave: Bytes,
+    pub to_slave: Vec<Typed>,
     /// Printed, not read.
     pub to_master: Bytes,
 }
@@ -76,11 +78,22 @@ pub fn capture_master(probe: &Probe, cx: &mut Capturing) -> io::Result<PtyEnd> {
     Ok(PtyEnd { pty, master: true })
 }
 
-pub fn capture_slave(probe: &Probe, cx: &mut Capturing) -> io::Result<PtyEnd> {
-    Ok(PtyEnd {
+pub fn capture_slave(probe: &Probe, cx: &mut Capturing) -> io::Result<Kind> {
+    // EIO: its master was closed (vhangup), which no other descriptor of it survives.
+    if Termios::read(probe.fd).is_err_and(|e| e.raw_os_error() == Some(libc::EIO)) {
+        return Ok(Kind::Inherited(Inherited::HungUp));
+    }
+    Ok(Kind::Pty(PtyEnd {
         pty: index(slave_number(probe.stat.st_rdev), cx),
         master: false,
-    })
+    }))
+}
+
+/// A slave whose master is closed again.
+pub fn hung_up(flags: i32) -> io::Result<OwnedFd> {
+    let master = sys::open(Path::new("/dev/ptmx"), libc::O_RDWR | libc::O_NOCTTY, 0)?;
+    sys::ioctl_set(master.as_raw_fd(), TIOCSPTLCK, &0i32)?;
+    open_slave(master.as_raw_fd(), flags & (libc::O_ACCMODE | libc::O_NONBLOCK))
 }
 
 /// `/dev/tty`: the terminal it stands for. None for a console.
@@ -122,16 +135,18 @@ pub fn drain(cx: &mut Capturing) -> Result<(), (ObjectId, io::Error)> {
         let pty = *pty as usize;
         let master = cx.probe(id).fd;
         let state = &cx.set.ptys[pty];
-        let found = ptydata::save(master, state, &|| open_slave(master, libc::O_NONBLOCK));
-        let (to_slave, to_master) = found.map_err(|e| (id, e))?;
-        cx.set.ptys[pty].to_slave = Bytes(to_slave);
-        cx.set.ptys[pty].to_master = Bytes(to_master);
+        let found = ptydata::save(master, state, &|| open_slave(master, libc::O_RDWR | libc::O_NONBLOCK));
+        let found = found.map_err(|e| (id, e))?;
+        let state = &mut cx.set.ptys[pty];
+        state.stopped = found.stopped;
+        state.to_slave = found.to_slave;
+        state.to_master = Bytes(found.to_master);
     }
     Ok(())
 }
 
 pub fn open_slave(master: RawFd, flags: i32) -> io::Result<OwnedFd> {
-    let flags = flags & !libc::O_ACCMODE | (flags & libc::O_ACCMODE).max(libc::O_RDWR) | libc::O_NOCTTY;
+    let flags = flags | libc::O_NOCTTY;
     match sys::ioctl_value(master, TIOCGPTPEER, i64::from(flags)) {
         Ok(fd) => {
             let fd = sys::own(fd)?;
@@ -175,7 +190,7 @@ fn one(state: &PtyState, master: ObjectId, slaves: &[ObjectId], rb: &mut Rebuild
         rb.put(*id, slave)?;
     }
     let data = !state.to_master.is_empty() || !state.to_slave.is_empty();
-    if data || state.hung_up {
+    if data || state.hung_up || state.stopped {
         let helper = open_slave(raw, libc::O_RDWR | libc::O_NONBLOCK)?;
         ptydata::refill_new(raw, helper.as_raw_fd(), state)?;
     }

@@ -2,6 +2,7 @@
 //! nothing of them.
 
 use super::pty::PtyState;
+use crate::bytes::Bytes;
 use crate::sys;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -61,11 +62,18 @@ impl Termios {
         sys::ioctl_set(fd, TCSETS2, &raw)
     }
 
-    /// Bytes pass unchanged and unseen. `lines`: a newline still ends a line, as canonical mode wants it.
-    fn transparent(&self, lines: bool) -> Termios {
-        let lflag = if lines { libc::ICANON } else { 0 };
+    /// Bytes pass unchanged and unseen. `lines`: newlines, the program's own line ends and `end_of_file` still end a
+    /// line, as canonical mode wants it.
+    fn transparent(&self, lines: Option<u8>) -> Termios {
         let mut cc = [0; 19];
-        cc[libc::VMIN] = if lines { 0 } else { 1 };
+        cc[libc::VMIN] = u8::from(lines.is_none());
+        let mut lflag = 0;
+        if let Some(end_of_file) = lines {
+            lflag = libc::ICANON | self.lflag & libc::IEXTEN;
+            cc[libc::VEOF] = end_of_file;
+            cc[libc::VEOL] = self.cc[libc::VEOL];
+            cc[libc::VEOL2] = self.cc[libc::VEOL2];
+        }
         Termios {
             iflag: 0,
             oflag: 0,
@@ -80,10 +88,25 @@ impl Termios {
     }
 }
 
+/// What one read would have got of what was typed.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Typed {
+    pub data: Bytes,
+    /// Ended by ^D, which is not among the data; without data it is the end of the file.
+    pub end_of_file: bool,
+}
+
+/// What a terminal held; all of it is there again.
+#[derive(Default)]
+pub struct Found {
+    pub to_slave: Vec<Typed>,
+    pub to_master: Vec<u8>,
+    pub stopped: bool,
+}
+
 type Opener<'a> = &'a dyn Fn() -> io::Result<OwnedFd>;
 
-/// `(to slave, to master)`; both are where they were afterwards.
-pub fn save(master: RawFd, state: &PtyState, open_slave: Opener) -> io::Result<(Vec<u8>, Vec<u8>)> {
+pub fn save(master: RawFd, state: &PtyState, open_slave: Opener) -> io::Result<Found> {
     let printed = sys::poll(master, libc::POLLIN, 0)? & libc::POLLIN != 0;
     // Without an open slave there is nobody whose input could wait.
     let slave = if state.locked || (state.hung_up && !printed) {
@@ -92,7 +115,7 @@ pub fn save(master: RawFd, state: &PtyState, open_slave: Opener) -> io::Result<(
         open_slave().ok()
     };
     let Some(slave) = slave else {
-        return Ok((Vec::new(), Vec::new()));
+        return Ok(Found::default());
     };
     let slave = slave.as_raw_fd();
     if state.packet {
@@ -109,35 +132,84 @@ pub fn save(master: RawFd, state: &PtyState, open_slave: Opener) -> io::Result<(
     Ok(saved)
 }
 
-fn exchange(master: RawFd, slave: RawFd, state: &PtyState) -> io::Result<(Vec<u8>, Vec<u8>)> {
+fn exchange(master: RawFd, slave: RawFd, state: &PtyState) -> io::Result<Found> {
     let to_master = read_ready(master)?;
-    state.termios.transparent(false).write(slave)?;
-    let typed = read_ready(slave);
-    let to_slave = typed.unwrap_or_default();
-    refill(master, slave, &state.termios, &to_slave, &to_master)?;
-    Ok((to_slave, to_master))
+    // With nothing on its way to the master, only a stop keeps it from being printed on.
+    let stopped = sys::poll(slave, libc::POLLOUT, 0)? & libc::POLLOUT == 0;
+    if stopped {
+        flow(slave, libc::TCOON)?;
+    }
+    let to_slave = read_typed(slave, &state.termios);
+    let mut found = Found { to_slave: Vec::new(), to_master, stopped };
+    let refilled = match to_slave {
+        Ok(typed) => {
+            found.to_slave = typed;
+            refill(master, slave, &state.termios, &found.to_slave, &found.to_master)
+        }
+        Err(e) => refill(master, slave, &state.termios, &[], &found.to_master).and(Err(e)),
+    };
+    if stopped {
+        flow(slave, libc::TCOOFF)?;
+    }
+    refilled.map(|()| found)
+}
+
+fn flow(slave: RawFd, action: i32) -> io::Result<()> {
+    sys::ioctl_value(slave, libc::TCXONC, i64::from(action)).map(drop)
+}
+
+/// Whole lines one by one, as only canonical mode tells where ^D was; then the beginning of the last line.
+fn read_typed(slave: RawFd, termios: &Termios) -> io::Result<Vec<Typed>> {
+    let mut found = Vec::new();
+    if termios.by_lines() {
+        let mut line = [0; 8192];
+        // A terminal holds 4096 bytes: no more lines than that.
+        while found.len() < 4096 && sys::poll(slave, libc::POLLIN, 0)? & libc::POLLIN != 0 {
+            let n = match sys::read(slave, &mut line) {
+                Ok(n) => n,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) => return Err(e),
+            };
+            let data = &line[..n];
+            let ends = |c: &u8| *c == b'\n' || *c != 0 && (*c == termios.cc[libc::VEOL] || *c == termios.cc[libc::VEOL2]);
+            found.push(Typed { data: data.into(), end_of_file: !data.last().is_some_and(ends) });
+        }
+    }
+    termios.transparent(None).write(slave)?;
+    let rest = read_ready(slave)?;
+    if !rest.is_empty() {
+        found.push(Typed { data: Bytes(rest), end_of_file: false });
+    }
+    Ok(found)
 }
 
 /// Output first, while nothing can be echoed into it.
-fn refill(master: RawFd, slave: RawFd, termios: &Termios, to_slave: &[u8], to_master: &[u8]) -> io::Result<()> {
-    termios.transparent(termios.by_lines()).write(slave)?;
+fn refill(master: RawFd, slave: RawFd, termios: &Termios, typed: &[Typed], to_master: &[u8]) -> io::Result<()> {
+    let used = |c: &u8| typed.iter().any(|t| t.data.contains(c)) || [termios.cc[libc::VEOL], termios.cc[libc::VEOL2]].contains(c);
+    // Any byte that does not occur stands for ^D.
+    let end_of_file = (1..=255).find(|c| *c != b'\n' && !used(c)).unwrap_or(0);
+    termios.transparent(termios.by_lines().then_some(end_of_file)).write(slave)?;
     write_ready(slave, to_master)?;
-    write_ready(master, to_slave)?;
+    let mut countable = 0;
+    for (i, piece) in typed.iter().enumerate() {
+        write_ready(master, &piece.data)?;
+        if piece.end_of_file {
+            write_ready(master, &[end_of_file])?;
+        }
+        let whole = !termios.by_lines() || piece.end_of_file || i + 1 < typed.len() || piece.data.ends_with(b"\n");
+        countable += if whole { piece.data.len() } else { 0 };
+    }
     // poll lets the kernel's line discipline finish what was written.
     sys::poll(slave, libc::POLLIN, 0)?;
     sys::poll(master, libc::POLLIN, 0)?;
-    if !to_slave.is_empty() {
-        arrived(slave, termios, to_slave)?;
+    if !typed.is_empty() {
+        arrived(slave, countable)?;
     }
     Ok(())
 }
 
 /// Waits until all typed bytes passed the line discipline: after that the real settings apply again.
-fn arrived(slave: RawFd, termios: &Termios, typed: &[u8]) -> io::Result<()> {
-    let countable = match termios.by_lines() {
-        true => typed.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1),
-        false => typed.len(),
-    };
+fn arrived(slave: RawFd, countable: usize) -> io::Result<()> {
     for _ in 0..1000 {
         if sys::readable_bytes(slave)? >= countable {
             return Ok(());
@@ -148,7 +220,8 @@ fn arrived(slave: RawFd, termios: &Termios, typed: &[u8]) -> io::Result<()> {
 }
 
 pub fn refill_new(master: RawFd, slave: RawFd, state: &PtyState) -> io::Result<()> {
-    refill(master, slave, &state.termios, &state.to_slave, &state.to_master)
+    refill(master, slave, &state.termios, &state.to_slave, &state.to_master)?;
+    if state.stopped { flow(slave, libc::TCOOFF) } else { Ok(()) }
 }
 
 /// Everything that can be read; the kernel hands on the rest of a full buffer a moment after a read.

@@ -1,7 +1,7 @@
 //! TCP: what each socket is and which one is its peer. Data is in tcpdata, the way back in tcprebuild.
 
 use super::inherited::Inherited;
-use super::{tcpbacklog, tcpdata};
+use super::{tcpbacklog, tcpdata, tcpdiag};
 use crate::bytes::Bytes;
 use crate::capture::Capturing;
 use crate::model::{Kind, ObjectId};
@@ -22,16 +22,28 @@ pub struct TcpState {
     pub backlog: i32,
     /// Connections waiting to be accepted.
     pub waiting: u32,
-    /// An error is waiting to be reported (ECONNRESET).
+    /// An error is waiting to be reported; which one follows from `over`, as reading it would take it away.
     pub broken: bool,
+    /// It is no connection any more, and holds no port.
+    pub over: Option<Over>,
     /// shutdown(SHUT_RD).
     pub deaf: bool,
     /// What a reader would get: its receive queue and the peer's send queue.
     pub queue: Bytes,
+    /// An urgent byte (MSG_OOB), and how many bytes of the queue come before it.
+    pub urgent: Option<(u64, u8)>,
     /// What it has sent on a connection that is not accepted yet, and its place in the backlog.
     pub unaccepted: Bytes,
     pub backlog_order: u32,
     pub options: Options,
+}
+
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// connect(2) failed.
+    Refused,
+    /// Both directions have ended, or it was reset.
+    Ended,
 }
 
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,22 +84,35 @@ pub fn capture(probe: &Probe, domain: i32) -> io::Result<TcpState> {
     let info = sock::getsockopt(probe.fd, libc::IPPROTO_TCP, libc::TCP_INFO)?;
     let word = |at: usize| sys::from_bytes::<u32>(info.get(at..).unwrap_or_default());
     let state = info.first().copied().unwrap_or(CLOSE);
-    let ready = sys::poll(probe.fd, libc::POLLIN, 0)?;
+    let ready = sys::poll(probe.fd, libc::POLLIN | libc::POLLRDHUP, 0)?;
     let listening = state == LISTEN;
+    let mut options = Options::read(probe.fd, domain, libc::IPPROTO_TCP);
+    if !matches!(state, CLOSE | LISTEN) {
+        // Of a connection it tells the size in use, not the one asked for.
+        options.forget(libc::IPPROTO_TCP, libc::TCP_MAXSEG);
+    }
+    let peer_name = match state {
+        SYN_SENT => tcpdiag::destination(domain, probe.stat.st_ino)?,
+        _ => sock::peer_name(probe.fd).ok(),
+    };
     Ok(TcpState {
         domain,
         state,
         name: sock::local_name(probe.fd)?,
-        peer_name: sock::peer_name(probe.fd).ok(),
+        peer_name,
         peer: Peer::None,
         backlog: if listening { word(28) as i32 } else { 0 },
         waiting: if listening { word(24) } else { 0 },
         broken: ready & libc::POLLERR != 0,
+        // tcpi_rtt: 0 where no handshake was ever completed.
+        over: (state == CLOSE && ready & libc::POLLRDHUP != 0)
+            .then_some(if word(68) == 0 { Over::Refused } else { Over::Ended }),
         deaf: false,
         queue: Bytes::default(),
+        urgent: None,
         unaccepted: Bytes::default(),
         backlog_order: 0,
-        options: Options::read(probe.fd, domain, libc::IPPROTO_TCP),
+        options,
     })
 }
 
@@ -189,12 +214,14 @@ pub fn drain(cx: &mut Capturing) -> Result<(), (ObjectId, io::Error)> {
         let writer = match state.peer {
             Peer::Object(peer) => Some((cx.probe(peer).fd, is_mute(cx, peer))),
             Peer::Gone | Peer::Outside | Peer::Backlog(_) => None,
+            Peer::None if state.over.is_some() => None,
             Peer::None => continue,
         };
-        let queue = tcpdata::collect(reader, writer).map_err(|e| (id, e))?;
+        let data = tcpdata::collect(reader, writer).map_err(|e| (id, e))?;
         let deaf = !state.at_end() && tcpdata::is_deaf(reader).map_err(|e| (id, e))?;
         if let Some(Kind::Tcp(state)) = cx.kind_mut(id) {
-            state.queue = Bytes(queue);
+            state.queue = Bytes(data.bytes);
+            state.urgent = data.urgent;
             state.deaf = deaf;
         }
     }

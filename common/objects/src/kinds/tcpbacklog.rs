@@ -84,7 +84,7 @@ fn accept_all(
 
 fn read_and_reconnect(client: RawFd, server: OwnedFd, state: &mut TcpState) -> io::Result<()> {
     let data = tcpdata::collect(server.as_raw_fd(), Some((client, state.is_mute())));
-    let data = data?;
+    let data = data?.bytes;
     disconnect(client)?;
     drop(server);
     let target = state.peer_name.clone().ok_or(io::ErrorKind::NotConnected)?;

@@ -10,10 +10,20 @@ use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// A stream, and the urgent byte (MSG_OOB) that is beside it behind so many of its bytes.
+#[derive(Default)]
+pub struct Waiting {
+    pub bytes: Vec<u8>,
+    pub urgent: Option<(u64, u8)>,
+}
+
 /// Everything `reader` would still get. `writer`: the other end, and whether it has said FIN.
-pub fn collect(reader: RawFd, writer: Option<(RawFd, bool)>) -> io::Result<Vec<u8>> {
+pub fn collect(reader: RawFd, writer: Option<(RawFd, bool)>) -> io::Result<Waiting> {
     match writer {
-        Some((writer, false)) if unsent(writer)? > 0 => drain_and_refill(reader, writer, &mut |_| Ok(())),
+        Some((writer, false)) if unsent(writer)? > 0 => {
+            let bytes = drain_and_refill(reader, writer, &mut |_| Ok(()))?;
+            Ok(Waiting { bytes, urgent: None })
+        }
         Some((writer, true)) if unsent(writer)? > 0 => {
             pull_over(reader, writer)?;
             peek(reader)
@@ -27,7 +37,29 @@ fn unsent(writer: RawFd) -> io::Result<usize> {
     sys::ioctl_get::<i32>(writer, libc::TIOCOUTQ).map(|n| n.max(0) as usize)
 }
 
-fn peek(reader: RawFd) -> io::Result<Vec<u8>> {
+fn peek(reader: RawFd) -> io::Result<Waiting> {
+    let Some(byte) = sock::peek_urgent(reader) else {
+        return peek_plain(reader).map(|bytes| Waiting { bytes, urgent: None });
+    };
+    // The size that the kernel tells, and a peek, end at the mark; a peek from there goes on behind it.
+    let at_mark = sock::at_mark(reader);
+    let guard = PeekOffset::start(reader)?;
+    let mut bytes = Vec::new();
+    let mut before = if at_mark { Some(0) } else { None };
+    let mut chunk = vec![0; 256 << 10];
+    loop {
+        guard.set(bytes.len() + usize::from(before.is_some() && !bytes.is_empty()))?;
+        match sock::receive(reader, &mut chunk, libc::MSG_PEEK) {
+            Ok(m) if m.len > 0 => bytes.extend_from_slice(&chunk[..m.len]),
+            Err(e) if !sock::would_block(&e) => return Err(e),
+            _ => break,
+        }
+        before = before.or(Some(bytes.len() as u64));
+    }
+    Ok(Waiting { urgent: Some((before.unwrap_or(0), byte)), bytes })
+}
+
+fn peek_plain(reader: RawFd) -> io::Result<Vec<u8>> {
     let available = sys::readable_bytes(reader).unwrap_or(0);
     let mut data = vec![0; available];
     if available == 0 {
@@ -47,18 +79,30 @@ fn peek(reader: RawFd) -> io::Result<Vec<u8>> {
 /// A sender that has said FIN cannot be written to again: let all its data come over and peek there.
 fn pull_over(reader: RawFd, writer: RawFd) -> io::Result<()> {
     let buffers = Buffers::of(reader)?;
+    let clamp = sock::getsockopt_int(reader, libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP);
     sock::widen(reader);
+    // Else the window grows with each packet only.
+    let _ = sock::set_int(reader, libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP, 1 << 28);
+    let pulled = wait_for_all(reader, writer);
+    if let Ok(clamp) = clamp {
+        let _ = sock::set_int(reader, libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP, clamp);
+    }
+    buffers.restore(reader);
+    pulled
+}
+
+fn wait_for_all(reader: RawFd, writer: RawFd) -> io::Result<()> {
     let deadline = Instant::now() + PATIENCE;
     while unsent(writer)? > 1 {
         if Instant::now() > deadline {
-            buffers.restore(reader);
             return Err(io::Error::other(
                 "half-closed with more data than the receiver may hold; let it read first",
             ));
         }
+        // Only a read, a peek too, makes the kernel announce the larger window.
+        let _ = sock::receive(reader, &mut [0], libc::MSG_PEEK);
         sys::poll(writer, 0, 1)?;
     }
-    buffers.restore(reader);
     Ok(())
 }
 
@@ -166,12 +210,16 @@ fn recork(writer: RawFd, (nodelay, cork): (i32, i32)) {
 
 /// Refill of a new connection. Its buffers have the default size; they grow only under traffic, so a large amount
 /// is preceded by some.
-pub fn fill_new(writer: RawFd, reader: RawFd, data: &[u8]) -> io::Result<()> {
+pub fn fill_new(writer: RawFd, reader: RawFd, data: &[u8], urgent: Option<(u64, u8)>) -> io::Result<()> {
     let corked = uncork(writer);
     if data.len() > 64 << 10 {
         warm_up(writer, reader)?;
     }
-    let result = put_back(writer, data);
+    let before = urgent.map_or(data.len(), |u| data.len().min(u.0 as usize));
+    let mut result = put_back(writer, &data[..before]);
+    if let Some((_, byte)) = urgent {
+        result = result.and_then(|()| sock::send_urgent(writer, byte)).and_then(|()| put_back(writer, &data[before..]));
+    }
     recork(writer, corked);
     result
 }

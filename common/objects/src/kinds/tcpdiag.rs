@@ -1,10 +1,12 @@
 //! inet_diag: sockets that have no descriptor, in a backlog or in TIME_WAIT.
 
 use super::tcp::{place, TcpState};
+use crate::bytes::Bytes;
 use crate::sock;
 use crate::sys;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 const NETLINK_SOCK_DIAG: i32 = 4;
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
@@ -36,32 +38,111 @@ pub fn end_time_wait(from: &[u8], to: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// The answer about the socket `from` -> `to`, None where there is none of this family.
-fn ask(request: u16, family: i32, from: &[u8], to: &[u8]) -> io::Result<Option<Vec<u8>>> {
-    let (Some(source), Some(target)) = (address(family, from), address(family, to)) else {
-        return Ok(None);
-    };
+/// How long the kernel keeps a port after a connection has ended.
+pub const TIME_WAIT_ENDS: Duration = Duration::from_secs(65);
+const FIN_WAIT1: u8 = 4;
+const FIN_WAIT2: u8 = 5;
+const LAST_ACK: u8 = 9;
+const CLOSING: u8 = 11;
+
+/// Is the port held only by what is left of connections, by no program? `end`: and end them, as far as we may.
+pub fn only_remains(port: u16, end: bool) -> io::Result<bool> {
+    let mut all = true;
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        for message in dump(family)? {
+            // nlmsghdr (16), inet_diag_msg: family, state, timer, retrans, id; the inode is its last word.
+            let (state, id) = (message[17], &message[20..68]);
+            let inode = sys::from_bytes::<u32>(&message[84..88]);
+            if u16::from_be_bytes([id[0], id[1]]) != port {
+                continue;
+            }
+            let ended = matches!(state, TIME_WAIT | FIN_WAIT1 | FIN_WAIT2 | LAST_ACK | CLOSING) && inode == 0;
+            all &= ended;
+            if ended && end {
+                let asked = request(SOCK_DESTROY, libc::NLM_F_ACK, family, id);
+                let _ = exchange(&asked);
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Where a socket connects to; getpeername tells only when it is connected.
+pub fn destination(family: i32, inode: u64) -> io::Result<Option<Bytes>> {
+    let is_it = |m: &&Vec<u8>| u64::from(sys::from_bytes::<u32>(&m[84..88])) == inode;
+    let all = dump(family)?;
+    Ok(all.iter().find(is_it).map(|message| {
+        let (port, address) = (&message[22..24], &message[40..56]);
+        let mut name = (family as u16).to_ne_bytes().to_vec();
+        name.extend_from_slice(port);
+        match family {
+            libc::AF_INET => name.extend_from_slice(&[&address[..4], &[0; 8]].concat()),
+            _ => name.extend_from_slice(&[&[0; 4], address, &[0; 4]].concat()),
+        }
+        Bytes(name)
+    }))
+}
+
+/// One message for each TCP socket of the family.
+fn dump(family: i32) -> io::Result<Vec<Vec<u8>>> {
+    const DONE: u16 = 3;
     let fd = sock::socket(libc::AF_NETLINK, libc::SOCK_DGRAM, NETLINK_SOCK_DIAG)?;
+    let asked = request(SOCK_DIAG_BY_FAMILY, libc::NLM_F_ROOT | libc::NLM_F_MATCH, family, &[0; 48]);
+    sock::send(fd.as_raw_fd(), &asked, None, &[])?;
+    let mut found = Vec::new();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let n = sock::receive(fd.as_raw_fd(), &mut buffer, 0)?.len;
+        let mut at = 0;
+        while at + 16 <= n {
+            let len = sys::from_bytes::<u32>(&buffer[at..]) as usize;
+            let kind = sys::from_bytes::<u16>(&buffer[at + 4..]);
+            if len < 16 || at + len > n || kind == DONE {
+                return Ok(found);
+            }
+            if kind == SOCK_DIAG_BY_FAMILY && len >= 88 {
+                found.push(buffer[at..at + len].to_vec());
+            }
+            at += len.next_multiple_of(4);
+        }
+    }
+}
+
+/// `id`: struct inet_diag_sockid.
+fn request(kind: u16, flags: i32, family: i32, id: &[u8]) -> Vec<u8> {
     let mut message = Vec::with_capacity(72);
     message.extend(72u32.to_ne_bytes());
-    message.extend(request.to_ne_bytes());
-    // Acknowledged, so that every request has an answer.
-    let acknowledged = if request == SOCK_DESTROY { libc::NLM_F_ACK } else { 0 };
-    message.extend(((libc::NLM_F_REQUEST | acknowledged) as u16).to_ne_bytes());
+    message.extend(kind.to_ne_bytes());
+    message.extend(((libc::NLM_F_REQUEST | flags) as u16).to_ne_bytes());
     message.extend([0; 8]);
     message.extend([family as u8, libc::IPPROTO_TCP as u8, 0, 0]);
     message.extend(u32::MAX.to_ne_bytes());
-    message.extend_from_slice(&from[2..4]);
-    message.extend_from_slice(&to[2..4]);
-    message.extend_from_slice(&source);
-    message.extend_from_slice(&target);
-    message.extend(0u32.to_ne_bytes());
-    message.extend([0xff; 8]);
-    sock::send(fd.as_raw_fd(), &message, None, &[])?;
+    message.extend_from_slice(id);
+    message
+}
+
+fn exchange(message: &[u8]) -> io::Result<Vec<u8>> {
+    let fd = sock::socket(libc::AF_NETLINK, libc::SOCK_DGRAM, NETLINK_SOCK_DIAG)?;
+    sock::send(fd.as_raw_fd(), message, None, &[])?;
     let mut reply = vec![0; 8192];
     let n = sock::receive(fd.as_raw_fd(), &mut reply, 0)?.len;
-    let kind = sys::from_bytes::<u16>(&reply[4..6]);
-    Ok((kind == SOCK_DIAG_BY_FAMILY && n >= 76).then_some(reply))
+    reply.truncate(n);
+    Ok(reply)
+}
+
+/// The answer about the socket `from` -> `to`, None where there is none of this family.
+fn ask(kind: u16, family: i32, from: &[u8], to: &[u8]) -> io::Result<Option<Vec<u8>>> {
+    let (Some(source), Some(target)) = (address(family, from), address(family, to)) else {
+        return Ok(None);
+    };
+    // Acknowledged, so that every request has an answer.
+    let acknowledged = if kind == SOCK_DESTROY { libc::NLM_F_ACK } else { 0 };
+    let mut id = [&from[2..4], &to[2..4], &source, &target].concat();
+    id.extend(0u32.to_ne_bytes());
+    id.extend([0xff; 8]);
+    let reply = exchange(&request(kind, acknowledged, family, &id))?;
+    let answers = reply.len() >= 76 && sys::from_bytes::<u16>(&reply[4..6]) == SOCK_DIAG_BY_FAMILY;
+    Ok(answers.then_some(reply))
 }
 
 fn address(family: i32, name: &[u8]) -> Option<[u8; 16]> {

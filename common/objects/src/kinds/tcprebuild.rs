@@ -1,7 +1,7 @@
 //! TCP sockets again, with the addresses they had. Connections come first, through listeners of the moment; then the
 //! program's own listeners and their backlogs.
 
-use super::tcp::{self, place, Peer, TcpState};
+use super::tcp::{self, place, Over, Peer, TcpState};
 use super::{tcpbacklog, tcpdata, tcpdiag};
 use crate::bytes::Bytes;
 use crate::model::{Kind, ObjectId};
@@ -38,7 +38,11 @@ pub fn rebuild(rb: &mut Rebuilding) -> Result<(), Failure> {
     for (id, state) in &all {
         connection(*id, state, rb).map_err(|e| (*id, e))?;
     }
-    for (id, state) in all.iter().filter(|s| s.1.peer == Peer::None && !is_connecting(s.1)) {
+    for (id, state) in all.iter()
+        .filter(|s| s.1.over.is_some() && s.1.peer == Peer::None) {
+        over(*id, state, rb).map_err(|e| (*id, e))?;
+    }
+    for (id, state) in all.iter().filter(|s| s.1.peer == Peer::None && s.1.over.is_none() && !is_connecting(s.1)) {
         single(*id, state, rb).map_err(|e| (*id, e))?;
     }
     let mut clients = all.clone();
@@ -264,7 +268,7 @@ fn accept_soon(listener: RawFd) -> io::Result<OwnedFd> {
 }
 
 /// The address as a socket of `domain` writes it.
-fn in_domain(name: &Bytes, domain: i32) -> Bytes {
+pub fn in_domain(name: &Bytes, domain: i32) -> Bytes {
     let family = i32::from(sys::from_bytes::<u16>(name));
     let Some((address, port)) = place(name).filter(|_| family != domain) else {
         return name.clone();
@@ -320,18 +324,65 @@ fn ipv6_loopback() -> Vec<u8> {
     name
 }
 
-/// Listeners, bound and fresh sockets, sockets whose connection is over.
+/// A connection of which both ends have said all, or that failed: what is left to read, and the error, are in it.
+fn over(id: ObjectId, state: &TcpState, rb: &mut Rebuilding) -> io::Result<()> {
+    let end = End::of(state);
+    if state.over == Some(Over::Refused) {
+        let fd = end.socket()?;
+        // Nobody listens on a port that is only bound.
+        let closed = sock::socket(state.domain, libc::SOCK_STREAM, 0)?;
+        let address = if state.domain == libc::AF_INET6 { ipv6_loopback() } else { ipv4_loopback() };
+        sock::bind(closed.as_raw_fd(), &address)?;
+        let refused = connect_and_leave(fd.as_raw_fd(), &sock::local_name(closed.as_raw_fd())?);
+        if !state.broken {
+            sock::getsockopt_int(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ERROR)?;
+        }
+        return refused.and_then(|()| rb.put(id, fd));
+    }
+    let none = Bytes::default();
+    let phantom = End { domain: state.domain, name: &none, options: None };
+    let (ours, theirs) = anywhere(end, phantom)?;
+    rb.put(id, ours)?;
+    rb.tcp.phantoms.insert(id, theirs);
+    Ok(())
+}
+
+/// The answer, good or bad, is for the program.
+fn connect_and_leave(fd: RawFd, target: &[u8]) -> io::Result<()> {
+    let before = sys::fcntl(fd, libc::F_GETFL, 0)?;
+    sys::fcntl(fd, libc::F_SETFL, before | libc::O_NONBLOCK)?;
+    let _ = sock::connect(fd, target);
+    sys::poll(fd, libc::POLLOUT, 1000)?;
+    sys::fcntl(fd, libc::F_SETFL, before).map(drop)
+}
+
+/// Listeners, bound and fresh sockets.
 fn single(id: ObjectId, state: &TcpState, rb: &mut Rebuilding) -> io::Result<()> {
     let fd = End::of(state).socket()?;
     if place(&state.name).is_some_and(|p| p.1 != 0) {
         let port = place(&state.name).map_or(0, |p| p.1);
-        sock::bind(fd.as_raw_fd(), &state.name)
+        bind_patiently(fd.as_raw_fd(), &state.name, port)
             .map_err(|e| io::Error::other(format!("TCP port {port}: {e}; free it and try again")))?;
     }
     if state.state == tcp::LISTEN {
         sock::listen(fd.as_raw_fd(), state.backlog)?;
     }
     rb.put(id, fd)
+}
+
+/// What the killed program's connections hold back goes at once for root, else in a minute.
+fn bind_patiently(fd: RawFd, name: &Bytes, port: u16) -> io::Result<()> {
+    let deadline = Instant::now() + tcpdiag::TIME_WAIT_ENDS;
+    loop {
+        let error = match sock::bind(fd, name) {
+            Err(e) if e.raw_os_error() == Some(libc::EADDRINUSE) => e,
+            done => return done,
+        };
+        if Instant::now() > deadline || !tcpdiag::only_remains(port, true)? {
+            return Err(error);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 fn is_connecting(state: &TcpState) -> bool {
@@ -376,13 +427,13 @@ fn reach(state: &TcpState, target: &Bytes, choose: Port) -> io::Result<OwnedFd> 
 
 pub fn refill(rb: &mut Rebuilding) -> Result<(), Failure> {
     let all = sockets(rb);
-    for (id, state) in all.iter().filter(|s| !s.1.queue.is_empty()) {
+    for (id, state) in all.iter().filter(|s| !s.1.queue.is_empty() || s.1.urgent.is_some()) {
         fill(*id, state, rb).map_err(|e| (*id, e))?;
     }
     for (id, state) in &all {
         if let Ok(fd) = rb.raw(*id) {
             tcpbacklog::refill(fd, state).map_err(|e| (*id, e))?;
-            if state.is_mute() {
+            if state.is_mute() || state.over.is_some() && !state.broken {
                 let _ = sock::shutdown(fd, libc::SHUT_WR);
             }
             if state.deaf {
@@ -409,12 +460,12 @@ fn fill(id: ObjectId, state: &TcpState, rb: &mut Rebuilding) -> io::Result<()> {
         (None, Peer::Object(peer)) => rb.raw(peer)?,
         _ => return Ok(()),
     };
-    tcpdata::fill_new(writer, reader, &state.queue)
+    tcpdata::fill_new(writer, reader, &state.queue, state.urgent)
 }
 
 /// A peer that has closed says FIN; one that is elsewhere is gone for good: RST.
 fn leave(phantom: OwnedFd, state: &TcpState) -> io::Result<()> {
-    if state.peer == Peer::Outside {
+    if state.peer == Peer::Outside || state.broken {
         let now = libc::linger {
             l_onoff: 1,
             l_linger: 0,

@@ -19,6 +19,10 @@ pub struct TimerfdState {
 }
 
 pub fn capture(probe: &Probe) -> io::Result<TimerfdState> {
+    let mut now = libc::itimerspec { it_interval: timespec((0, 0)), it_value: timespec((0, 0)) };
+    // The kernel counts the ticks of an expired periodic timer when it is asked: fdinfo alone says one.
+    // SAFETY: a struct that the kernel fills.
+    sys::cvt(unsafe { libc::timerfd_gettime(probe.fd, &mut now) })?;
     let octal = |name| i32::from_str_radix(probe.info(name)?, 8).map_err(io::Error::other);
     Ok(TimerfdState {
         clock: probe.info_dec("clockid")? as i32,

@@ -1,5 +1,7 @@
 //! UDP (and ping) sockets: name, peer, options; waiting datagrams by MSG_PEEK, sent again at restart.
 
+use super::multicast::{self, Membership};
+use super::tcprebuild::in_domain;
 use super::unixqueue::PeekOffset;
 use crate::bytes::Bytes;
 use crate::model::{Kind, ObjectId};
@@ -19,6 +21,7 @@ pub struct UdpState {
     pub peer: Option<Bytes>,
     /// `(data, sender)`.
     pub queue: Vec<(Bytes, Bytes)>,
+    pub groups: Vec<Membership>,
     pub options: Options,
 }
 
@@ -29,8 +32,15 @@ pub fn capture(probe: &Probe, domain: i32, protocol: i32) -> io::Result<UdpState
         name: sock::local_name(probe.fd)?,
         peer: sock::peer_name(probe.fd).ok(),
         queue: peek(probe.fd)?,
+        groups: multicast::capture(probe.fd, domain),
         options: Options::read(probe.fd, domain, protocol),
     })
+}
+
+/// Data that was sent with UDP_CORK on, and nothing since.
+pub fn holds_back(fd: RawFd, state: &UdpState) -> bool {
+    state.options.get(state.protocol, libc::UDP_CORK).unwrap_or(0) != 0
+        && sys::ioctl_get::<i32>(fd, libc::TIOCOUTQ).is_ok_and(|n| n > 0)
 }
 
 fn peek(fd: RawFd) -> io::Result<Vec<(Bytes, Bytes)>> {
@@ -64,6 +74,9 @@ pub fn rebuild(state: &UdpState, rb: &mut Rebuilding) -> io::Result<OwnedFd> {
     state.options.apply(raw, Stage::Early);
     if port(&state.name) != 0 {
         bind(raw, state, rb)?;
+    }
+    if let Err(e) = multicast::join(raw, &state.groups) {
+        rb.risk(format!("a UDP socket could not join its multicast group again: {e}"));
     }
     if state.queue.is_empty() {
         finish(raw, state, rb);
@@ -130,12 +143,16 @@ fn deliver(fd: RawFd, data: &Bytes, from: &Bytes, state: &UdpState, rb: &Rebuild
     let mut to = sock::local_name(fd)?.0;
     fill_loopback(&mut to, from);
     let ours = rb.set.ids().find_map(|(id, o)| match &o.kind {
-        Kind::Udp(sender) if sender.domain == state.domain && port(&sender.name) == port(from) => rb.raw(id).ok(),
+        Kind::Udp(sender) if port(&sender.name) == port(from) => Some((rb.raw(id).ok()?, sender.domain)),
         _ => None,
     });
+    let free = |s: RawFd| sock::peer_name(s).is_err() || sock::peer_name(s).is_ok_and(|p| p.0 == to);
     let stand_in = sock::socket(state.domain, libc::SOCK_DGRAM, state.protocol)?;
-    let sender = match ours.filter(|s| sock::peer_name(*s).is_err() || sock::peer_name(*s).is_ok_and(|p| p.0 == to)) {
-        Some(sender) => sender,
+    let sender = match ours.filter(|s| free(s.0)) {
+        Some((sender, domain)) => {
+            to = in_domain(&Bytes(to), domain).0;
+            sender
+        }
         None => {
             let stand_in = stand_in.as_raw_fd();
             sock::set_int(stand_in, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;

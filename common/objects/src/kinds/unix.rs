@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::Path;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
 
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct UnixState {
@@ -32,6 +33,8 @@ pub struct UnixState {
     /// Bit 0: no more reading, bit 1: no more writing.
     pub shutdown: u8,
     pub queue: Vec<Queued>,
+    /// The peer closed with something unread: ECONNRESET waits.
+    pub reset: bool,
     pub options: Options,
 }
 
@@ -52,6 +55,8 @@ pub struct SocketFile {
     pub folder: Bytes,
     /// False: it was unlinked since.
     pub linked: bool,
+    /// Renamed: its name now.
+    pub moved: Option<Bytes>,
     pub mode: u32,
 }
 
@@ -169,6 +174,7 @@ pub fn capture(probe: &Probe, id: ObjectId, kind: i32, cx: &mut Capturing) -> io
         pending: Vec::new(),
         shutdown: info.shutdown,
         queue,
+        reset: sys::poll(probe.fd, 0, 0)? & libc::POLLERR != 0,
         options: Options::read(probe.fd, libc::AF_UNIX, 0),
     };
     cx.unix.infos.push((id, info));
@@ -180,18 +186,26 @@ fn socket_file(path: &[u8], info: &Info, cx: &Capturing) -> SocketFile {
     let unlinked = SocketFile {
         folder: Bytes::default(),
         linked: false,
+        moved: None,
         mode: 0o777,
     };
+    let is_it = |stat: &libc::stat| info.vfs.is_some_and(|(ino, _)| u64::from(ino) == stat.st_ino & 0xffff_ffff);
     let found = |folder: &Path| -> Option<SocketFile> {
-        let stat = sys::stat(&folder.join(path.as_path())).ok()?;
-        let same = info
-            .vfs
-            .is_some_and(|(ino, _)| u64::from(ino) == stat.st_ino & 0xffff_ffff);
-        same.then(|| SocketFile {
+        let full = folder.join(path.as_path());
+        let linked = |stat: libc::stat, moved: Option<Bytes>| SocketFile {
             folder: folder.into(),
             linked: true,
+            moved,
             mode: stat.st_mode & 0o7777,
-        })
+        };
+        if let Some(stat) = sys::stat(&full).ok().filter(is_it) {
+            return Some(linked(stat, None));
+        }
+        // It may go by another name there.
+        let entries = std::fs::read_dir(full.parent()?).ok()?.flatten().take(20_000);
+        let sockets = entries.filter(|e| e.file_type().is_ok_and(|t| t.is_socket())).map(|e| e.path());
+        let other = |p: PathBuf| Some((sys::stat(&p).ok().filter(is_it)?, p));
+        sockets.filter_map(other).next().map(|(stat, p)| linked(stat, Some(Bytes::from(p.as_path()))))
     };
     if path.as_path().is_absolute() {
         return found(Path::new("/")).unwrap_or(unlinked);

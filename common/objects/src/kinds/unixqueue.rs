@@ -18,6 +18,8 @@ pub struct Queued {
     pub from: Bytes,
     /// The sender, where the socket asks for it (SO_PASSCRED).
     pub cred: Option<Cred>,
+    /// One byte that was sent with MSG_OOB.
+    pub urgent: bool,
 }
 
 /// SO_PEEK_OFF, put back when dropped.
@@ -63,6 +65,7 @@ pub fn peek(fd: RawFd, kind: i32, cx: &mut Capturing) -> io::Result<Vec<Queued>>
             fds: fds?,
             from: piece.from,
             cred: piece.cred,
+            urgent: piece.urgent,
         });
     }
     Ok(queue)
@@ -73,6 +76,7 @@ struct Found {
     from: Bytes,
     fds: Vec<OwnedFd>,
     cred: Option<Cred>,
+    urgent: bool,
 }
 
 /// A peek ends behind a piece with descriptors; where that piece begins is searched, so that they arrive with the
@@ -83,8 +87,18 @@ fn peek_stream(fd: RawFd) -> io::Result<Vec<Found>> {
     let guard = PeekOffset::start(fd)?;
     let mut found: Vec<Found> = Vec::new();
     let mut at = 0;
+    let mut urgent = sock::peek_urgent(fd);
+    // An urgent byte that comes first is not there for a peek.
+    let hidden = usize::from(urgent.is_some() && sock::at_mark(fd));
     while at < total {
-        guard.set(at)?;
+        // A first peek ends at the urgent byte; from there on it counts like any other.
+        if let Some(byte) = urgent.filter(|_| at > 0 || hidden > 0) {
+            found.push(Found { data: [byte].as_slice().into(), from: Bytes::default(), fds: Vec::new(), cred: None, urgent: true });
+            at += 1;
+            urgent = None;
+            continue;
+        }
+        guard.set(at - hidden)?;
         let message = sock::receive(fd, &mut buffer[at..], libc::MSG_PEEK)?;
         let end = at + message.len;
         if message.len == 0 {
@@ -104,6 +118,7 @@ fn peek_stream(fd: RawFd) -> io::Result<Vec<Found>> {
                 from: Bytes::default(),
                 fds: message.fds,
                 cred: message.cred,
+                urgent: false,
             });
         }
         at = end;
@@ -113,12 +128,13 @@ fn peek_stream(fd: RawFd) -> io::Result<Vec<Found>> {
 
 fn append(found: &mut Vec<Found>, data: &[u8], cred: Option<Cred>) {
     match found.last_mut() {
-        Some(last) if last.fds.is_empty() && last.cred == cred => last.data.0.extend_from_slice(data),
+        Some(last) if last.fds.is_empty() && last.cred == cred && !last.urgent => last.data.0.extend_from_slice(data),
         _ => found.push(Found {
             data: data.into(),
             from: Bytes::default(),
             fds: Vec::new(),
             cred,
+            urgent: false,
         }),
     }
 }
@@ -161,6 +177,7 @@ fn peek_messages(fd: RawFd) -> io::Result<Vec<Found>> {
             from: message.from,
             fds: message.fds,
             cred: message.cred,
+            urgent: false,
         });
         if found.len() > 1 << 20 {
             return Err(io::Error::other("the queue does not end"));

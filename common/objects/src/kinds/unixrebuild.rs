@@ -49,8 +49,8 @@ pub fn sockets<'a>(rb: &Rebuilding<'a>) -> Vec<(ObjectId, &'a UnixState)> {
 
 pub fn rebuild(rb: &mut Rebuilding) -> Result<(), Failure> {
     let all = sockets(rb);
-    // Unlinked names first, so that the ones that still exist are made last.
-    let linked = |s: &UnixState| s.file.as_ref().is_some_and(|f| f.linked);
+    // Unlinked and renamed ones first, so that the ones that still exist are made last.
+    let linked = |s: &UnixState| s.file.as_ref().is_some_and(|f| f.linked && f.moved.is_none());
     for wanted in [false, true] {
         for (id, state) in all.iter().filter(|s| linked(s.1) == wanted) {
             single(*id, state, rb).map_err(|e| (*id, e))?;
@@ -133,6 +133,11 @@ pub fn bind(fd: RawFd, name: &Bytes, file: Option<&SocketFile>, rb: &mut Rebuild
     sock::bind(fd, name)?;
     if let Some(file) = file.filter(|f| f.linked) {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(file.mode))?;
+        if let Some(moved) = file.moved.as_ref().map(|m| rb.map_path(m)) {
+            remove_stale(&moved)?;
+            std::fs::rename(&path, &moved)?;
+            return Ok(Route { folder, address: address_of(&moved) });
+        }
         return Ok(Route {
             folder,
             address: name.clone(),
@@ -272,10 +277,17 @@ pub fn refill(rb: &mut Rebuilding) -> Result<(), Failure> {
     for (id, state) in all.iter().filter(|s| !s.1.queue.is_empty()) {
         refill_one(*id, state, rb).map_err(|e| (*id, e))?;
     }
-    for (id, state) in all.iter().filter(|s| s.1.is_datagram()) {
-        reconnect_datagram(*id, state, rb).map_err(|e| (*id, e))?;
+    for (id, state) in in_connecting_order(&all) {
+        reconnect_datagram(id, state, rb).map_err(|e| (id, e))?;
     }
-    rb.unix.orphans.clear();
+    for (id, orphan) in std::mem::take(&mut rb.unix.orphans) {
+        let reset = all.iter().any(|s| s.0 == id && s.1.reset);
+        if let (true, Ok(fd)) = (reset, rb.raw(id)) {
+            // Closed with something unread: that is what a reset is here.
+            let _ = sock::send(fd, b"x", None, &[]);
+        }
+        drop(orphan);
+    }
     rb.unix.helpers.clear();
     for (id, state) in &all {
         let Ok(fd) = rb.raw(*id) else { continue };
@@ -287,6 +299,26 @@ pub fn refill(rb: &mut Rebuilding) -> Result<(), Failure> {
     }
     cleanup(&mut rb.unix);
     Ok(())
+}
+
+/// A connected datagram socket takes connections from its peer only: all others come before its own connect.
+fn in_connecting_order<'a>(all: &[(ObjectId, &'a UnixState)]) -> Vec<(ObjectId, &'a UnixState)> {
+    let mut left: Vec<_> = all.iter().copied().filter(|s| s.1.is_datagram()).collect();
+    let mut order = Vec::with_capacity(left.len());
+    while !left.is_empty() {
+        let wanted = |id: ObjectId, state: &UnixState| {
+            let by = |s: &&(ObjectId, &UnixState)| s.0 != id && s.1.peer == Peer::Object(id) && state.peer != Peer::Object(s.0);
+            left.iter().any(|s| by(&s))
+        };
+        let (now, later): (Vec<_>, Vec<_>) = left.iter().copied().partition(|s| s.1.peer == Peer::None || !wanted(s.0, s.1));
+        if now.is_empty() {
+            order.extend(later);
+            break;
+        }
+        order.extend(now);
+        left = later;
+    }
+    order
 }
 
 fn cleanup(work: &mut Work) {
@@ -335,6 +367,9 @@ fn in_flight(message: &Queued, rb: &mut Rebuilding) -> Vec<RawFd> {
 fn put_back(writer: RawFd, kind: i32, message: &Queued, fds: &[RawFd]) -> io::Result<()> {
     let mut data: &[u8] = &message.data;
     let mut fds = fds;
+    if message.urgent {
+        return data.iter().try_for_each(|byte| sock::send_urgent(writer, *byte));
+    }
     loop {
         let sent = match sock::send_as(writer, data, None, fds, message.cred) {
             Err(e) if sock::would_block(&e) => {

@@ -54,10 +54,14 @@ pub fn pid() -> i32 {
 }
 
 pub fn try_checkpoint(fds: &[RawFd]) -> Result<(ObjectSet, Blobs), CaptureError> {
+    checkpoint_with(fds, false)
+}
+
+pub fn checkpoint_with(fds: &[RawFd], save_open_files: bool) -> Result<(ObjectSet, Blobs), CaptureError> {
     let mut blobs = Blobs::default();
     let mut ctx = CaptureContext {
         std: [Some(0), Some(1), Some(2)],
-        save_open_files: false,
+        save_open_files,
         blobs: &mut blobs,
     };
     let set = capture(&[table(pid(), fds)], &mut ctx)?;
@@ -199,4 +203,34 @@ impl Drop for Folder {
 
 pub fn errno(result: io::Result<Vec<u8>>) -> i32 {
     result.unwrap_err().raw_os_error().unwrap()
+}
+
+pub fn fill(fd: &OwnedFd, seed: u64) -> Vec<u8> {
+    let flags = fcntl(fd, libc::F_GETFL, 0);
+    nonblocking(fd);
+    let mut sent = Vec::new();
+    let data = pattern(1 << 20, seed);
+    while sent.len() < data.len() {
+        match write(fd, &data[sent.len()..data.len().min(sent.len() + 3000)]) {
+            Ok(n) => sent.extend_from_slice(&data[sent.len()..sent.len() + n]),
+            Err(_) => break,
+        }
+    }
+    fcntl(fd, libc::F_SETFL, flags);
+    sent
+}
+
+pub fn read_exactly(fd: &OwnedFd, len: usize) -> Vec<u8> {
+    let mut data = Vec::new();
+    while data.len() < len {
+        let piece = read(fd, len - data.len()).unwrap();
+        assert!(!piece.is_empty(), "end after {} of {len}", data.len());
+        data.extend(piece);
+    }
+    data
+}
+
+pub fn assert_empty(fd: &OwnedFd) {
+    nonblocking(fd);
+    assert_eq!(errno(read(fd, 10)), libc::EAGAIN);
 }

@@ -1,0 +1,205 @@
+//! Faults on purpose, for tests: `CKPT_FAULT=STAGE:EFFECT:N` makes the Nth pass through a stage go wrong. Compiled in
+//! with the feature `faults` only; otherwise `at` is nothing.
+
+/// Places where something can go wrong, in order: first those of a checkpoint, then those of a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Stage {
+    Create,
+    Quiesce,
+    Capture,
+    Refill,
+    Freeze,
+    Write,
+    Sync,
+    Rename,
+    FolderSync,
+    Committed,
+    Read,
+    Validate,
+    Rebuild,
+    Fork,
+    Exec,
+    Map,
+    Restore,
+    Barrier,
+}
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Effect {
+    Eio,
+    Enospc,
+    Edquot,
+    Erofs,
+    /// for `STALL` seconds
+    Stall,
+    /// SIGKILL to the process that passes the stage
+    KillSelf,
+    KillMember,
+    KillWriter,
+    KillCoordinator,
+}
+
+/// Seconds.
+pub const STALL: i64 = 3;
+
+impl Stage {
+    pub const CHECKPOINT: [Stage; 10] = [
+        Stage::Create,
+        Stage::Quiesce,
+        Stage::Capture,
+        Stage::Refill,
+        Stage::Freeze,
+        Stage::Write,
+        Stage::Sync,
+        Stage::Rename,
+        Stage::FolderSync,
+        Stage::Committed,
+    ];
+    pub const RESTART: [Stage; 8] = [
+        Stage::Read,
+        Stage::Validate,
+        Stage::Rebuild,
+        Stage::Fork,
+        Stage::Exec,
+        Stage::Map,
+        Stage::Restore,
+        Stage::Barrier,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Create => "create",
+            Stage::Quiesce => "quiesce",
+            Stage::Capture => "capture",
+            Stage::Refill => "refill",
+            Stage::Freeze => "freeze",
+            Stage::Write => "write",
+            Stage::Sync => "sync",
+            Stage::Rename => "rename",
+            Stage::FolderSync => "folder-sync",
+            Stage::Committed => "committed",
+            Stage::Read => "read",
+            Stage::Validate => "validate",
+            Stage::Rebuild => "rebuild",
+            Stage::Fork => "fork",
+            Stage::Exec => "exec",
+            Stage::Map => "map",
+            Stage::Restore => "restore",
+            Stage::Barrier => "barrier",
+        }
+    }
+}
+
+impl Effect {
+    pub const ALL: [Effect; 9] = [
+        Effect::Eio,
+        Effect::Enospc,
+        Effect::Edquot,
+        Effect::Erofs,
+        Effect::Stall,
+        Effect::KillSelf,
+        Effect::KillMember,
+        Effect::KillWriter,
+        Effect::KillCoordinator,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Effect::Eio => "EIO",
+            Effect::Enospc => "ENOSPC",
+            Effect::Edquot => "EDQUOT",
+            Effect::Erofs => "EROFS",
+            Effect::Stall => "stall",
+            Effect::KillSelf => "kill-self",
+            Effect::KillMember => "kill-member",
+            Effect::KillWriter => "kill-writer",
+            Effect::KillCoordinator => "kill-coordinator",
+        }
+    }
+}
+
+#[cfg(feature = "faults")]
+mod armed {
+    use super::{Effect, Stage, STALL};
+    use crate::raw::{syscall2, Errno, Result};
+    use core::sync::atomic::{AtomicI32, AtomicU32, Ordering::Relaxed};
+
+    static STAGE: AtomicU32 = AtomicU32::new(u32::MAX);
+    static EFFECT: AtomicU32 = AtomicU32::new(0);
+    static LEFT: AtomicU32 = AtomicU32::new(0);
+    static TARGETS: [AtomicI32; 9] = [const { AtomicI32::new(0) }; 9];
+
+    /// False: the text names no fault.
+    pub fn arm(text: &str) -> bool {
+        let mut words = text.split(':');
+        let (stage, effect, pass) = (words.next(), words.next(), words.next());
+        let stages = Stage::CHECKPOINT.into_iter().chain(Stage::RESTART);
+        let stage = stage.and_then(|w| stages.into_iter().find(|s| s.name() == w));
+        let effect = effect.and_then(|w| Effect::ALL.into_iter().find(|e| e.name() == w));
+        let (Some(stage), Some(effect)) = (stage, effect) else { return false };
+        EFFECT.store(effect as u32, Relaxed);
+        LEFT.store(pass.and_then(|n| n.parse().ok()).unwrap_or(1), Relaxed);
+        STAGE.store(stage as u32, Relaxed);
+        true
+    }
+
+    /// Whom a kill hits.
+    pub fn target(effect: Effect, pid: i32) {
+        TARGETS[effect as usize].store(pid, Relaxed);
+    }
+
+    pub fn at(stage: Stage) -> Result<()> {
+        if STAGE.load(Relaxed) != stage as u32 || LEFT.fetch_sub(1, Relaxed) != 1 {
+            return Ok(());
+        }
+        let effect = Effect::ALL[EFFECT.load(Relaxed) as usize];
+        match effect {
+            Effect::Eio => Err(Errno(libc::EIO)),
+            Effect::Enospc => Err(Errno(libc::ENOSPC)),
+            Effect::Edquot => Err(Errno(libc::EDQUOT)),
+            Effect::Erofs => Err(Errno(libc::EROFS)),
+            Effect::Stall => {
+                let time = [STALL, 0];
+                // SAFETY: time has the layout of struct timespec.
+                unsafe { syscall2(libc::SYS_nanosleep, time.as_ptr() as usize, 0) }.map(drop)
+            }
+            Effect::KillSelf => kill(crate::calls::getpid()),
+            _ => kill(TARGETS[effect as usize].load(Relaxed)),
+        }
+    }
+
+    fn kill(pid: i32) -> Result<()> {
+        if pid > 0 {
+            // SAFETY: numbers only.
+            let _ = unsafe { syscall2(libc::SYS_kill, pid as usize, libc::SIGKILL as usize) };
+        }
+        Ok(())
+    }
+}
+
+#[cfg(feature = "faults")]
+pub use armed::{arm, at, target};
+
+#[cfg(not(feature = "faults"))]
+mod absent {
+    use super::{Effect, Stage};
+
+    #[inline(always)]
+    pub fn arm(_: &str) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    pub fn target(_: Effect, _: i32) {}
+
+    #[inline(always)]
+    pub fn at(_: Stage) -> crate::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(not(feature = "faults"))]
+pub use absent::{arm, at, target};

@@ -1,0 +1,359 @@
+//! `cargo xtask faults`: every fault at every stage of a checkpoint and of a restart, on a program of several
+//! processes. Each ends in one of two ways: the program runs on unharmed and an error is said, or the previous
+//! checkpoint restarts. Never a hang, nothing left behind.
+
+use crate::build::Paths;
+use crate::leftovers;
+use ckpt_sys::fault::{Effect, Stage};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Counts, has a child that counts, a pipe with something in it, shared memory.
+const PROGRAM: &str = "import os, time, mmap\n\
+r, w = os.pipe()\nos.write(w, b'in flight')\nshared = mmap.mmap(-1, 1 << 16)\nbig = bytearray(os.urandom(1 << 21))\n\
+kid = os.fork()\nout = os.open('kid' if kid == 0 else 'main', os.O_RDWR | os.O_CREAT)\nn = 0\n\
+while True:\n    n += 1\n    shared[0] = n % 256\n    os.pwrite(out, str(n).ljust(20).encode(), 0)\n\
+\x20   if os.read(r, 9) != b'in flight': os._exit(9)\n    os.write(w, b'in flight')\n    time.sleep(0.01)\n";
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Case {
+    bin: PathBuf,
+    dir: PathBuf,
+    port: u16,
+    foreground: Vec<Child>,
+}
+
+/// One row of the table.
+struct Row {
+    stage: Stage,
+    effect: Effect,
+    said: Result<String, String>,
+}
+
+pub fn faults(filter: Option<&str>, no_build: bool, report: Option<&Path>) -> Result<bool, String> {
+    let paths = Paths::find()?;
+    let bin = if no_build { paths.bin() } else { build(&paths)? };
+    nix::sys::prctl::set_child_subreaper(true).map_err(|e| e.to_string())?;
+    let mut rows = Vec::new();
+    for (stage, effect) in plan() {
+        let name = format!("{}:{}", stage.name(), effect.name());
+        if filter.is_some_and(|f| !name.contains(f)) {
+            continue;
+        }
+        let begun = Instant::now();
+        let said = run(&bin, rows.len(), stage, effect);
+        match &said {
+            Ok(outcome) => println!("ok   {name} ({:.1} s): {outcome}", begun.elapsed().as_secs_f64()),
+            Err(why) => println!("FAIL {name}: {why}"),
+        }
+        rows.push(Row { stage, effect, said });
+    }
+    let failed = rows.iter().filter(|r| r.said.is_err()).count();
+    if let Some(path) = report {
+        write_report(path, &rows)?;
+    }
+    println!("{} passed, {failed} failed, 0 skipped", rows.len() - failed);
+    Ok(failed == 0)
+}
+
+/// What can go wrong where: a kill of the writer needs one, a restart writes nothing.
+fn plan() -> Vec<(Stage, Effect)> {
+    let mut all = Vec::new();
+    for stage in Stage::CHECKPOINT {
+        let has_writer = [Stage::Write, Stage::Sync].contains(&stage);
+        all.extend(Effect::ALL.into_iter().filter(|e| *e != Effect::KillWriter || has_writer).map(|e| (stage, e)));
+    }
+    for stage in Stage::RESTART {
+        let effects = [Effect::Eio, Effect::Stall, Effect::KillSelf, Effect::KillMember, Effect::KillCoordinator];
+        let has_member = [Stage::Map, Stage::Restore, Stage::Barrier].contains(&stage);
+        let fits = |e: &Effect| has_member || ![Effect::KillMember, Effect::KillCoordinator].contains(e);
+        all.extend(effects.into_iter().filter(fits).map(|e| (stage, e)));
+    }
+    all
+}
+
+/// The programs with faults compiled in, beside the library as it is.
+fn build(paths: &Paths) -> Result<PathBuf, String> {
+    let target = paths.root.join("target/faults");
+    let mut cargo = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+    cargo.current_dir(&paths.root).args(["build", "--quiet", "--features", "ckpt-sys/faults"]);
+    cargo.args(["-p", "ckpt-sys", "-p", "ckpt-agent", "-p", "ckpt-coordinator", "-p", "ckpt-restart"]);
+    cargo.arg("--target-dir").arg(&target);
+    if !cargo.status().is_ok_and(|s| s.success()) {
+        return Err("the build failed; its messages are above".into());
+    }
+    let bin = target.join("debug");
+    let library = paths.bin().join("libckpt.so");
+    fs::copy(&library, bin.join("libckpt.so")).map_err(|e| format!("{}: {e}; run cargo build --release", library.display()))?;
+    Ok(bin)
+}
+
+fn run(bin: &Path, number: usize, stage: Stage, effect: Effect) -> Result<String, String> {
+    let port = (41_000 + (std::process::id() as usize * 97 + number) % 20_000) as u16;
+    let dir = std::env::temp_dir().join(format!("ckpt-faults-{port}"));
+    fs::create_dir(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+    fs::write(dir.join("program.py"), PROGRAM).map_err(|e| e.to_string())?;
+    let mut case = Case { bin: bin.into(), dir, port, foreground: Vec::new() };
+    let fault = format!("{}:{}", stage.name(), effect.name());
+    let done = if Stage::CHECKPOINT.contains(&stage) { case.checkpoint(&fault, effect) } else { case.restart(&fault) };
+    let tidy = case.leave();
+    done.and_then(|said| tidy.map(|()| said))
+}
+
+/// Exit status and what was said.
+type Answer = (i32, String);
+
+impl Case {
+    fn command(&self, tool: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(self.bin.join(tool));
+        command.args(["--coord-port", &self.port.to_string(), "--tmpdir"]).arg(&self.dir).args(args);
+        command.current_dir(&self.dir).stdin(Stdio::null()).env_remove("XDG_RUNTIME_DIR");
+        command
+    }
+
+    /// Runs to its end; never longer than `PATIENCE`.
+    fn ask(&self, mut command: Command) -> Result<Answer, String> {
+        let log = self.dir.join("answer");
+        let file = fs::File::create(&log).map_err(|e| e.to_string())?;
+        let errors = file.try_clone().map_err(|e| e.to_string())?;
+        let mut child = command.stdout(file).stderr(errors).spawn().map_err(|e| e.to_string())?;
+        let status = wait(&mut child).ok_or_else(|| format!("hangs: {command:?}"))?;
+        Ok((status, fs::read_to_string(log).unwrap_or_default().trim().replace('\n', " / ")))
+    }
+
+    fn start(&mut self, mut command: Command, log: &str) -> Result<(), String> {
+        let file = fs::File::create(self.dir.join(log)).map_err(|e| e.to_string())?;
+        let errors = file.try_clone().map_err(|e| e.to_string())?;
+        self.foreground.push(command.stdout(file).stderr(errors).spawn().map_err(|e| e.to_string())?);
+        Ok(())
+    }
+
+    fn said(&self, log: &str) -> String {
+        fs::read_to_string(self.dir.join(log)).unwrap_or_default().trim().replace('\n', " / ")
+    }
+
+    fn launch(&mut self, fault: Option<&str>) -> Result<(), String> {
+        let mut command = self.command("ckpt_launch", &["python3", "program.py"]);
+        // The coordinator's deadline is shorter than a stall.
+        command.env("CKPT_STAGE_TIMEOUT", "2").env("CKPT_WRITE_TIMEOUT", "2");
+        if let Some(fault) = fault {
+            command.env("CKPT_FAULT", fault);
+        }
+        self.start(command, "launch")?;
+        self.counts(&["main", "kid"])
+    }
+
+    /// Do these processes go on?
+    fn counts(&self, names: &[&str]) -> Result<(), String> {
+        let read = |name: &str| fs::read_to_string(self.dir.join(name)).ok()?.trim().parse::<u64>().ok();
+        for name in names {
+            let (before, end) = (read(name), Instant::now() + PATIENCE);
+            while read(name).is_none() || read(name) == before {
+                if Instant::now() > end {
+                    return Err(format!("process {name} does not go on; launch: {}; restart: {}", self.said("launch"), self.said("restart")));
+                }
+                crate::run::nap();
+            }
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, fault: &str, effect: Effect) -> Result<String, String> {
+        self.launch(Some(&format!("{fault}:2")))?;
+        let first = self.ask(self.command("ckpt_command", &["--checkpoint"]))?;
+        if first.0 != 0 {
+            return Err(format!("the first checkpoint failed: {}", first.1));
+        }
+        let (status, said) = self.ask(self.command("ckpt_command", &["--checkpoint"]))?;
+        if status != 0 && said.is_empty() {
+            return Err("the failed checkpoint says nothing".into());
+        }
+        let survivors: &[&str] = if effect == Effect::KillMember { &["main"] } else { &["main", "kid"] };
+        self.counts(survivors)?;
+        if effect == Effect::KillCoordinator {
+            self.a_coordinator_answers()?;
+        }
+        let (after, words) = self.ask(self.command("ckpt_command", &["--checkpoint"]))?;
+        match (after, effect) {
+            (0, _) | (_, Effect::KillSelf) => {}
+            _ => return Err(format!("no checkpoint is possible any more: {words} (before: {said})")),
+        }
+        if after == 0 {
+            self.no_temporaries()?;
+        }
+        self.kill_all()?;
+        self.restart_all(None)?;
+        self.counts(if after == 0 { survivors } else { &["main", "kid"] })?;
+        let outcome = if status == 0 { "complete".into() } else { format!("runs on; \"{}\"", cut(&said)) };
+        Ok(if after == 0 { format!("{outcome}; next checkpoint restarts") } else { format!("{outcome}; previous checkpoint restarts") })
+    }
+
+    /// The agent starts another one.
+    fn a_coordinator_answers(&self) -> Result<(), String> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let (status, said) = self.ask(self.command("ckpt_command", &["--list"]))?;
+            if status == 0 && said.contains("python3") {
+                return Ok(());
+            }
+            if Instant::now() > end {
+                return Err(format!("no new coordinator: {said}"));
+            }
+            crate::run::nap();
+        }
+    }
+
+    fn restart(&mut self, fault: &str) -> Result<String, String> {
+        self.launch(None)?;
+        let (status, said) = self.ask(self.command("ckpt_command", &["--checkpoint", "--kill"]))?;
+        if status != 0 {
+            return Err(format!("the checkpoint failed: {said}"));
+        }
+        self.kill_all()?;
+        let mut command = self.restart_command()?;
+        command.env("CKPT_FAULT", fault);
+        self.start(command, "restart")?;
+        let mut outcome = "goes on".to_string();
+        if self.counts_or_ends()? {
+            let said = self.said("restart");
+            let error = said.split(" / ").filter(|line| !line.contains("risk:")).last().unwrap_or_default();
+            outcome = format!("nothing runs; \"{}\"", cut(error));
+            if self.said("restart").is_empty() && !fault.contains("kill-self") {
+                return Err("the failed restart says nothing".into());
+            }
+            self.nothing_left()?;
+            self.kill_all()?;
+            self.restart_all(None)?;
+            outcome += "; the same image restarts";
+        }
+        self.counts(&["main", "kid"])?;
+        Ok(outcome)
+    }
+
+    /// True: the restart has ended without a program that goes on.
+    fn counts_or_ends(&mut self) -> Result<bool, String> {
+        let Some(child) = self.foreground.last_mut() else { return Ok(true) };
+        let end = Instant::now() + PATIENCE;
+        let before = fs::read_to_string(self.dir.join("main")).unwrap_or_default();
+        loop {
+            if child.try_wait().ok().flatten().is_some() {
+                return Ok(true);
+            }
+            if fs::read_to_string(self.dir.join("main")).unwrap_or_default() != before {
+                return Ok(false);
+            }
+            if Instant::now() > end {
+                return Err("ckpt_restart hangs".into());
+            }
+            crate::run::nap();
+        }
+    }
+
+    fn restart_command(&self) -> Result<Command, String> {
+        let images = self.images("img")?;
+        let mut command = self.command("ckpt_restart", &[]);
+        command.args(images);
+        Ok(command)
+    }
+
+    fn restart_all(&mut self, fault: Option<&str>) -> Result<(), String> {
+        let mut command = self.restart_command()?;
+        if let Some(fault) = fault {
+            command.env("CKPT_FAULT", fault);
+        }
+        self.start(command, "restart")
+    }
+
+    fn images(&self, extension: &str) -> Result<Vec<PathBuf>, String> {
+        let mut images = crate::guests::entries(&self.dir.join("images"))?;
+        images.retain(|p| p.extension().is_some_and(|e| e == extension));
+        Ok(images)
+    }
+
+    fn no_temporaries(&self) -> Result<(), String> {
+        let left = self.images("tmp")?;
+        if left.is_empty() { Ok(()) } else { Err(format!("left behind: {left:?}")) }
+    }
+
+    /// Of a restart that failed: no process but the coordinator.
+    fn nothing_left(&self) -> Result<(), String> {
+        let end = Instant::now() + Duration::from_secs(10);
+        loop {
+            leftovers::reap();
+            let mut alive = leftovers::descendants();
+            alive.retain(|p| !p.name.starts_with("ckpt_coord"));
+            if alive.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() > end {
+                let names: Vec<String> = alive.iter().map(|p| format!("{} {}", p.name, p.pid)).collect();
+                return Err(format!("left behind: {}; restart: {}", names.join(", "), self.said("restart")));
+            }
+            crate::run::nap();
+        }
+    }
+
+    fn kill_all(&mut self) -> Result<(), String> {
+        leftovers::kill_all();
+        self.foreground.drain(..).for_each(|mut child| drop(child.wait()));
+        Ok(())
+    }
+
+    fn leave(&mut self) -> Result<(), String> {
+        let _ = self.ask(self.command("ckpt_command", &["--quit"]));
+        self.kill_all()?;
+        let _ = fs::remove_dir_all(&self.dir);
+        Ok(())
+    }
+}
+
+fn wait(child: &mut Child) -> Option<i32> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Ok(Some(status)) = child.try_wait() {
+            return Some(status.code().unwrap_or(128));
+        }
+        if Instant::now() > end {
+            let _ = child.kill();
+            let _ = child.wait();
+            return None;
+        }
+        crate::run::nap();
+    }
+}
+
+/// Names that change from run to run are left out.
+fn cut(said: &str) -> String {
+    let first = said.split(" / ").next().unwrap_or_default();
+    let words: Vec<String> = first.split(' ').map(plain).collect();
+    words.join(" ").chars().take(150).collect()
+}
+
+fn plain(word: &str) -> String {
+    let tail: String = word.chars().rev().take_while(|c| ".,:;)".contains(*c)).collect::<Vec<_>>().into_iter().rev().collect();
+    let body = &word[..word.len() - tail.len()];
+    match () {
+        _ if body.contains("/ckpt-faults-") => format!("DIR{tail}"),
+        _ if body.len() > 2 && body.bytes().all(|b| b.is_ascii_digit()) => format!("N{tail}"),
+        _ => word.to_string(),
+    }
+}
+
+const MARK: &str = "<!-- faults -->";
+
+/// Between the two marks of the file the table is renewed.
+fn write_report(path: &Path, rows: &[Row]) -> Result<(), String> {
+    let text = fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let parts: Vec<&str> = text.split(MARK).collect();
+    let [before, _, after] = parts[..] else { return Err(format!("{}: two lines {MARK} are missing", path.display())) };
+    let mut table = String::from("\n| stage | fault | outcome |\n|---|---|---|\n");
+    for r in rows {
+        let outcome = r.said.as_ref().map_or_else(|e| format!("**FAILED**: {e}"), |o| o.replace('|', "/"));
+        let _ = writeln!(table, "| {} | {} | {outcome} |", r.stage.name(), r.effect.name());
+    }
+    fs::write(path, format!("{before}{MARK}{table}{MARK}{after}")).map_err(|e| format!("{}: {e}", path.display()))
+}
