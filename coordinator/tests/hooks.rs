@@ -153,6 +153,10 @@ fn the_restarted_hook_runs_when_all_members_do() {
     for agent in &mut agents {
         agent.client.send(&ckpt_wire::AgentMessage::Restarted { generation: 4, members: 2 }).unwrap();
     }
+    // Who has left is no member any more, and its word does not count.
+    while !out.join("event").exists() {
+        std::thread::yield_now();
+    }
     agents.into_iter().for_each(Agent::leave);
     let mut coordinator = coordinator;
     coordinator.wait_for_exit();

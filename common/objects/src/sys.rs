@@ -91,7 +91,8 @@ pub fn open(path: &Path, flags: i32, mode: u32) -> io::Result<OwnedFd> {
 
 /// A new description of the same inode, with other flags.
 pub fn reopen(fd: RawFd, flags: i32) -> io::Result<OwnedFd> {
-    open(Path::new(&format!("/proc/self/fd/{fd}")), flags, 0)
+    // The name in /proc is a link: O_NOFOLLOW, which shm_open(3) sets, speaks of the name that the program used.
+    open(Path::new(&format!("/proc/self/fd/{fd}")), flags & !libc::O_NOFOLLOW, 0)
 }
 
 pub fn readlink(path: &str) -> io::Result<Vec<u8>> {

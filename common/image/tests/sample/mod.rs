@@ -52,6 +52,7 @@ fn body(memory: Memory) -> Body {
         root: "/".into(),
         umask: 0o22,
         credentials: Credentials::default(),
+        thread_credentials: vec![],
         rlimits: vec![(1, 2); 16],
         oom_score_adj: 0,
         coredump_filter: 0x33,
@@ -87,12 +88,12 @@ impl Sample {
         let mut image = ImageWriter::create(folder, name, self.key.as_ref()).unwrap();
         let (piece, crc) = image.append(&bytes(8192, 1)).unwrap();
         let codec = if self.key.is_some() { Codec::Stored } else { Codec::None };
-        let memory = Memory { runs: vec![(0x10000, 8192)], bytes: 8192, codec, pieces: vec![piece], checksums: vec![crc], kept: vec![] };
+        let memory = Memory { runs: vec![(0x10000, 8192)], guards: vec![], bytes: 8192, codec, pieces: vec![piece], checksums: vec![crc], kept: vec![] };
         let (copy, copy_crc) = image.append(&bytes(5000, 2)).unwrap();
         image.append_listed(&bytes(700, 3)).unwrap();
         let shared = image.append_listed(&bytes(4096, 4)).unwrap();
         let shared = SharedMemory { dev: 0, ino: 9, name: "/dev/zero".into(), size: 4096, kind: SharedKind::Anonymous, pieces: vec![(0, shared)] };
-        let process = ProcessMeta { pid: 100, ppid: 1, pgid: 100, sid: 100, state: RunState::Running, name: "sample".into(), body: Some(body(memory)) };
+        let process = ProcessMeta { pid: 100, ppid: 1, pgid: 100, sid: 100, state: RunState::Running, name: "sample".into(), birth: Birth { exit_signal: 17, never_execed: false, shares_directory: false }, stop_told: false, body: Some(body(memory)) };
         let meta = ImageMeta {
             program: "sample".into(),
             host: "host".into(),
