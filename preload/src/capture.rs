@@ -241,6 +241,7 @@ fn thread_record(slot: &Slot) -> ThreadRecord {
         credentials: slot.credentials,
         mempolicy: slot.mempolicy,
         nodes: slot.nodes,
+        rewound: slot.rewound.load(Acquire),
         ..ThreadRecord::default()
     };
     let mut len = 0usize;

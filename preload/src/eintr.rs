@@ -332,30 +332,32 @@ pub unsafe fn undo_if_due(slot: &Slot) {
 /// # Safety
 /// As `undo_if_due`.
 pub unsafe fn undo(slot: &Slot, pending: u64) {
-    let how = slot.rewound.load(Acquire);
-    if how == NO || how == SAFE {
-        return;
-    }
     // SAFETY: by the contract.
-    let blocked = unsafe { sigmask(slot) };
-    let due = pending & !blocked;
-    if due == 0 || !(1..=64).any(|s| due & signals::bit(s) != 0 && ends_call(s, how)) {
-        return;
+    if unsafe { end_if_due(slot.frame.load(Acquire), slot.rewound.load(Acquire), pending) } {
+        slot.rewound.store(NO, Release);
     }
-    // SAFETY: by the contract.
-    let r = unsafe { regs(slot) };
-    r[reg(libc::REG_RAX)] = EINTR;
-    r[reg(libc::REG_RIP)] += SYSCALL_LEN;
-    slot.rewound.store(NO, Release);
 }
 
-/// The mask that the thread gets back.
+/// Whether the call that was set back ends with EINTR instead. A restored thread asks too: others may have run before it.
 ///
 /// # Safety
-/// As `undo_if_due`.
-pub unsafe fn sigmask(slot: &Slot) -> u64 {
-    // SAFETY: by the contract; the kernel's sigset is the first 8 bytes.
-    unsafe { *(&raw const (*(slot.frame.load(Acquire) as *const libc::ucontext_t)).uc_sigmask).cast() }
+/// `frame` is the ucontext of a thread that does not run.
+pub unsafe fn end_if_due(frame: u64, how: u32, pending: u64) -> bool {
+    if how != BY_US && how != BY_KERNEL {
+        return false;
+    }
+    // SAFETY: by the contract; the kernel's sigset is the first 8 bytes, gregs an array of 23 i64.
+    let (blocked, r) = unsafe {
+        let context = frame as *mut libc::ucontext_t;
+        (*(&raw const (*context).uc_sigmask).cast::<u64>(), &mut (*context).uc_mcontext.gregs)
+    };
+    let due = pending & !blocked;
+    if due == 0 || !(1..=64).any(|s| due & signals::bit(s) != 0 && ends_call(s, how)) {
+        return false;
+    }
+    r[reg(libc::REG_RAX)] = EINTR;
+    r[reg(libc::REG_RIP)] += SYSCALL_LEN;
+    true
 }
 
 fn ends_call(sig: i32, how: u32) -> bool {

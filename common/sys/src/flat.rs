@@ -319,6 +319,9 @@ pub struct ThreadRecord {
     /// get_mempolicy(2): mode, first 64 nodes
     pub mempolicy: i32,
     pub nodes: u64,
+    /// how its call was set back (preload/src/eintr.rs), 0: it was in none
+    pub rewound: u32,
+    pub pad: u32,
 }
 
 #[repr(C)]

@@ -249,6 +249,8 @@ pub fn queue_shared(g: &Ground, which: impl Fn(i32) -> bool) {
 
 fn leave(g: &Ground, t: &ThreadRecord) -> ! {
     super::ids::fix_frame(g, t);
+    // SAFETY: the frame lies in restored memory; its thread is this one, which has not gone back to it.
+    unsafe { crate::eintr::end_if_due(t.frame, t.rewound, crate::signals::pending_set()) };
     let routine = g.head().process.leave;
     // SAFETY: the restored library's own `leave`: counts down, the last one unmaps the ground, sigreturn.
     unsafe {

@@ -34,6 +34,7 @@ int main(int argc, char **argv)
     SYS(kill(kid, sig));
     AWAIT(guest_state(kid) == 'T');
     AWAIT(report(kid, WSTOPPED | WNOWAIT));
+    AWAIT(chld == 1);
     if (!guest_is(argv, "unseen") && !guest_is(argv, "tstp"))
         CHECK_EQ("stop", CLD_STOPPED << 8 | SIGSTOP, report(kid, WSTOPPED));
     if (argv[1] && !strncmp(argv[1], "continued", 9)) {
