@@ -9,6 +9,7 @@ use crate::state;
 use ckpt_sys::flat::*;
 use ckpt_sys::PAGE;
 use ckpt_sys::calls::*;
+use ckpt_sys::pagemap::{PAGEMAP_SCAN, ScanArg};
 use ckpt_sys::raw::*;
 
 const FILE: u64 = 1 << 2;
@@ -17,28 +18,9 @@ const SWAPPED: u64 = 1 << 4;
 const PFNZERO: u64 = 1 << 5;
 /// From 6.17 on (include/uapi/linux/fs.h).
 const GUARD: u64 = 1 << 8;
-const PAGEMAP_SCAN: usize = 0xC060_6610;
 /// Unit of checksums.
 pub const CHUNK: u64 = 1 << 20;
 const BATCH: usize = 4096;
-
-/// `struct pm_scan_arg`
-#[repr(C)]
-#[derive(Default)]
-struct ScanArg {
-    size: u64,
-    flags: u64,
-    start: u64,
-    end: u64,
-    walk_end: u64,
-    vec: u64,
-    vec_len: u64,
-    max_pages: u64,
-    inverted: u64,
-    mask: u64,
-    anyof: u64,
-    ret: u64,
-}
 
 struct RunTable {
     fd: Fd,

@@ -1,6 +1,7 @@
 //! PAGEMAP_SCAN and the userfaultfd calls that go with it (Documentation/admin-guide/mm/pagemap.rst,
 //! userfaultfd.rst): which pages of another process were written to.
 
+use ckpt_sys::pagemap::{PAGEMAP_SCAN, ScanArg};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::OnceLock;
@@ -9,29 +10,10 @@ pub const WPALLOWED: u64 = 1 << 0;
 pub const WRITTEN: u64 = 1 << 1;
 const PRESENT: u64 = 1 << 3;
 const SWAPPED: u64 = 1 << 4;
-const PAGEMAP_SCAN: libc::c_ulong = 0xC060_6610;
 const PM_SCAN_WP_MATCHING: u64 = 1;
 
 /// Regions at a time. With room for more than 512 the kernel (6.18) may answer a `walk_end` before what it reports.
 const MOST: usize = 512;
-
-/// `struct pm_scan_arg`
-#[repr(C)]
-#[derive(Default)]
-struct ScanArg {
-    size: u64,
-    flags: u64,
-    start: u64,
-    end: u64,
-    walk_end: u64,
-    vec: u64,
-    vec_len: u64,
-    max_pages: u64,
-    inverted: u64,
-    mask: u64,
-    anyof: u64,
-    ret: u64,
-}
 
 /// Calls `f` with pages that exist in [start, end) of memory that is registered: first, end, were they written to.
 /// `arm`: those that were are write-protected again, in the same moment.
@@ -53,7 +35,7 @@ pub fn written(pagemap: &std::fs::File, (start, end): (u64, u64), arm: bool, mut
             ..ScanArg::default()
         };
         // SAFETY: arg has the kernel's layout, vec is writable for vec_len regions.
-        let n = unsafe { libc::ioctl(pagemap.as_raw_fd(), PAGEMAP_SCAN, &raw mut arg) };
+        let n = unsafe { libc::ioctl(pagemap.as_raw_fd(), PAGEMAP_SCAN as libc::c_ulong, &raw mut arg) };
         if n < 0 {
             return Err(io::Error::last_os_error());
         }

@@ -7,6 +7,7 @@ pub mod fault;
 pub mod flat;
 pub mod idtable;
 pub mod names;
+pub mod pagemap;
 pub mod raw;
 pub mod sched;
 
