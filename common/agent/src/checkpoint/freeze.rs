@@ -1,0 +1,141 @@
+//! From stopped to frozen, and back to running.
+
+use super::collect::reason;
+use super::{CAPTURE_PATIENCE, Checkpoint, CheckpointError, Clock, Process, Snapshot};
+use crate::copies::{self, Copies};
+use crate::gather::RawMap;
+use crate::link::{self, Link};
+use crate::quiesce::Stopped;
+use crate::track::{self, Ranges, Subject};
+use crate::{procfs, shared};
+use ckpt_sys::fault::{self, Effect};
+use ckpt_sys::flat::{Msg, SharedRange, bytes_of, msg};
+use ckpt_wire::PauseMode;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+impl Checkpoint<'_> {
+    /// A program that is held writes its shared memory itself.
+    pub(super) fn copy_shared(&self, processes: &[Process], work: &shared::Assignments, to: &std::fs::File) -> Result<Copies, CheckpointError> {
+        let pids = processes.iter().map(|p| p.stopped.who.stat.pid);
+        let ranges: Vec<_> = pids.zip(work).flat_map(|(pid, ranges)| ranges.iter().map(move |&r| (pid, r))).collect();
+        let copies = if self.holds() { None } else { copies::take(&ranges) };
+        match copies {
+            Some(copies) => Ok(copies),
+            None => write_shared(processes, work, to).map(|()| Copies::default()),
+        }
+    }
+
+    /// Starts or renews the tracking of what the process writes to.
+    pub(super) fn track(&self, p: &Process, maps: &[RawMap]) -> Option<Ranges> {
+        let Stopped { who, link, .. } = &p.stopped;
+        let started = who.stat.field(22);
+        self.tracker().arm(&Subject { pid: who.stat.pid, started, link, maps, record: &p.records.process }, self.generation)
+    }
+
+    /// Where there is no room for a copy (ENOMEM, RLIMIT_NPROC), the program waits.
+    pub(super) fn freeze_or_hold(&self, p: &mut Process) -> Result<(), CheckpointError> {
+        match self.freeze(p) {
+            Err(e) if self.pause_mode() == PauseMode::Auto && !self.holds() => {
+                self.choices.hold(format!("held: {e}"));
+                self.freeze(p)
+            }
+            other => other,
+        }
+    }
+
+    pub(super) fn freeze(&self, p: &mut Process) -> Result<(), CheckpointError> {
+        let pid = p.stopped.who.stat.pid;
+        let (writer, theirs) = link::pair()?;
+        let ranges: Vec<u8> = p
+            .flags
+            .forkless()
+            .iter()
+            .flat_map(|&(addr, len, offset)| bytes_of(&SharedRange { addr, len, offset }).to_vec())
+            .take(4000)
+            .collect();
+        let freeze = Msg { kind: msg::FREEZE, arg: self.holds() as u64, arg2: p.kept.is_some() as u64, ..Msg::default() };
+        p.stopped.link.send_with(freeze, &ranges, &[theirs.as_raw_fd()])?;
+        drop(theirs);
+        p.writer = Some(writer);
+        if self.holds() {
+            return tell_kept(p);
+        }
+        let frozen = expect(&p.stopped.link, pid, msg::FROZEN)?;
+        p.frozen = frozen.arg as i32;
+        self.writers.add(p.frozen);
+        fault::target(Effect::KillWriter, p.frozen);
+        let ready = p.writer.as_ref().map(|w| w.recv_within(CAPTURE_PATIENCE));
+        match ready {
+            Some(Ok(packet)) if packet.msg.kind == msg::READY => tell_kept(p),
+            _ => Err(CheckpointError::Process { pid, what: "its frozen copy did not start; is memory short? Try --pause hold".into() }),
+        }
+    }
+
+    /// Back to running, stopped ones to being stopped. Returns when every thread is out of our hands.
+    pub(super) fn resume(&self, snapshot: &mut Snapshot, clock: &mut Clock) {
+        for (p, _) in &mut snapshot.processes {
+            p.stopped.raised.put_back();
+            p.stopped.stop_again = None;
+        }
+        self.hide_stops(snapshot);
+        for (p, _) in &snapshot.processes {
+            let notified = snapshot.notified.contains(&p.stopped.who.stat.pid);
+            let resume = Msg { kind: msg::RESUME, arg: notified as u64, ..Msg::default() };
+            let _ = p.stopped.link.send_with(resume, &[], &[]);
+        }
+        for (p, _) in &snapshot.processes {
+            if !p.stopped.job_stopped {
+                let _ = p.stopped.link.recv_within(Duration::from_secs(2));
+            }
+        }
+        clock.mark("resume");
+    }
+
+    /// Parents that had been told of a child's stop are not told of the new one.
+    pub(super) fn hide_stops(&self, snapshot: &Snapshot) {
+        for (p, _) in snapshot.processes.iter().filter(|(p, _)| p.stopped.job_stopped) {
+            let stat = &p.stopped.who.stat;
+            procfs::await_stop(stat.pid);
+            let parent = snapshot.processes.iter().find(|(q, _)| q.stopped.who.stat.pid == stat.ppid);
+            let Some((parent, _)) = parent.filter(|_| p.stopped.stop_told) else { continue };
+            let take = Msg { kind: msg::TAKE_STOP, arg: stat.pid as u64, ..Msg::default() };
+            if parent.stopped.link.send_with(take, &[], &[]).is_ok() {
+                let _ = parent.stopped.link.recv_within(Duration::from_secs(2));
+            }
+        }
+    }
+}
+
+/// The frozen copy waits for what it is to leave out.
+pub(super) fn tell_kept(p: &mut Process) -> Result<(), CheckpointError> {
+    let Some((kept, writer)) = p.kept.take().zip(p.writer.as_ref()) else { return Ok(()) };
+    let kept = track::still_kept(p.stopped.who.stat.pid, kept).unwrap_or_default();
+    track::tell(writer, &kept)?;
+    p.kept = Some(kept);
+    Ok(())
+}
+
+pub(super) fn write_shared(processes: &[Process], work: &shared::Assignments, to: &std::fs::File) -> Result<(), CheckpointError> {
+    const PER_MESSAGE: usize = 128;
+    let busy = || processes.iter().zip(work).filter(|(_, w)| !w.is_empty());
+    for (p, ranges) in busy() {
+        for part in ranges.chunks(PER_MESSAGE) {
+            let body: Vec<u8> = part.iter().flat_map(|r| bytes_of(r).to_vec()).collect();
+            p.stopped.link.send_with(Msg { kind: msg::SHARED, ..Msg::default() }, &body, &[to.as_raw_fd()])?;
+        }
+    }
+    for (p, ranges) in busy() {
+        for _ in ranges.chunks(PER_MESSAGE) {
+            expect(&p.stopped.link, p.stopped.who.stat.pid, msg::SHARED_DONE)?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn expect(link: &Link, pid: i32, kind: u32) -> Result<Msg, CheckpointError> {
+    let gone = |e: io::Error| CheckpointError::Process { pid, what: format!("it does not answer ({e})") };
+    let p = link.recv_within(CAPTURE_PATIENCE).map_err(gone)?;
+    if p.msg.kind == kind { Ok(p.msg) } else { Err(CheckpointError::Process { pid, what: reason(&p.msg) }) }
+}
