@@ -1,6 +1,6 @@
 //! The key that admits to a coordinator over TCP, and the proof of knowing it. Nothing else is read before.
 
-use ckpt_wire::{AUTH_NONCE_LEN, AUTH_TAG_LEN};
+use ckpt_wire::{FrameKey, AUTH_NONCE_LEN, AUTH_TAG_LEN};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use std::io::{self, Write};
@@ -71,21 +71,33 @@ impl Key {
 
     /// The proof that `side` knows this key.
     pub fn tag(&self, side: Side, coordinator: &Nonce, client: &Nonce) -> Tag {
-        self.mac(side, coordinator, client).finalize().into_bytes().into()
+        self.mac(proof(side), coordinator, client).finalize().into_bytes().into()
+    }
+
+    /// What the tags of the frames that `side` sends on this connection are made with.
+    pub fn frame_key(&self, side: Side, coordinator: &Nonce, client: &Nonce) -> FrameKey {
+        let label: &[u8] = match side {
+            Side::Client => b"ckpt client frames",
+            Side::Coordinator => b"ckpt coordinator frames",
+        };
+        FrameKey::new(&self.mac(label, coordinator, client).finalize().into_bytes().into())
     }
 
     /// Compares in constant time.
     pub fn verify(&self, side: Side, coordinator: &Nonce, client: &Nonce, tag: &Tag) -> bool {
-        self.mac(side, coordinator, client).verify_slice(tag).is_ok()
+        self.mac(proof(side), coordinator, client).verify_slice(tag).is_ok()
     }
 
-    fn mac(&self, side: Side, coordinator: &Nonce, client: &Nonce) -> Hmac<Sha256> {
-        let label: &[u8] = match side {
-            Side::Client => b"ckpt client",
-            Side::Coordinator => b"ckpt coordinator",
-        };
+    fn mac(&self, label: &[u8], coordinator: &Nonce, client: &Nonce) -> Hmac<Sha256> {
         let mac = <Hmac<Sha256> as Mac>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
         mac.chain_update(label).chain_update(coordinator).chain_update(client)
+    }
+}
+
+fn proof(side: Side) -> &'static [u8] {
+    match side {
+        Side::Client => b"ckpt client",
+        Side::Coordinator => b"ckpt coordinator",
     }
 }
 

@@ -4,7 +4,7 @@ use crate::auth::{self, Key, KeyError, Side};
 use crate::run_folder;
 use crate::Address;
 use ckpt_wire::{
-    encode, AgentMessage, ClientMessage, CommandMessage, CoordinatorMessage, FrameDecoder, Hello, Preamble, Welcome,
+    encode, AgentMessage, ClientMessage, CommandMessage, CoordinatorMessage, FrameDecoder, FrameKey, Hello, Preamble, Welcome,
     WireError, AUTH_NONCE_LEN, AUTH_TAG_LEN, MAX_FRAME, MAX_REPLY, PREAMBLE_LEN, PROTOCOL_VERSION,
 };
 use nix::sys::socket::{recv, send, setsockopt, sockopt, MsgFlags};
@@ -79,17 +79,24 @@ pub enum Polled {
 pub struct Client {
     stream: OwnedFd,
     decoder: FrameDecoder,
+    /// On TCP: a tag follows every frame.
+    tags: Option<FrameKey>,
     address: Address,
 }
 
 impl Client {
     /// Connects and, on TCP, proves knowledge of the key.
     pub fn connect(address: &Address) -> Result<Client, ClientError> {
-        let stream = match &address.host {
+        let (stream, keys) = match &address.host {
             Some(host) => connect_remote(address, host)?,
-            None => connect_local(address)?,
+            None => (connect_local(address)?, None),
         };
-        Ok(Client { stream, decoder: FrameDecoder::new(MAX_REPLY), address: address.clone() })
+        let mut decoder = FrameDecoder::new(MAX_REPLY);
+        let tags = keys.map(|keys| {
+            decoder.set_key(keys.from_coordinator);
+            keys.to_coordinator
+        });
+        Ok(Client { stream, decoder, tags, address: address.clone() })
     }
 
     /// Where this coordinator is: what to reconnect to and to pass on.
@@ -121,7 +128,11 @@ impl Client {
     }
 
     fn send_message(&mut self, message: &ClientMessage) -> Result<(), ClientError> {
-        let frame = encode(message, MAX_FRAME)?;
+        let mut frame = encode(message, MAX_FRAME)?;
+        if let Some(key) = &mut self.tags {
+            let tag = key.tag(ckpt_wire::body(&frame));
+            frame.extend(tag);
+        }
         let mut rest = &frame[..];
         while !rest.is_empty() {
             match send(self.stream.as_raw_fd(), rest, MsgFlags::MSG_NOSIGNAL) {
@@ -192,7 +203,7 @@ fn connect_local(address: &Address) -> Result<OwnedFd, ClientError> {
     Err(ClientError::NoCoordinator(place))
 }
 
-fn connect_remote(address: &Address, host: &str) -> Result<OwnedFd, ClientError> {
+fn connect_remote(address: &Address, host: &str) -> Result<(OwnedFd, Option<FrameKeys>), ClientError> {
     let place = address.to_string();
     let absent = || ClientError::NoRemoteCoordinator(place.clone());
     let peers = (host, address.port).to_socket_addrs().map_err(|_| absent())?;
@@ -201,17 +212,19 @@ fn connect_remote(address: &Address, host: &str) -> Result<OwnedFd, ClientError>
     stream.set_read_timeout(Some(GREETING_TIMEOUT))?;
     stream.set_nodelay(true)?;
     let preamble = read_preamble(&mut stream, &place)?;
-    if preamble.key_wanted {
-        let path = address.key_path().ok_or_else(|| ClientError::NoKey(place.clone()))?;
-        prove(&mut stream, &Key::load(&path)?, &place)?;
+    // Whoever takes a message over TCP must know the key: one that does not ask for it is no coordinator of ours.
+    if !preamble.key_wanted {
+        return Err(ClientError::NotACoordinator(place));
     }
+    let path = address.key_path().ok_or_else(|| ClientError::NoKey(place.clone()))?;
+    let keys = prove(&mut stream, &Key::load(&path)?, &place)?;
     stream.set_read_timeout(None)?;
     // A host that vanished without a word is noticed within two minutes.
     setsockopt(&stream, sockopt::KeepAlive, &true).map_err(io::Error::from)?;
     setsockopt(&stream, sockopt::TcpKeepIdle, &60).map_err(io::Error::from)?;
     setsockopt(&stream, sockopt::TcpKeepInterval, &20).map_err(io::Error::from)?;
     setsockopt(&stream, sockopt::TcpKeepCount, &3).map_err(io::Error::from)?;
-    Ok(stream.into())
+    Ok((stream.into(), Some(keys)))
 }
 
 fn read_preamble(stream: &mut impl Read, place: &str) -> Result<Preamble, ClientError> {
@@ -229,8 +242,14 @@ fn read_preamble(stream: &mut impl Read, place: &str) -> Result<Preamble, Client
     Ok(preamble)
 }
 
+/// What the tags of both directions are made with.
+struct FrameKeys {
+    to_coordinator: FrameKey,
+    from_coordinator: FrameKey,
+}
+
 /// Both sides prove that they know the key: an impostor learns nothing and is not talked to.
-fn prove(stream: &mut (impl Read + Write), key: &Key, place: &str) -> Result<(), ClientError> {
+fn prove(stream: &mut (impl Read + Write), key: &Key, place: &str) -> Result<FrameKeys, ClientError> {
     let refused = |_| ClientError::WrongKey(place.into());
     let mut theirs = [0; AUTH_NONCE_LEN];
     stream.read_exact(&mut theirs)?;
@@ -241,5 +260,6 @@ fn prove(stream: &mut (impl Read + Write), key: &Key, place: &str) -> Result<(),
     if !key.verify(Side::Coordinator, &theirs, &ours, &tag) {
         return Err(ClientError::WrongKey(place.into()));
     }
-    Ok(())
+    let frames = |side| key.frame_key(side, &theirs, &ours);
+    Ok(FrameKeys { to_coordinator: frames(Side::Client), from_coordinator: frames(Side::Coordinator) })
 }

@@ -1,6 +1,6 @@
 //! Length-prefixed frames with a hard limit.
 
-use crate::Limited;
+use crate::{FrameKey, Limited, AUTH_TAG_LEN};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
@@ -26,6 +26,8 @@ pub enum WireError {
     },
     /// The bytes are no message of this protocol version.
     Garbage(String),
+    /// Changed, repeated or inserted on the way.
+    Forged,
 }
 
 impl fmt::Display for WireError {
@@ -35,6 +37,7 @@ impl fmt::Display for WireError {
             WireError::FieldTooLong { field, len, limit } => {
                 write!(f, "field {field} has length {len}, the limit is {limit}")
             }
+            WireError::Forged => write!(f, "a message without the right tag: somebody on the way has changed or repeated it"),
             WireError::Garbage(why) => write!(f, "not a message of this protocol version: {why}"),
         }
     }
@@ -56,6 +59,11 @@ pub fn encode<M: Serialize + Limited>(message: &M, limit: usize) -> Result<Vec<u
     Ok(frame)
 }
 
+/// What a frame's tag is made of.
+pub fn body(frame: &[u8]) -> &[u8] {
+    frame.get(PREFIX..).unwrap_or_default()
+}
+
 /// Takes bytes as they arrive and gives messages. After an error the stream is lost: close it.
 #[derive(Debug)]
 pub struct FrameDecoder {
@@ -63,11 +71,17 @@ pub struct FrameDecoder {
     buffer: Vec<u8>,
     /// Bytes at the front that were given out already.
     consumed: usize,
+    key: Option<FrameKey>,
 }
 
 impl FrameDecoder {
     pub fn new(limit: usize) -> FrameDecoder {
-        FrameDecoder { limit, buffer: Vec::new(), consumed: 0 }
+        FrameDecoder { limit, buffer: Vec::new(), consumed: 0, key: None }
+    }
+
+    /// From here on a frame without its tag is not looked at.
+    pub fn set_key(&mut self, key: FrameKey) {
+        self.key = Some(key);
     }
 
     pub fn push(&mut self, bytes: &[u8]) {
@@ -89,9 +103,13 @@ impl FrameDecoder {
         if len > self.limit {
             return Err(WireError::FrameTooLong { len, limit: self.limit });
         }
-        let Some(body) = rest.get(..len) else { return Ok(None) };
+        let tag_len = if self.key.is_some() { AUTH_TAG_LEN } else { 0 };
+        let Some((body, tag)) = rest.get(..len + tag_len).map(|all| all.split_at(len)) else { return Ok(None) };
+        if self.key.as_mut().is_some_and(|key| !key.verify(body, tag)) {
+            return Err(WireError::Forged);
+        }
         let message = decode(body)?;
-        self.consumed += PREFIX + len;
+        self.consumed += PREFIX + len + tag_len;
         Ok(Some(message))
     }
 }
@@ -132,6 +150,56 @@ mod tests {
             slow.push(&[*byte]);
         }
         assert_eq!(slow.next_message::<ClientMessage>(), Ok(Some(sample())));
+    }
+
+    /// A frame as it goes over TCP.
+    fn tagged(message: &ClientMessage, key: &mut FrameKey) -> Vec<u8> {
+        let mut frame = encode(message, MAX_FRAME).unwrap();
+        let tag = key.tag(body(&frame));
+        frame.extend(tag);
+        frame
+    }
+
+    fn keyed(key: &[u8; 32]) -> FrameDecoder {
+        let mut decoder = FrameDecoder::new(MAX_FRAME);
+        decoder.set_key(FrameKey::new(key));
+        decoder
+    }
+
+    #[test]
+    fn a_tagged_frame_is_taken_once_and_in_its_turn() {
+        let mut key = FrameKey::new(&[1; 32]);
+        let leave = ClientMessage::Agent(AgentMessage::Leave);
+        let (first, second) = (tagged(&sample(), &mut key), tagged(&leave, &mut key));
+        let mut decoder = keyed(&[1; 32]);
+        decoder.push(&first);
+        decoder.push(&second);
+        assert_eq!(decoder.next_message(), Ok(Some(sample())));
+        assert_eq!(decoder.next_message(), Ok(Some(leave)));
+        let wrong: [(&str, Vec<&[u8]>); 3] =
+            [("repeated", vec![&first, &first]), ("left out", vec![&second]), ("another key", vec![])];
+        for (what, frames) in wrong {
+            let mut decoder = keyed(if frames.is_empty() { &[2; 32] } else { &[1; 32] });
+            let frames = if frames.is_empty() { vec![&first[..]] } else { frames };
+            frames.iter().for_each(|frame| decoder.push(frame));
+            let last = frames.iter().map(|_| decoder.next_message::<ClientMessage>()).last();
+            assert_eq!(last, Some(Err(WireError::Forged)), "{what}");
+        }
+    }
+
+    #[test]
+    fn every_changed_byte_of_a_tagged_frame_is_noticed() {
+        let good = tagged(&sample(), &mut FrameKey::new(&[1; 32]));
+        for at in PREFIX..good.len() {
+            let mut frame = good.clone();
+            frame[at] ^= 1;
+            let mut decoder = keyed(&[1; 32]);
+            decoder.push(&frame);
+            assert_eq!(decoder.next_message::<ClientMessage>(), Err(WireError::Forged), "byte {at}");
+        }
+        let mut decoder = keyed(&[1; 32]);
+        decoder.push(&encode(&sample(), MAX_FRAME).unwrap());
+        assert_eq!(decoder.next_message::<ClientMessage>(), Ok(None), "a frame without a tag");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! connection:  preamble (8 bytes, from the coordinator) [challenge-response on TCP] frame*
-//! frame:       length u32 LE | bincode of one message
+//! frame:       length u32 LE | bincode of one message [| tag of 32 bytes, on TCP]
 //! ```
 #![no_std]
 #![forbid(unsafe_code)]
@@ -15,8 +15,9 @@ mod limits;
 mod message;
 mod modes;
 mod preamble;
+mod tag;
 
-pub use frame::{encode, FrameDecoder, WireError, MAX_FRAME, MAX_REPLY};
+pub use frame::{body, encode, FrameDecoder, WireError, MAX_FRAME, MAX_REPLY};
 pub use id::{BadComputationId, ComputationId};
 pub use limits::{clip, Limited, MAX_IMAGES, MAX_NAME, MAX_NOTES, MAX_PATH, MAX_PROGRAM, MAX_REASON, MAX_ROWS, MAX_TIMINGS};
 pub use message::{
@@ -25,6 +26,7 @@ pub use message::{
 };
 pub use modes::{BadMode, Compression, PauseMode};
 pub use preamble::{Preamble, AUTH_NONCE_LEN, AUTH_TAG_LEN, PREAMBLE_LEN};
+pub use tag::FrameKey;
 
 /// Raised whenever a message changes its layout.
 pub const PROTOCOL_VERSION: u16 = 1;

@@ -9,6 +9,8 @@
 //! client -> coordinator   32 random bytes C, HMAC-SHA256(key, "ckpt client" S C)
 //! coordinator -> client   HMAC-SHA256(key, "ckpt coordinator" S C)
 //! ```
+//! From then on a tag follows every frame (`tag.rs`), by the key HMAC-SHA256(key, "ckpt client frames" S C), or
+//! "ckpt coordinator frames" for those that the coordinator sends.
 
 pub const PREAMBLE_LEN: usize = 8;
 pub const AUTH_NONCE_LEN: usize = 32;

@@ -3,7 +3,7 @@
 use crate::auth::{self, Key, KeyError, Nonce, Side, Tag};
 use crate::barrier::Micros;
 use ckpt_wire::{
-    ClientMessage, FrameDecoder, Preamble, WireError, AUTH_NONCE_LEN, AUTH_TAG_LEN, MAX_FRAME, PROTOCOL_VERSION,
+    ClientMessage, FrameDecoder, FrameKey, Preamble, WireError, AUTH_NONCE_LEN, AUTH_TAG_LEN, MAX_FRAME, PROTOCOL_VERSION,
 };
 use nix::sys::socket::{recv, send, MsgFlags};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -42,6 +42,8 @@ pub struct Connection {
     stream: OwnedFd,
     trust: Trust,
     decoder: FrameDecoder,
+    /// A tag follows every frame that leaves.
+    tags: Option<FrameKey>,
     outbox: Vec<u8>,
     /// Bytes at the front of `outbox` that are sent.
     sent: usize,
@@ -70,6 +72,7 @@ impl Connection {
             stream,
             trust,
             decoder: FrameDecoder::new(MAX_FRAME),
+            tags: None,
             outbox,
             sent: 0,
             opened: now,
@@ -116,9 +119,11 @@ impl Connection {
         if let Trust::Challenged { key, nonce, proof } = &mut self.trust {
             proof.extend_from_slice(bytes);
             if proof.len() == PROOF_LEN {
-                let answer = verify(key, nonce, proof).ok_or(Broken::WrongKey)?;
+                let agreed = verify(key, nonce, proof).ok_or(Broken::WrongKey)?;
+                self.outbox.extend(agreed.answer);
+                self.decoder.set_key(agreed.from_client);
+                self.tags = Some(agreed.to_client);
                 self.trust = Trust::Proven;
-                self.outbox.extend(answer);
             }
             return Ok(());
         }
@@ -136,6 +141,7 @@ impl Connection {
             return Err(Broken::Slow);
         }
         self.outbox.extend_from_slice(frame);
+        self.outbox.extend(self.tags.iter_mut().flat_map(|key| key.tag(ckpt_wire::body(frame))));
         Ok(())
     }
 
@@ -162,9 +168,19 @@ impl AsFd for Connection {
     }
 }
 
-/// Our own proof in return for the client's.
-fn verify(key: &Key, ours: &Nonce, proof: &[u8]) -> Option<Tag> {
+struct Agreed {
+    /// Our own proof in return for the client's.
+    answer: Tag,
+    from_client: FrameKey,
+    to_client: FrameKey,
+}
+
+fn verify(key: &Key, ours: &Nonce, proof: &[u8]) -> Option<Agreed> {
     let (theirs, tag) = proof.split_at(AUTH_NONCE_LEN);
     let (theirs, tag): (Nonce, Tag) = (theirs.try_into().ok()?, tag.try_into().ok()?);
-    key.verify(Side::Client, ours, &theirs, &tag).then(|| key.tag(Side::Coordinator, ours, &theirs))
+    key.verify(Side::Client, ours, &theirs, &tag).then(|| Agreed {
+        answer: key.tag(Side::Coordinator, ours, &theirs),
+        from_client: key.frame_key(Side::Client, ours, &theirs),
+        to_client: key.frame_key(Side::Coordinator, ours, &theirs),
+    })
 }
