@@ -12,6 +12,7 @@ mod namespace;
 mod options;
 mod plan;
 mod preflight;
+mod rebuild;
 mod restart;
 mod session;
 mod stand_in;

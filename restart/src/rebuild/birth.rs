@@ -1,0 +1,143 @@
+//! The tree is forked; in its place in it each process takes its descriptors and becomes the program.
+
+use super::prepare::Prepared;
+use super::Rebuild;
+use crate::chain::Chain;
+use crate::ids::{self, Ids};
+use crate::session::{self, Gate, Tree};
+use crate::{namespace, preflight, tree};
+use ckpt_agent::launch::Failure;
+use ckpt_agent::passes;
+use ckpt_image::{Body, ProcessMeta};
+use ckpt_objects::{Rebuilt, ipc};
+use ckpt_sys::fault::{self, Effect, Stage};
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+impl Rebuild<'_> {
+    /// Forks the tree; returns when every process of it has begun its exec.
+    pub(super) fn start(&self, prepared: &[Prepared], rebuilt: &[Rebuilt], mapped: &[RawFd], gate: &'static Gate) -> Result<i32, Failure> {
+        let mut processes: Vec<ProcessMeta> = Vec::new();
+        for p in prepared {
+            let q = self.process(p);
+            processes.push(ProcessMeta { body: None, name: q.name.clone(), ..*q });
+        }
+        let outer = self.members[0].meta.agent;
+        let live: Vec<ProcessMeta> = prepared.iter().map(|p| { let q = self.process(p); ProcessMeta { body: None, name: String::new(), ..*q } }).collect();
+        let groups = tree::leaderless_groups(&live, outer.pgid);
+        let forest = tree::layout(&processes, outer.sid);
+        let become_process = |i: usize| self.become_process(&prepared[i], rebuilt, mapped);
+        let tree = Tree {
+            gate,
+            processes: &processes,
+            exact: self.ids != Ids::Virtual,
+            wanted: &ids::wanted(self.members, &self.known),
+            ids: self.shared_ids,
+            known: &self.known,
+            outer_group: outer.pgid,
+            // SAFETY: only asks.
+            new_group: unsafe { libc::getpgrp() },
+            groups: &groups,
+            become_process: &become_process,
+        };
+        passes(Stage::Fork)?;
+        tree.fork_all(&forest).map_err(|e| Failure(fork_failed(&e), 1))?;
+        if !gate.wait_created(processes.len()) {
+            let e = gate.failure().unwrap_or_else(|| io::ErrorKind::TimedOut.into());
+            return Err(Failure(fork_failed(&e), 1));
+        }
+        fault::target(Effect::KillMember, gate.pid(processes.len() - 1));
+        let is_program = |p: &ProcessMeta| self.known.program_id(p.pid) == self.known.program_id(outer.program);
+        let program = processes.iter().position(is_program).or_else(|| processes.iter().position(|p| !processes.iter().any(|q| q.pid == p.ppid)));
+        Ok(gate.pid(program.unwrap_or(0)))
+    }
+
+    /// In the child, in its place in the tree.
+    fn become_process(&self, p: &Prepared, rebuilt: &[Rebuilt], mapped: &[RawFd]) -> io::Error {
+        let meta = self.process(p);
+        let Some(body) = &meta.body else { return io::ErrorKind::InvalidData.into() };
+        if let Err(e) = passes(Stage::Exec) {
+            return e;
+        }
+        let objects = &self.members[p.member].meta.objects;
+        self.controlling_terminal(meta, &rebuilt[p.rebuilt]);
+        let _ = std::fs::write("/proc/self/oom_score_adj", body.oom_score_adj.to_string());
+        let _ = std::fs::write("/proc/self/coredump_filter", format!("{:#x}", body.coredump_filter));
+        if let Err(e) = ipc::redo(&self.members[p.member].meta.sysv.undo, meta.pid) {
+            return e;
+        }
+        let cwd = preflight::mapped(&body.cwd, &self.options.map_path);
+        if let Err(e) = change_directory(&cwd) {
+            return e;
+        }
+        if p.exe_named.is_none() && self.ids == Ids::Namespace && nix::unistd::geteuid().as_raw() != 0 {
+            if let Err(e) = namespace::keep_capabilities() {
+                return e;
+            }
+        }
+        let (Some(plan), Some(theirs)) = (&p.plan, &p.theirs) else {
+            return io::ErrorKind::InvalidData.into();
+        };
+        let own = [plan.as_raw_fd(), theirs.as_raw_fd()];
+        let copy = p.exe_copy.iter().chain(&p.exe_named).map(AsRawFd::as_raw_fd);
+        let keep: Vec<RawFd> = own.iter().chain(mapped).copied().chain(copy).chain(p.images.iter().map(AsRawFd::as_raw_fd)).collect();
+        if let Err(e) = rebuilt[p.rebuilt].install(objects, meta.pid, &keep) {
+            return io::Error::other(e.to_string());
+        }
+        for fd in &keep {
+            let _ = nix::fcntl::fcntl(borrow(*fd), nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty()));
+        }
+        if let Some(restorer) = self.restorer.as_ref().filter(|_| p.exe_named.is_some()) {
+            restorer.enter(plan.as_raw_fd());
+        }
+        let mut env = vec![
+            [b"LD_PRELOAD=", self.library.as_os_str().as_bytes()].concat(),
+            format!("CKPT_RESTORE={}", plan.as_raw_fd()).into_bytes(),
+        ];
+        env.extend(self.library_path(p, body));
+        session::exec(&p.exe, &meta.name, &env)
+    }
+
+    /// ld.so must find the binary's libraries once more before the restorer takes over.
+    fn library_path(&self, p: &Prepared, body: &Body) -> Option<Vec<u8>> {
+        let (start, end) = (body.mm[9], body.mm[10]);
+        let env = Chain::of(&self.members[p.member], p.process)?.peek(start, end.checked_sub(start)?.min(1 << 20))?;
+        env.split(|&b| b == 0).find(|v| v.starts_with(b"LD_LIBRARY_PATH=")).map(<[u8]>::to_vec)
+    }
+
+    fn controlling_terminal(&self, meta: &ProcessMeta, rebuilt: &Rebuilt) {
+        for t in rebuilt.terminals().iter().filter(|t| t.session == meta.pid && meta.sid == meta.pid) {
+            let Some(fd) = t.slave.and_then(|id| rebuilt.fd(id)) else { continue };
+            // SAFETY: ioctls on our own descriptor; SIGTTOU is blocked in the agent's children.
+            unsafe {
+                libc::ioctl(fd.as_raw_fd(), libc::TIOCSCTTY, 0);
+                if t.foreground > 0 {
+                    libc::ioctl(fd.as_raw_fd(), libc::TIOCSPGRP, &t.foreground);
+                }
+            }
+        }
+    }
+}
+
+fn fork_failed(e: &io::Error) -> String {
+    match e.raw_os_error() {
+        Some(libc::EEXIST) => "an id of the program is in use by another process; wait until it has ended, or give --ids namespace".into(),
+        _ => format!("the processes could not be made: {e}"),
+    }
+}
+
+/// A directory that had no name any more is made again for the moment.
+fn change_directory(cwd: &Path) -> io::Result<()> {
+    let Some(gone) = cwd.as_os_str().as_bytes().strip_suffix(b" (deleted)") else { return std::env::set_current_dir(cwd) };
+    let gone = Path::new(std::ffi::OsStr::from_bytes(gone));
+    let made = std::fs::create_dir_all(gone).is_ok();
+    std::env::set_current_dir(gone)?;
+    if made { std::fs::remove_dir(gone) } else { Ok(()) }
+}
+
+fn borrow(fd: RawFd) -> std::os::fd::BorrowedFd<'static> {
+    // SAFETY: callers checked that it is open; the process is about to exec.
+    unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) }
+}

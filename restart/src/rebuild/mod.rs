@@ -1,0 +1,238 @@
+//! Kernel objects, files and shared memory opened once for the whole tree; then prepare, birth, release.
+
+mod birth;
+mod prepare;
+mod release;
+
+use crate::ids::{Ids, Known, SharedIds};
+use crate::image_set::Member;
+use crate::options::Options;
+use crate::session::{Gate, Restorer};
+use crate::{memory, plan, preflight, stand_in, sysv};
+use ckpt_agent::agent::Agent;
+use ckpt_agent::launch::Failure;
+use ckpt_agent::libraries::is_same;
+use ckpt_agent::passes;
+use ckpt_image::{FileIdentity, MapKind, MapMeta, ProcessMeta, SharedKind};
+use ckpt_objects::ipc::Restored;
+use ckpt_objects::{AsProcess, PidMap, RebuildContext, Rebuilt};
+use ckpt_sys::fault::Stage;
+use ckpt_sys::flat::Outer;
+use ckpt_sys::idtable::VirtualPid;
+use prepare::Prepared;
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+pub struct Rebuild<'a> {
+    pub options: &'a Options,
+    pub members: &'a [Member],
+    pub ids: Ids,
+    pub known: Known,
+    pub shared_ids: &'a SharedIds,
+    pub library: PathBuf,
+    /// Changes to it, as `PlanHead::environment` has them.
+    pub environment: Vec<u8>,
+    pub agent: &'a Agent,
+    /// memory is filled while the program runs
+    pub lazy: bool,
+    /// for processes that had not exec'ed either, where the kernel lets us name their binary
+    pub restorer: Option<Restorer>,
+}
+
+/// Files to map, by path and whether they are written through.
+type MapFiles = HashMap<(Vec<u8>, bool), OwnedFd>;
+
+impl Rebuild<'_> {
+    /// The pid whose status is the foreground part's.
+    pub fn run(&self) -> Result<i32, Failure> {
+        let base = self.first_own();
+        self.pair_surroundings()?;
+        let all: Vec<(usize, usize)> =
+            self.members.iter().enumerate().flat_map(|(m, x)| (0..x.meta.processes.len()).map(move |p| (m, p))).collect();
+        let gate = Gate::new(all.len())?;
+        let pids: Vec<i32> = all.iter().map(|&(m, p)| self.members[m].meta.processes[p].pid).collect();
+        let surroundings = self.surroundings_now();
+        let pid_of: PidMap = Rc::new(move |then| pids.iter().position(|&p| p == then).map_or_else(|| surroundings(then), |i| gate.pid(i)));
+        passes(Stage::Rebuild)?;
+        let rebuilt: Vec<Rebuilt> = self.members.iter().map(|m| self.objects(m, &pid_of)).collect::<Result<_, _>>()?;
+        for risk in rebuilt.iter().flat_map(|r| r.risks()).filter(|_| !self.options.checkpoint.quiet) {
+            eprintln!("ckpt_restart: risk: {risk}");
+        }
+        let files = self.map_files(base)?;
+        let sysv: Vec<Restored> = self.members.iter().map(|m| sysv::restore(m, self.ids, &self.known)).collect::<Result<_, _>>()?;
+        let shared = self.shared_memory(base, &rebuilt, &sysv)?;
+        let bodies = self.members.iter().flat_map(|m| &m.meta.processes).filter_map(|p| p.body.as_ref());
+        let table = move_up(self.shared_ids.fd.try_clone()?, base)?;
+        let id_table = (plan::free_address(bodies), table.as_raw_fd());
+        let mut prepared = Vec::new();
+        for &(member, process) in &all {
+            prepared.push(self.prepare(member, process, base, &files, &shared, id_table)?);
+        }
+        let mapped: Vec<RawFd> = files.values().map(AsRawFd::as_raw_fd).chain(shared.values().filter_map(Source::fd)).chain([id_table.1]).collect();
+        let program = self.start(&prepared, &rebuilt, &mapped, gate)?;
+        drop((rebuilt, files, shared, table));
+        self.wait_restored(&mut prepared)?;
+        drop(sysv);
+        Ok(program)
+    }
+
+    fn process(&self, p: &Prepared) -> &ProcessMeta {
+        &self.members[p.member].meta.processes[p.process]
+    }
+
+    /// Above every number that the program uses.
+    fn first_own(&self) -> i32 {
+        let highest = self.members.iter().map(|m| m.meta.objects.highest_fd()).max().unwrap_or(2);
+        ckpt_objects::raise_file_limit();
+        (highest + 1).max(400)
+    }
+
+    /// The program's surroundings, as it knows them and as they are.
+    fn outer(&self) -> Outer {
+        let [agent, group, session] = self.members[0].meta.agent.known;
+        // SAFETY: only ask.
+        let (real_group, real_session) = unsafe { (libc::getpgrp(), libc::getsid(0)) };
+        Outer { agent, group, real_group, session, real_session }
+    }
+
+    /// What the program knew as its surroundings has other ids now.
+    fn pair_surroundings(&self) -> Result<(), Failure> {
+        let [agent, group, session] = self.members[0].meta.agent.known;
+        // SAFETY: only ask.
+        let (pgid, sid) = unsafe { (libc::getpgrp(), libc::getsid(0)) };
+        for (known, now) in [(session, sid), (agent, std::process::id() as i32), (group, pgid)] {
+            self.shared_ids.pair(known, now)?;
+        }
+        Ok(())
+    }
+
+    /// Ids that belong to no process of ours, such as the group that the program was started in.
+    fn surroundings_now(&self) -> impl Fn(i32) -> i32 + 'static {
+        let (renamed, table) = (self.known.list(), self.shared_ids.table);
+        move |then| {
+            let program = renamed.iter().find(|r| r.then == then).map_or(then, |r| r.program);
+            table.to_real(VirtualPid(program)).0
+        }
+    }
+
+    fn objects(&self, m: &Member, pid_of: &PidMap) -> Result<Rebuilt, Failure> {
+        let as_process: &AsProcess = &|then, work| stand_in::run(self.known.program_id(then), work);
+        let ctx = RebuildContext {
+            std: [0, 1, 2].map(|fd| is_open(fd).then_some(fd)),
+            path_map: self.options.map_path.clone(),
+            blobs: &m.file,
+            pid_of: Rc::clone(pid_of),
+            reserved: Vec::new(),
+            as_process: (self.ids != Ids::Virtual).then_some(as_process),
+        };
+        Ok(ckpt_objects::rebuild(&m.meta.objects, &ctx)?)
+    }
+
+    fn map_files(&self, base: i32) -> Result<MapFiles, Failure> {
+        let mut files = MapFiles::new();
+        for m in self.members.iter().flat_map(|m| &m.meta.processes).filter_map(|p| p.body.as_ref()).flat_map(|b| &b.maps) {
+            let MapKind::File(f) = &m.kind else { continue };
+            let key = file_key(m, f);
+            if anonymous_now(m, f) || files.contains_key(&key) {
+                continue;
+            }
+            let path = preflight::mapped(&f.path, &self.options.map_path);
+            let failed = |e: io::Error| Failure(format!("{}: {e}", path.display()), 1);
+            let file = match self.saved_instead(m, f, &path) {
+                Some(saved) => saved.map_err(failed)?,
+                None => std::fs::File::options().read(true).write(key.1).open(&path).map_err(failed)?.into(),
+            };
+            files.insert(key, move_up(file, base)?);
+        }
+        Ok(files)
+    }
+
+    /// A library that was upgraded or removed since comes from the image.
+    fn saved_instead(&self, m: &MapMeta, f: &FileIdentity, path: &Path) -> Option<io::Result<OwnedFd>> {
+        if m.shared || std::fs::metadata(path).is_ok_and(|now| is_same(&now, f)) {
+            return None;
+        }
+        let saved = |m: &'_ Member| m.meta.files.iter().position(|s| s.identity == *f);
+        let (member, i) = self.members.iter().find_map(|m| Some((m, saved(m)?)))?;
+        Some(memory::saved_file(member, &member.meta.files[i]))
+    }
+
+    /// Descriptor (or SysV id) of each piece of shared memory, by member and index.
+    fn shared_memory(&self, base: i32, rebuilt: &[Rebuilt], sysv: &[Restored]) -> Result<HashMap<(usize, u32), Source>, Failure> {
+        let mut out = HashMap::new();
+        for (mi, m) in self.members.iter().enumerate() {
+            for (i, s) in m.meta.shared.iter().enumerate() {
+                let name = String::from_utf8_lossy(&s.name);
+                let failed = |e: io::Error| Failure(format!("shared memory {name}: {e}"), 1);
+                let source = match s.kind {
+                    SharedKind::Object => {
+                        let object = m.meta.objects.inode_object(s.dev, s.ino).and_then(|id| rebuilt[mi].fd(id));
+                        let object = object.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+                        let object = for_mapping(object, is_written(m, i)).map_err(failed)?;
+                        Source::Fd(move_up(object, base)?)
+                    }
+                    SharedKind::SysV { id, .. } => Source::SysV(sysv::id_now(&sysv[mi], id)),
+                    _ => Source::Fd(move_up(memory::shared(m, s).map_err(failed)?, base)?),
+                };
+                out.insert((mi, i as u32), source);
+            }
+        }
+        Ok(out)
+    }
+}
+
+enum Source {
+    Fd(OwnedFd),
+    SysV(i32),
+}
+
+impl Source {
+    fn fd(&self) -> Option<RawFd> {
+        match self {
+            Source::Fd(fd) => Some(fd.as_raw_fd()),
+            Source::SysV(_) => None,
+        }
+    }
+}
+
+fn is_written(m: &Member, shared: usize) -> bool {
+    let maps = m.meta.processes.iter().filter_map(|p| p.body.as_ref()).flat_map(|b| &b.maps);
+    maps.filter(|map| matches!(map.kind, MapKind::Shared(i) if i as usize == shared)).any(|map| map.prot & libc::PROT_WRITE as u32 != 0)
+}
+
+/// A program may map memory to write and keep a read-only descriptor alone.
+fn for_mapping(object: BorrowedFd, written: bool) -> io::Result<OwnedFd> {
+    // SAFETY: only asks.
+    let read_only = unsafe { libc::fcntl(object.as_raw_fd(), libc::F_GETFL) } & libc::O_ACCMODE == libc::O_RDONLY;
+    if written && read_only {
+        let path = format!("/proc/self/fd/{}", object.as_raw_fd());
+        return Ok(std::fs::File::options().read(true).write(true).open(path)?.into());
+    }
+    object.try_clone_to_owned()
+}
+
+/// Private mappings of files that are gone were saved whole and come back without a file.
+fn anonymous_now(m: &MapMeta, f: &FileIdentity) -> bool {
+    !m.shared && f.deleted
+}
+
+fn file_key(m: &MapMeta, f: &FileIdentity) -> (Vec<u8>, bool) {
+    (f.path.clone(), m.shared && m.prot & libc::PROT_WRITE as u32 != 0)
+}
+
+/// To a number that no process of the program uses.
+fn move_up(fd: OwnedFd, base: i32) -> io::Result<OwnedFd> {
+    // SAFETY: fcntl on our own descriptor; the new one is ours alone.
+    unsafe {
+        let up = libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, base);
+        if up < 0 { Err(io::Error::last_os_error()) } else { Ok(OwnedFd::from_raw_fd(up)) }
+    }
+}
+
+fn is_open(fd: RawFd) -> bool {
+    // SAFETY: only asks.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+}

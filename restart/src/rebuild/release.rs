@@ -1,0 +1,138 @@
+//! All restorers have said that they are ready; then all may go.
+
+use super::prepare::Prepared;
+use super::{Rebuild, is_open};
+use crate::lazy::{Filler, Share};
+use crate::memory;
+use ckpt_agent::launch::Failure;
+use ckpt_agent::passes;
+use ckpt_image::RunState;
+use ckpt_objects::kinds::outer;
+use ckpt_sys::fault::Stage;
+use ckpt_sys::flat::msg;
+use ckpt_sys::idtable::VirtualPid;
+use std::io;
+use std::time::Duration;
+
+impl Rebuild<'_> {
+    /// All restorers say that they are ready; then all may go.
+    pub(super) fn wait_restored(&self, prepared: &mut [Prepared]) -> Result<(), Failure> {
+        for p in prepared.iter_mut() {
+            drop((p.theirs.take(), p.plan.take(), std::mem::take(&mut p.images), p.exe_named.take()));
+        }
+        let mut filler = self.filler(prepared)?;
+        passes(Stage::Restore)?;
+        std::thread::scope(|scope| {
+            for p in prepared.iter_mut() {
+                if let Some(pipe) = p.feed.take() {
+                    if let Some(chain) = self.chain(p) {
+                        scope.spawn(move || memory::feed(&chain, pipe));
+                    }
+                }
+            }
+            prepared.iter().filter(|p| p.link.is_some()).try_for_each(|p| self.wait_one(p, &mut filler))
+        })?;
+        if let Some(filler) = filler {
+            let (helper, held) = filler.close()?;
+            self.agent.filling.begin(helper, held);
+        }
+        self.stop_again(prepared)?;
+        passes(Stage::Barrier)?;
+        self.give_foreground();
+        for p in prepared.iter() {
+            let Some(link) = &p.link else { continue };
+            // One that runs already may have killed it.
+            let _ = link.send(msg::GO);
+            if self.in_foreground(p) {
+                // The terminal may have another size, and shows nothing of the program yet.
+                // SAFETY: numbers only.
+                unsafe { libc::kill(self.real(self.process(p).pid), libc::SIGWINCH) };
+            }
+        }
+        Ok(())
+    }
+
+    /// Processes that were stopped stop in the restorer and go on from there with SIGCONT; their parents hear of it
+    /// only if they had not before.
+    fn stop_again(&self, prepared: &[Prepared]) -> Result<(), Failure> {
+        let stopped = || prepared.iter().map(|p| self.process(p)).filter(|meta| meta.state == RunState::Stopped);
+        for meta in stopped() {
+            let pid = self.shared_ids.table.to_real(VirtualPid(self.known.program_id(meta.pid))).0;
+            // SAFETY: numbers only.
+            unsafe { libc::kill(pid, libc::SIGSTOP) };
+            ckpt_agent::procfs::await_stop(pid);
+        }
+        for p in prepared.iter().filter(|p| stopped().any(|kid| kid.ppid == self.process(p).pid)) {
+            // One that is stopped itself looks when it is continued.
+            if let Some(link) = p.link.as_ref() {
+                link.send(msg::SETTLE)?;
+                if self.process(p).state != RunState::Stopped {
+                    link.recv_within(Duration::from_secs(60))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn real(&self, then: i32) -> i32 {
+        self.shared_ids.table.to_real(VirtualPid(self.known.program_id(then))).0
+    }
+
+    /// A job of the program's that had the terminal has it again.
+    fn give_foreground(&self) {
+        for m in self.members {
+            let Some(terminal) = &m.meta.objects.terminal else { continue };
+            if m.meta.processes.iter().any(|p| p.pid == terminal.foreground) {
+                outer::give_foreground(&[0, 1, 2].map(|fd| is_open(fd).then_some(fd)), self.real(terminal.foreground));
+            }
+        }
+    }
+
+    fn in_foreground(&self, p: &Prepared) -> bool {
+        let terminal = &self.members[p.member].meta.objects.terminal;
+        terminal.as_ref().is_some_and(|t| t.foreground == self.process(p).pgid)
+    }
+
+    /// The helper that fills memory later; None: all is there at the start.
+    fn filler(&self, prepared: &[Prepared]) -> Result<Option<Filler>, Failure> {
+        let shares: Vec<&Share> = prepared.iter().filter_map(|p| p.share.as_ref()).collect();
+        if shares.is_empty() { Ok(None) } else { Ok(Some(Filler::start(self.members, &shares)?)) }
+    }
+
+    fn wait_one(&self, p: &Prepared, filler: &mut Option<Filler>) -> Result<(), Failure> {
+        let meta = self.process(p);
+        let Some(link) = &p.link else { return Ok(()) };
+        let who = format!("process {} ({})", meta.pid, meta.name);
+        match link.recv_within(Duration::from_secs(600)) {
+            Ok(packet) if packet.msg.kind == msg::RESTORED => Ok(()),
+            Ok(packet) if packet.msg.kind == msg::LAZY => {
+                if let (Some(filler), Some(uffd)) = (filler.as_mut(), packet.fds.into_iter().next()) {
+                    let pid = self.shared_ids.table.to_real(VirtualPid(self.known.program_id(meta.pid))).0;
+                    filler.add((p.member, p.process), pid, uffd)?;
+                }
+                self.wait_one(p, filler)
+            }
+            Ok(packet) => Err(Failure(format!("{who}: {}", explain(&packet.msg)), 1)),
+            Err(e) => Err(Failure(format!("{who}: its binary {} did not come up ({e})", p.exe.display()), 1)),
+        }
+    }
+}
+
+fn explain(m: &ckpt_sys::flat::Msg) -> String {
+    let step = match m.stage {
+        20 => "no place for the restorer was found",
+        21 => "the old address space could not be removed",
+        22 => "the kernel's vdso differs from that at the checkpoint; restart under the same kernel",
+        23 => "a mapping could not be made",
+        24 => "memory could not be read from the image",
+        25 => "a protection could not be set",
+        26 => "the address space could not be described to the kernel",
+        28 => "a timer could not be made",
+        29 => "a thread could not be made",
+        30 => "user, groups or capabilities could not be set; restart as the user who launched it",
+        32 => "memory could not be registered for --restore lazy; restart without it",
+        31 => "a native AIO context could not be made; is fs.aio-max-nr reached?",
+        _ => "its state could not be set",
+    };
+    format!("{step} ({}, at {:#x})", io::Error::from_raw_os_error(m.errno), m.arg)
+}
