@@ -290,6 +290,7 @@ impl<'a, 'b> Capturing<'a, 'b> {
         }
         unix::relate(self);
         tcp::relate(self);
+        udphold::relate(self);
         Ok(())
     }
 
@@ -315,6 +316,7 @@ impl<'a, 'b> Capturing<'a, 'b> {
 
     fn drain_all(&mut self) -> Result<(), CaptureError> {
         tcp::drain(self).map_err(|(id, e)| self.fail(id, "reading and putting back its data", e))?;
+        udphold::drain(self).map_err(|(id, e)| self.fail(id, "reading and putting back its data", e))?;
         pty::drain(self).map_err(|(id, e)| self.fail(id, "reading and putting back its data", e))?;
         mqueue::drain(self).map_err(|(id, e)| self.fail(id, "reading and putting back its messages", e))
     }

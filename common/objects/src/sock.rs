@@ -217,6 +217,14 @@ fn control_message(kind: i32, payload: &[u8]) -> Vec<u8> {
     out
 }
 
+/// The beginning of a datagram (MSG_MORE).
+pub fn send_more(fd: RawFd, data: &[u8]) -> io::Result<usize> {
+    let flags = libc::MSG_MORE | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: a buffer of the length given.
+    let sent = unsafe { libc::send(fd, data.as_ptr().cast(), data.len(), flags) };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
 /// One byte beside the stream (MSG_OOB).
 pub fn send_urgent(fd: RawFd, byte: u8) -> io::Result<()> {
     let flags = libc::MSG_OOB | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
@@ -283,15 +291,9 @@ pub fn capture(probe: &Probe, id: ObjectId, cx: &mut Capturing) -> io::Result<Op
     Ok(Some(match (domain, kind, protocol) {
         (libc::AF_UNIX, _, _) => Kind::Unix(Box::new(unix::capture(probe, id, kind, cx)?)),
         (_, libc::SOCK_STREAM, libc::IPPROTO_TCP) if inet => Kind::Tcp(Box::new(tcp::capture(probe, domain)?)),
-        (_, libc::SOCK_DGRAM, _) if inet => {
-            let state = udp::capture(probe, domain, protocol)?;
-            if udp::holds_back(probe.fd, &state) {
-                cx.refuse(id, "it holds back a datagram (UDP_CORK), which cannot be read; try again when it is sent");
-            }
-            Kind::Udp(Box::new(state))
-        }
+        (_, libc::SOCK_DGRAM, _) if inet => Kind::Udp(Box::new(udp::capture(probe, domain, protocol)?)),
         (libc::AF_NETLINK, _, _) if sys::poll(probe.fd, libc::POLLIN, 0)? & libc::POLLIN != 0 => {
-            cx.refuse(id, "a message of the kernel waits in it, which cannot be put back; try again when it is read");
+            cx.refuse_for_now(id, "a message of the kernel waits in it, which cannot be put back; try again when it is read");
             return Ok(None);
         }
         (libc::AF_NETLINK, _, _) => Kind::Netlink(netlink::capture(probe, kind, protocol)?),

@@ -174,8 +174,6 @@ const LAST: &[(i32, i32)] = &[
     (libc::SOL_SOCKET, SO_BUF_LOCK),
     (libc::IPPROTO_TCP, libc::TCP_CORK),
     (libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP),
-    (libc::IPPROTO_UDP, libc::UDP_CORK),
-    (libc::IPPROTO_UDPLITE, libc::UDP_CORK),
     (libc::SOL_SOCKET, libc::SO_INCOMING_CPU),
     (libc::SOL_SOCKET, libc::SO_ATTACH_FILTER),
     (libc::SOL_SOCKET, libc::SO_LOCK_FILTER),

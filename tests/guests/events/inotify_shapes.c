@@ -1,5 +1,5 @@
 // inotify: unread events of every kind in order, a watched file, a moved and a deleted target, one-shot, a full queue, in epoll.
-// args: unread moved deleted file oneshot overflow epoll cookie
+// args: unread rescan moved deleted file oneshot overflow epoll cookie
 #include "../guest.h"
 static char buf[1 << 20] __attribute__((aligned(8)));
 static int at, have;
@@ -32,6 +32,22 @@ int main(int argc, char **argv)
         e = next(fd);
         CHECK_EQ("mask", IN_CREATE, e->mask); CHECK_STR("name", "two", e->name);
         CHECK_EQ("nothing more", -1, read(fd, buf, sizeof buf));
+    } else if (guest_is(argv, "rescan")) {
+        // The program is told of what it has missed, by the events or by a word that some are lost, and of what comes.
+        guest_note("d/one");
+        guest_ready();
+        guest_note("d/two");
+        e = next(fd);
+        if (e->mask == IN_Q_OVERFLOW) {
+            CHECK_EQ("watch", -1, e->wd);
+            CHECK_EQ("length", 0, e->len);
+        } else {
+            CHECK_EQ("mask", IN_CREATE, e->mask); CHECK_STR("name", "one", e->name);
+        }
+        e = next(fd);
+        CHECK_EQ("mask", IN_CREATE, e->mask); CHECK_STR("name", "two", e->name); CHECK_EQ("watch", d, e->wd);
+        CHECK_EQ("nothing more", -1, read(fd, buf, sizeof buf));
+        CHECK(SYS(inotify_add_watch(fd, PATH_OF("d/two"), IN_MODIFY)) > d);
     } else if (guest_is(argv, "cookie")) {
         SYS(rename(PATH_OF("d/f"), PATH_OF("d/g")));
         guest_ready();
@@ -95,7 +111,6 @@ int main(int argc, char **argv)
         do
             e = next(fd), n++;
         while (!(e->mask & IN_Q_OVERFLOW));
-        CHECK(n > 1000);
         CHECK_EQ("watch", -1, e->wd);
     } else {
         int ep = SYS(epoll_create1(0));

@@ -1,5 +1,5 @@
 // UDP in odd shapes: corked, empty datagrams, connected with a queue, sender gone, to itself, broadcast, UDP-Lite, dual stack, multicast.
-// args: corked empty connected gone itself lite dual multicast multicast6 fresh recverr
+// args: corked more corked6 corked_behind empty connected gone itself lite dual multicast multicast6 fresh recverr
 #include "../guest.h"
 #include <netinet/udp.h>
 static struct sockaddr_in lo(void)
@@ -25,7 +25,49 @@ int main(int argc, char **argv)
     socklen_t len = sizeof from;
     char buf[64];
     int proto = guest_is(argv, "lite") ? IPPROTO_UDPLITE : 0, r = bound(&a, proto), s = bound(&b, proto);
-    if (guest_is(argv, "corked")) {
+    if (guest_is(argv, "more")) {
+        // Held back by MSG_MORE alone.
+        SYS(connect(s, (void *)&a, sizeof a));
+        SYS(send(s, "one", 3, MSG_MORE)), SYS(send(s, "two", 3, MSG_MORE));
+        guest_ready();
+        SYS(send(s, "three", 5, 0));
+        CHECK_EQ("one datagram", 11, SYS(recv(r, buf, 64, 0)));
+        CHECK(!memcmp(buf, "onetwothree", 11));
+        CHECK_EQ("nothing more", -1, recv(r, buf, 64, 0));
+    } else if (guest_is(argv, "corked6")) {
+        struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+        socklen_t n = sizeof six;
+        int d = socket(AF_INET6, SOCK_DGRAM, 0), c = socket(AF_INET6, SOCK_DGRAM, 0);
+        if (d < 0 || bind(d, (void *)&six, sizeof six))
+            SKIP("no IPv6");
+        SYS(getsockname(d, (void *)&six, &n));
+        SYS(connect(c, (void *)&six, sizeof six));
+        SYS(setsockopt(c, IPPROTO_UDP, UDP_CORK, &(int){1}, sizeof(int)));
+        SYS(send(c, "held", 4, 0));
+        guest_ready();
+        SYS(send(c, "more", 4, 0));
+        SYS(setsockopt(c, IPPROTO_UDP, UDP_CORK, &(int){0}, sizeof(int)));
+        CHECK_EQ("one datagram", 8, SYS(recv(d, buf, 64, MSG_DONTWAIT)));
+    } else if (guest_is(argv, "corked_behind")) {
+        // Behind datagrams that the receiver, connected too, has not read; both hold one back.
+        SYS(connect(s, (void *)&a, sizeof a)), SYS(connect(r, (void *)&b, sizeof b));
+        SYS(send(s, "first", 5, 0)), SYS(send(r, "back", 4, 0));
+        SYS(setsockopt(s, IPPROTO_UDP, UDP_CORK, &(int){1}, sizeof(int)));
+        SYS(setsockopt(r, IPPROTO_UDP, UDP_CORK, &(int){1}, sizeof(int)));
+        SYS(send(s, "", 0, 0)), SYS(send(r, "held", 4, 0));
+        guest_ready();
+        int reuse;
+        socklen_t n = sizeof reuse;
+        SYS(getsockopt(r, SOL_SOCKET, SO_REUSEADDR, &reuse, &n));
+        CHECK_EQ("SO_REUSEADDR", 0, reuse);
+        SYS(setsockopt(s, IPPROTO_UDP, UDP_CORK, &(int){0}, sizeof(int)));
+        SYS(setsockopt(r, IPPROTO_UDP, UDP_CORK, &(int){0}, sizeof(int)));
+        CHECK_EQ("first", 5, SYS(recv(r, buf, 64, 0)));
+        CHECK_EQ("empty", 0, SYS(recv(r, buf, 64, 0)));
+        CHECK_EQ("back", 4, SYS(recv(s, buf, 64, 0)));
+        CHECK_EQ("held", 4, SYS(recv(s, buf, 64, 0)));
+        CHECK_EQ("nothing more", -1, recv(r, buf, 64, 0));
+    } else if (guest_is(argv, "corked")) {
         SYS(connect(s, (void *)&a, sizeof a));
         SYS(setsockopt(s, IPPROTO_UDP, UDP_CORK, &(int){1}, sizeof(int)));
         SYS(send(s, "held", 4, 0));

@@ -1,5 +1,6 @@
 //! inotify: watches with their numbers. fdinfo names the watched inode; its path is searched. Events that were not
-//! read yet stay where they are and are lost at a restart.
+//! read yet stay where they are; no call tells what they are without taking them. After a restart one event stands for
+//! them, which says that some were lost (IN_Q_OVERFLOW), so that the program looks for itself.
 
 use crate::bytes::Bytes;
 use crate::capture::Capturing;
@@ -15,6 +16,8 @@ use std::path::{Path, PathBuf};
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct InotifyState {
     pub watches: Vec<Watch>,
+    /// Events waited to be read.
+    pub unread: bool,
 }
 
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -79,14 +82,13 @@ pub fn capture(probe: &Probe, id: ObjectId, cx: &mut Capturing) -> io::Result<In
             object,
         });
     }
-    if sys::readable_bytes(probe.fd)? > 0 {
-        cx.risk(format!(
-            "{}: events it has not read yet are lost at a restart",
-            cx.describe(id)
-        ));
+    let unread = sys::readable_bytes(probe.fd)? > 0;
+    if unread {
+        let what = cx.describe(id);
+        cx.risk(format!("{what}: after a restart IN_Q_OVERFLOW stands for events that it has not read yet"));
     }
     watches.sort_by_key(|w| w.wd);
-    Ok(InotifyState { watches })
+    Ok(InotifyState { watches, unread })
 }
 
 /// Where watched things usually are: the processes' folders, what they have open, the places for temporary files.
@@ -180,7 +182,46 @@ pub fn rebuild(state: &InotifyState, rb: &mut Rebuilding) -> io::Result<OwnedFd>
     // Watches removed to reach a number have left IN_IGNORED events.
     let mut buffer = [0; 4096];
     while sys::read(fd.as_raw_fd(), &mut buffer).is_ok_and(|n| n > 0) {}
+    if state.unread {
+        if let Err(e) = overflow(fd.as_raw_fd()) {
+            rb.risk(format!("inotify events that were not read are lost: {e}"));
+        }
+    }
     Ok(fd)
+}
+
+const EVENT: usize = size_of::<libc::inotify_event>();
+
+/// Leaves IN_Q_OVERFLOW in the queue: it is filled from a file of ours, whose watch goes while there is no room for
+/// a word about that, and all but the last event are read away.
+fn overflow(fd: RawFd) -> io::Result<()> {
+    const MOST: usize = 1 << 20;
+    let limit = std::fs::read_to_string("/proc/sys/fs/inotify/max_queued_events")?;
+    let limit = limit.trim().parse().unwrap_or(usize::MAX);
+    if limit > MOST {
+        return Err(io::Error::other("fs.inotify.max_queued_events is very large"));
+    }
+    // SAFETY: a NUL-terminated name.
+    let file = sys::own(unsafe { libc::memfd_create(c"ckpt".as_ptr(), libc::MFD_CLOEXEC) })?;
+    let file = sys::reopen(file.as_raw_fd(), libc::O_RDWR)?;
+    let name = sys::cstring(Path::new(&format!("/proc/self/fd/{}", file.as_raw_fd())))?;
+    // SAFETY: a NUL-terminated path.
+    let wd = sys::cvt(unsafe { libc::inotify_add_watch(fd, name.as_ptr(), libc::IN_MODIFY | libc::IN_ACCESS) })?;
+    // Two like events in a row would be one.
+    for _ in 0..limit / 2 + 1 {
+        sys::write(file.as_raw_fd(), b"x")?;
+        sys::lseek(file.as_raw_fd(), 0, libc::SEEK_SET)?;
+        sys::read(file.as_raw_fd(), &mut [0])?;
+    }
+    // SAFETY: no memory involved.
+    sys::cvt(unsafe { libc::inotify_rm_watch(fd, wd) })?;
+    let mut rest = sys::readable_bytes(fd)?.saturating_sub(EVENT);
+    let mut buffer = vec![0; 64 << 10];
+    while rest > 0 {
+        let room = rest.min(buffer.len());
+        rest -= sys::read(fd, &mut buffer[..room])?;
+    }
+    Ok(())
 }
 
 /// Numbers only grow: watches are added and removed until it is the wanted one's turn.

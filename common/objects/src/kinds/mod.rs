@@ -26,6 +26,7 @@ pub mod tcpend;
 pub mod tcprebuild;
 pub mod timerfd;
 pub mod udp;
+pub mod udphold;
 pub mod unix;
 pub mod unixdial;
 pub mod unixqueue;

@@ -2,6 +2,7 @@
 
 use super::multicast::{self, Membership};
 use super::tcprebuild::in_domain;
+use super::udphold;
 use super::unixqueue::PeekOffset;
 use crate::bytes::Bytes;
 use crate::model::{Kind, ObjectId};
@@ -22,25 +23,32 @@ pub struct UdpState {
     /// `(data, sender)`.
     pub queue: Vec<(Bytes, Bytes)>,
     pub groups: Vec<Membership>,
+    /// UDP_CORK; set again when everything else is as it was.
+    pub corked: bool,
+    pub holds_back: bool,
+    /// What it holds back.
+    pub held: Option<Bytes>,
     pub options: Options,
 }
 
 pub fn capture(probe: &Probe, domain: i32, protocol: i32) -> io::Result<UdpState> {
-    Ok(UdpState {
+    let mut options = Options::read(probe.fd, domain, protocol);
+    let corked = options.get(protocol, libc::UDP_CORK).unwrap_or(0) != 0;
+    options.forget(protocol, libc::UDP_CORK);
+    let mut state = UdpState {
         domain,
         protocol,
         name: sock::local_name(probe.fd)?,
         peer: sock::peer_name(probe.fd).ok(),
         queue: peek(probe.fd)?,
         groups: multicast::capture(probe.fd, domain),
-        options: Options::read(probe.fd, domain, protocol),
-    })
-}
-
-/// Data that was sent with UDP_CORK on, and nothing since.
-pub fn holds_back(fd: RawFd, state: &UdpState) -> bool {
-    state.options.get(state.protocol, libc::UDP_CORK).unwrap_or(0) != 0
-        && sys::ioctl_get::<i32>(fd, libc::TIOCOUTQ).is_ok_and(|n| n > 0)
+        corked,
+        holds_back: false,
+        held: None,
+        options,
+    };
+    state.holds_back = udphold::holds_back(probe.fd, &state);
+    Ok(state)
 }
 
 fn peek(fd: RawFd) -> io::Result<Vec<(Bytes, Bytes)>> {
@@ -135,6 +143,16 @@ pub fn refill(rb: &mut Rebuilding) -> Result<(), (ObjectId, io::Error)> {
             ));
         }
         finish(fd, state, rb);
+    }
+    hold_back(rb)
+}
+
+/// A corked socket sends nothing, so this comes last.
+fn hold_back(rb: &mut Rebuilding) -> Result<(), (ObjectId, io::Error)> {
+    for (id, object) in rb.set.ids() {
+        let Kind::Udp(state) = &object.kind else { continue };
+        let fd = rb.raw(id).map_err(|e| (id, e))?;
+        udphold::begin(fd, state, state.held.as_ref()).map_err(|e| (id, e))?;
     }
     Ok(())
 }
