@@ -1,13 +1,14 @@
 //! Running the layout: forks, sessions, groups, descriptors, exec.
 
 use crate::ids::{Known, SharedIds, clone_as, clone_elsewhere, clone_with_pid};
+use ckpt_sys::Errno;
+use ckpt_sys::calls::{futex_wait, futex_wake_all};
 use ckpt_sys::idtable::VirtualPid;
 use crate::tree::{Node, What};
 use ckpt_image::{ProcessMeta, RunState};
 use std::ffi::CString;
 use std::io;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering::*};
-use std::time::{Duration, Instant};
 
 /// Shared by all processes of the tree while it is built.
 #[repr(C)]
@@ -21,7 +22,7 @@ pub struct Gate {
 }
 
 const MAX: usize = 16384;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE_MS: i64 = 60_000;
 
 impl Gate {
     pub fn new(processes: usize) -> io::Result<&'static Gate> {
@@ -37,25 +38,27 @@ impl Gate {
     }
 
     fn pass(&self, counter: &AtomicU32, total: usize) -> bool {
-        counter.fetch_add(1, AcqRel);
+        if counter.fetch_add(1, AcqRel) as usize + 1 >= total {
+            futex_wake_all(counter);
+        }
         self.wait(counter, total)
     }
 
+    /// False: one has failed, or for a minute nobody came.
     fn wait(&self, counter: &AtomicU32, total: usize) -> bool {
-        let deadline = Instant::now() + PATIENCE;
-        let mut spins = 0u32;
-        while (counter.load(Acquire) as usize) < total {
-            if self.failed.load(Acquire) != 0 || Instant::now() > deadline {
+        loop {
+            let there = counter.load(Acquire);
+            if self.failed.load(Acquire) != 0 {
                 return false;
             }
-            spins += 1;
-            if spins < 200 {
-                std::thread::yield_now();
-            } else {
-                std::thread::sleep(Duration::from_micros(100));
+            if there as usize >= total {
+                return true;
+            }
+            // Only the last one wakes: thousands that look again at every arrival would leave no time to arrive.
+            if futex_wait(counter, there, PATIENCE_MS) == Err(Errno(libc::ETIMEDOUT)) && counter.load(Acquire) == there {
+                return false;
             }
         }
-        true
     }
 
     pub fn pid(&self, index: usize) -> i32 {
@@ -64,6 +67,11 @@ impl Gate {
 
     pub fn fail(&self, errno: i32) {
         self.failed.store(errno.max(1) as u32, Release);
+        for counter in [&self.created, &self.grouped, &self.joined] {
+            // Another number keeps those awake who are about to wait for this one to change.
+            counter.fetch_or(1 << 31, AcqRel);
+            futex_wake_all(counter);
+        }
     }
 
     pub fn failure(&self) -> Option<io::Error> {

@@ -1,7 +1,6 @@
 //! One client's connection: what it sent so far, what it has yet to take, and whether it has proved itself.
 
 use crate::auth::{self, Key, KeyError, Nonce, Side, Tag};
-use crate::barrier::Micros;
 use ckpt_wire::{
     ClientMessage, FrameDecoder, FrameKey, Preamble, WireError, AUTH_NONCE_LEN, AUTH_TAG_LEN, MAX_FRAME, PROTOCOL_VERSION,
 };
@@ -12,6 +11,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 const MAX_OUTBOX: usize = 32 << 20;
 /// Reads at most this much in a row, so that one client cannot keep the others waiting.
 const READ_TURNS: usize = 16;
+/// Bytes.
+pub const READ_AT_ONCE: usize = 32 << 10;
 const PROOF_LEN: usize = AUTH_NONCE_LEN + AUTH_TAG_LEN;
 
 /// Why a connection ends.
@@ -47,9 +48,6 @@ pub struct Connection {
     outbox: Vec<u8>,
     /// Bytes at the front of `outbox` that are sent.
     sent: usize,
-    pub opened: Micros,
-    /// Has said hello.
-    pub introduced: bool,
     /// Ends as soon as `outbox` is empty.
     pub closing: bool,
     /// epoll watches for room to write.
@@ -58,7 +56,7 @@ pub struct Connection {
 
 impl Connection {
     /// Greets the client; one that comes by TCP is challenged.
-    pub fn new(stream: OwnedFd, key: Option<&Key>, now: Micros) -> Result<Connection, KeyError> {
+    pub fn new(stream: OwnedFd, key: Option<&Key>) -> Result<Connection, KeyError> {
         let mut outbox = Preamble { version: PROTOCOL_VERSION, key_wanted: key.is_some() }.to_bytes().to_vec();
         let trust = match key {
             None => Trust::Proven,
@@ -75,8 +73,6 @@ impl Connection {
             tags: None,
             outbox,
             sent: 0,
-            opened: now,
-            introduced: false,
             closing: false,
             watches_output: false,
         })
@@ -90,15 +86,20 @@ impl Connection {
         self.sent < self.outbox.len()
     }
 
-    /// Takes what has arrived. Messages before a break count.
-    pub fn read(&mut self, messages: &mut Vec<ClientMessage>) -> Result<(), Broken> {
-        let mut chunk = [0; 32 << 10];
+    /// Takes what has arrived, by way of `chunk`. Messages before a break count.
+    pub fn read(&mut self, chunk: &mut [u8], messages: &mut Vec<ClientMessage>) -> Result<(), Broken> {
         for _ in 0..READ_TURNS {
             let limit = self.read_limit(chunk.len());
             match recv(self.stream.as_raw_fd(), &mut chunk[..limit], MsgFlags::MSG_DONTWAIT) {
                 Ok(0) if self.decoder.is_mid_frame() => return Err(Broken::Truncated),
                 Ok(0) => return Err(Broken::Ended),
-                Ok(len) => self.take(&chunk[..len], messages)?,
+                Ok(len) => {
+                    self.take(&chunk[..len], messages)?;
+                    // epoll says so when there is more.
+                    if len < limit {
+                        return Ok(());
+                    }
+                }
                 Err(nix::Error::EAGAIN) => return Ok(()),
                 Err(nix::Error::EINTR) => {}
                 Err(error) => return Err(error.into()),

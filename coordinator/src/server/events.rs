@@ -1,6 +1,6 @@
 //! The event loop.
 
-use super::connection::{Broken, Connection};
+use super::connection::{Broken, Connection, READ_AT_ONCE};
 use super::console::{self, Console};
 use super::hook_runner::HookRunner;
 use super::listen::{self, Listeners};
@@ -42,6 +42,10 @@ pub struct Server {
     signals: SignalFd,
     hub: Hub,
     connections: BTreeMap<ClientId, Connection>,
+    /// Those that have not said who they are, the oldest first: looked at after every event.
+    strangers: BTreeMap<ClientId, Micros>,
+    /// What was received goes through here.
+    buffer: Box<[u8]>,
     next_client: ClientId,
     console: Option<Console>,
     log: Log,
@@ -90,6 +94,8 @@ impl Server {
             signals,
             hub,
             connections: BTreeMap::new(),
+            strangers: BTreeMap::new(),
+            buffer: vec![0; READ_AT_ONCE].into(),
             next_client: 1,
             console: None,
             log,
@@ -134,7 +140,7 @@ impl Server {
     }
 
     pub fn run(mut self) -> Result<(), ServerError> {
-        let mut events = [EpollEvent::empty(); 256];
+        let mut events = [EpollEvent::empty(); 1024];
         while !self.exiting || self.hooks.is_busy() {
             let count = match self.epoll.wait(&mut events, self.timeout()) {
                 Ok(count) => count,
@@ -156,7 +162,7 @@ impl Server {
     }
 
     fn timeout(&self) -> EpollTimeout {
-        let introduction = self.unintroduced().map(|(_, connection)| connection.opened + INTRODUCTION).min();
+        let introduction = self.strangers.values().next().map(|opened| opened + INTRODUCTION);
         let due = [self.hub.next_due(), introduction, self.lonely_until(), self.hooks.next_due()];
         let due = due.into_iter().flatten().min();
         match due {
@@ -166,10 +172,6 @@ impl Server {
                 EpollTimeout::try_from(millis.min(3_600_000) as u32).unwrap_or(EpollTimeout::ZERO)
             }
         }
-    }
-
-    fn unintroduced(&self) -> impl Iterator<Item = (&ClientId, &Connection)> {
-        self.connections.iter().filter(|(_, connection)| !connection.introduced)
     }
 
     /// When a coordinator without clients exits.
@@ -197,8 +199,7 @@ impl Server {
 
     fn housekeeping(&mut self) {
         let now = self.now();
-        let late = |(&client, one): (&ClientId, &Connection)| (now >= one.opened + INTRODUCTION).then_some(client);
-        for client in self.unintroduced().filter_map(late).collect::<Vec<_>>() {
+        while let Some((&client, _)) = self.strangers.first_key_value().filter(|(_, opened)| now >= **opened + INTRODUCTION) {
             self.drop_client(client, "it did not say who it is");
         }
         let actions = self.hub.tick(now);
@@ -251,7 +252,7 @@ impl Server {
     fn admit(&mut self, stream: OwnedFd, key: Option<&Key>) {
         let client = self.next_client;
         self.next_client = self.next_client.wrapping_add(1).max(1);
-        let opened = match Connection::new(stream, key, self.now()) {
+        let opened = match Connection::new(stream, key) {
             Ok(connection) => connection,
             Err(error) => return self.log.line(&error.to_string()),
         };
@@ -261,6 +262,7 @@ impl Server {
         }
         self.hub.connected(client);
         self.connections.insert(client, opened);
+        self.strangers.insert(client, self.now());
         self.flush(client);
     }
 
@@ -268,8 +270,10 @@ impl Server {
         let Some(connection) = self.connections.get_mut(&client) else { return };
         let mut messages = Vec::new();
         let readable = flags.intersects(EpollFlags::EPOLLIN | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR);
-        let read = if readable { connection.read(&mut messages) } else { Ok(()) };
-        connection.introduced |= !messages.is_empty();
+        let read = if readable { connection.read(&mut self.buffer, &mut messages) } else { Ok(()) };
+        if !messages.is_empty() {
+            self.strangers.remove(&client);
+        }
         for message in messages {
             let actions = self.hub.message(self.now(), client, message);
             self.perform(actions);
@@ -389,6 +393,7 @@ impl Server {
     }
 
     fn forget_client(&mut self, client: ClientId) {
+        self.strangers.remove(&client);
         if self.connections.remove(&client).is_none() {
             return;
         }
