@@ -61,6 +61,14 @@ impl RunTable {
         if self.buffered == self.buffer.len() { self.flush() } else { Ok(()) }
     }
 
+    fn run(&self, index: u64) -> Result<Run> {
+        let mut bytes = [0; size_of::<Run>()];
+        let at = index as usize * size_of::<Run>();
+        // SAFETY: bytes is writable for its length.
+        let got = unsafe { syscall4(libc::SYS_pread64, self.fd as usize, bytes.as_mut_ptr() as usize, bytes.len(), at) }?;
+        from_bytes(&bytes).filter(|_| got == bytes.len()).ok_or(Errno(libc::EIO))
+    }
+
     fn flush(&mut self) -> Result<()> {
         let n = core::mem::take(&mut self.buffered) * size_of::<Run>();
         write_all(self.fd, &bytes_of(&self.buffer)[..n])
@@ -91,16 +99,66 @@ pub fn write_snapshot(a: &Arena, ch: &Channel, hold: bool, incremental: bool) ->
 fn announce_and_write(ch: &Channel, table: &RunTable, hold: bool) -> Result<()> {
     let m = Msg { kind: msg::RUNS, pid: getpid(), arg: table.bytes, arg2: table.count, ..Msg::default() };
     ch.send_with(m, &[], &[table.fd])?;
-    let Some((m, fds)) = ch.recv() else { return Err(Errno(libc::EPIPE)) };
-    if m.kind != msg::WRITE {
-        return Err(Errno(libc::ECANCELED));
+    let (m, fds) = lend(ch, table, !hold)?;
+    match m.kind {
+        msg::WRITE => {
+            let mut sink = Sink { fd: fds[0], offset: m.arg, begun: m.arg, crc: !0, in_chunk: 0, table: table.fd, frozen: !hold };
+            let written = write_runs(table, &mut sink);
+            close(fds[0]);
+            written?;
+        }
+        msg::DONE => {}
+        _ => return Err(Errno(libc::ECANCELED)),
     }
-    let mut sink = Sink { fd: fds[0], offset: m.arg, begun: m.arg, crc: !0, in_chunk: 0, table: table.fd, frozen: !hold };
-    let written = write_runs(table, &mut sink);
-    close(fds[0]);
-    written?;
     ch.send(Msg { kind: msg::WRITTEN, pid: getpid(), arg: table.bytes, ..Msg::default() });
     Ok(())
+}
+
+/// While the agent reads our memory itself. The message after.
+fn lend(ch: &Channel, table: &RunTable, frozen: bool) -> Result<(Msg, [Fd; 4])> {
+    let mut dropped = Dropped { runs: 0, in_run: 0, bytes: 0 };
+    loop {
+        let Some((m, fds)) = ch.recv() else { return Err(Errno(libc::EPIPE)) };
+        if m.kind != msg::DROP {
+            return Ok((m, fds));
+        }
+        if frozen {
+            dropped.up_to(table, m.arg)?;
+        }
+    }
+}
+
+/// How far memory is given back, in the order of the runs.
+struct Dropped {
+    runs: u64,
+    in_run: u64,
+    bytes: u64,
+}
+
+impl Dropped {
+    fn up_to(&mut self, table: &RunTable, bytes: u64) -> Result<()> {
+        while self.bytes < bytes && self.runs < table.count {
+            let run = table.run(self.runs)?;
+            let len = if run.is_guard() { 0 } else { run.bytes };
+            let n = (len - self.in_run).min(bytes - self.bytes);
+            let from = run.addr + self.in_run;
+            if self.in_run + n == len {
+                (self.runs, self.in_run) = (self.runs + 1, 0);
+                self.bytes += n;
+                drop_written(from, from + n);
+            } else {
+                // The rest of a huge page goes with what follows it.
+                let edge = (from + n) & !(DROP - 1);
+                if edge > from {
+                    self.in_run += edge - from;
+                    self.bytes += edge - from;
+                    drop_written(from, edge);
+                }
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
 }
 
 fn protect(at: usize, len: usize, prot: usize) -> Result<()> {
@@ -283,7 +341,9 @@ impl Sink {
             at += n;
             let edge = if at == end { end } else { at & !(DROP - 1) };
             if edge > kept {
-                self.drop_written(kept, edge);
+                if self.frozen {
+                    drop_written(kept, edge);
+                }
                 kept = edge;
             }
             if self.in_chunk == CHUNK {
@@ -291,15 +351,6 @@ impl Sink {
             }
         }
         Ok(())
-    }
-
-    /// A page that the copy has no more is the program's alone: writing to it costs the program no copy.
-    fn drop_written(&self, from: u64, to: u64) {
-        let (own, own_len) = crate::restore::own_image();
-        let apart = to <= own as u64 || (own + own_len) as u64 <= from;
-        if self.frozen && apart && to - from >= PIECE {
-            let _ = madvise(from as usize, (to - from) as usize, libc::MADV_DONTNEED);
-        }
     }
 
     fn write_at(&mut self, bytes: &[u8]) -> Result<()> {
@@ -340,6 +391,15 @@ impl Sink {
         self.crc = !0;
         self.in_chunk = 0;
         Ok(())
+    }
+}
+
+/// A page that the copy has no more is the program's alone: writing to it costs the program no copy.
+fn drop_written(from: u64, to: u64) {
+    let (own, own_len) = crate::restore::own_image();
+    let apart = to <= own as u64 || (own + own_len) as u64 <= from;
+    if apart && to - from >= PIECE {
+        let _ = madvise(from as usize, (to - from) as usize, libc::MADV_DONTNEED);
     }
 }
 

@@ -1,7 +1,7 @@
 //! A process's memory over all the images that hold parts of it.
 
 use crate::image_set::Member;
-use ckpt_agent::write::unpack;
+use ckpt_agent::codec::unpack;
 use ckpt_image::chain::{self, Piece};
 use ckpt_image::verify::chunk_place;
 use ckpt_image::{CHUNK, Codec, ImageFile, Memory};

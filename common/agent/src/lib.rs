@@ -16,6 +16,7 @@ pub fn arm_fault() {
 pub mod agent;
 pub mod aio;
 pub mod checkpoint;
+pub mod codec;
 pub mod copies;
 pub mod filling;
 pub mod foreground;
@@ -24,6 +25,7 @@ pub mod ipc;
 pub mod launch;
 pub mod libraries;
 pub mod limits;
+mod lent;
 pub mod link;
 pub mod members;
 mod obstacle;

@@ -1,6 +1,6 @@
 //! `--compress auto`: the codec with which memory is on the disk soonest, by measuring the data and the disk.
 
-use crate::write::Packer;
+use crate::codec::Packer;
 use ckpt_image::Codec;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -103,7 +103,7 @@ fn try_out(codec: Codec, sample: &[Vec<u8>]) -> Option<(f64, f64)> {
     let mut packer = Packer::new(codec).ok()?;
     packer.pack(sample.first()?).ok()?; // its memory is new
     let begun = Instant::now();
-    let packed: usize = sample.iter().map(|s| packer.pack(s).map_or(s.len(), <[u8]>::len)).sum();
+    let packed: usize = sample.iter().map(|s| packer.pack(s).map_or(s.len(), |p| p.len())).sum();
     Some((all as f64 / begun.elapsed().as_secs_f64().max(1e-9), packed as f64 / all as f64))
 }
 

@@ -1,5 +1,7 @@
 //! From the frozen writers to the image.
 
+use crate::codec::Packer;
+use crate::lent::{Origin, Source, lock, take};
 use crate::link::Link;
 use crate::pace;
 use ckpt_image::{CHUNK, Codec, ImageWriter, Memory};
@@ -7,7 +9,7 @@ use ckpt_objects::BlobRef;
 use ckpt_sys::flat::{Msg, Run, from_bytes, msg};
 use ckpt_wire::Compression;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Mutex;
@@ -132,15 +134,15 @@ fn process(job: &Job, writer: &Link, image: &ImageWriter, how: &How) -> Result<M
         memory.pieces.push(BlobRef { offset, len: bytes });
         memory.checksums = read_checksums(&table, announced.msg.arg2)?;
     } else {
-        compressed(pid, writer, image, &mut memory).map_err(|e| e.unwrap_or_else(gone))?;
+        compressed(job, writer, image, &mut memory).map_err(|e| e.unwrap_or_else(gone))?;
     }
     Ok(memory)
 }
 
 /// Err(Ok(e)): the writer says what failed. Err(Err(e)): the socket did.
-type Said<T> = Result<T, Fault>;
+pub type Said<T> = Result<T, Fault>;
 
-enum Fault {
+pub enum Fault {
     Said(WriteError),
     Link(io::Error),
 }
@@ -164,7 +166,7 @@ fn expect(pid: i32, writer: &Link, kind: u32) -> Said<crate::link::Packet> {
 }
 
 /// (address, bytes)
-type Ranges = Vec<(u64, u64)>;
+pub type Ranges = Vec<(u64, u64)>;
 
 /// Memory that has data, and guard regions.
 fn read_runs(table: &File, count: u64) -> io::Result<(Ranges, Ranges)> {
@@ -185,15 +187,12 @@ fn read_checksums(table: &File, count: u64) -> io::Result<Vec<u32>> {
     Ok(bytes.chunks_exact(4).filter_map(from_bytes::<u32>).collect())
 }
 
-/// Pipe in, pieces out: each thread takes the next chunk, compresses and appends it.
-fn compressed(pid: i32, writer: &Link, image: &ImageWriter, memory: &mut Memory) -> Said<()> {
-    let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|e| Fault::Link(e.into()))?;
-    let _ = nix::fcntl::fcntl(&read, nix::fcntl::FcntlArg::F_SETPIPE_SZ(1 << 20));
-    writer.send_with(Msg { kind: msg::WRITE, arg: u64::MAX, ..Msg::default() }, &[], &[write.as_raw_fd()]).map_err(Fault::Link)?;
-    drop(write);
+/// Each thread takes the next chunk, compresses and appends it.
+fn compressed(job: &Job, writer: &Link, image: &ImageWriter, memory: &mut Memory) -> Said<()> {
+    let origin = Origin::of(job, writer, memory)?;
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get()).min(memory.bytes.div_ceil(CHUNK) as usize);
     let codec = memory.codec;
-    let source = Mutex::new(Source { pipe: Some(read.into()), left: memory.bytes, index: 0 });
+    let source = Mutex::new(Source::new(origin, memory));
     let pieces = std::thread::scope(|scope| -> io::Result<Done> {
         let handles: Vec<_> = (0..threads).map(|_| scope.spawn(|| compress_all(&source, codec, image))).collect();
         let mut done = Vec::new();
@@ -204,8 +203,9 @@ fn compressed(pid: i32, writer: &Link, image: &ImageWriter, memory: &mut Memory)
         Ok(done)
     });
     drop(source);
+    let _ = writer.send(msg::DONE);
     // A writer that failed says why; a short pipe is only the symptom.
-    expect(pid, writer, msg::WRITTEN)?;
+    expect(job.pid, writer, msg::WRITTEN)?;
     for (_, piece, crc) in pieces.map_err(Fault::Link)? {
         memory.pieces.push(piece);
         memory.checksums.push(crc);
@@ -213,91 +213,18 @@ fn compressed(pid: i32, writer: &Link, image: &ImageWriter, memory: &mut Memory)
     Ok(())
 }
 
-/// The rest of one process's memory.
-struct Source {
-    pipe: Option<File>,
-    left: u64,
-    index: usize,
-}
-
-impl Source {
-    /// Fills `chunk`; its number and length, or None at the end.
-    fn next(&mut self, chunk: &mut [u8]) -> io::Result<Option<(usize, usize)>> {
-        let n = self.left.min(CHUNK) as usize;
-        let Some(pipe) = self.pipe.as_mut().filter(|_| n > 0) else { return Ok(None) };
-        if let Err(e) = pipe.read_exact(&mut chunk[..n]) {
-            self.pipe = None;
-            return Err(e);
-        }
-        self.left -= n as u64;
-        self.index += 1;
-        Ok(Some((self.index - 1, n)))
-    }
-}
-
 type Done = Vec<(usize, BlobRef, u32)>;
 
 fn compress_all(source: &Mutex<Source>, codec: Codec, image: &ImageWriter) -> io::Result<Done> {
     ckpt_sys::sched::step_back();
-    let lock = || source.lock().map_err(|_| io::Error::other("poisoned"));
     let mut packer = Packer::new(codec)?;
     let mut chunk = vec![0; CHUNK as usize];
     let mut out = Vec::new();
-    loop {
-        let Some((index, n)) = lock()?.next(&mut chunk)? else { return Ok(out) };
-        let appended = packer.pack(&chunk[..n]).and_then(|packed| image.append(packed));
+    while let Some((index, n)) = take(source, &mut chunk)? {
+        let appended = packer.pack(&chunk[..n]).and_then(|packed| image.append(&packed));
         // The writer must not wait for a reader that has given up.
-        let (piece, crc) = appended.inspect_err(|_| drop(lock().map(|mut s| s.pipe = None)))?;
+        let (piece, crc) = appended.inspect_err(|_| lock(source).give_up())?;
         out.push((index, piece, crc));
     }
-}
-
-/// A codec with its memory, which is made once.
-pub struct Packer {
-    codec: Codec,
-    zstd: Option<zstd::bulk::Compressor<'static>>,
-    out: Vec<u8>,
-}
-
-impl Packer {
-    pub fn new(codec: Codec) -> io::Result<Packer> {
-        let zstd = (codec == Codec::Zstd).then(|| zstd::bulk::Compressor::new(1)).transpose()?;
-        let most = lz4_flex::block::get_maximum_output_size(CHUNK as usize).max(zstd::zstd_safe::compress_bound(CHUNK as usize));
-        Ok(Packer { codec, zstd, out: vec![0; most] })
-    }
-
-    /// At most `CHUNK` bytes, compressed; valid until the next call.
-    pub fn pack<'a>(&'a mut self, chunk: &'a [u8]) -> io::Result<&'a [u8]> {
-        let n = match (self.codec, &mut self.zstd) {
-            (Codec::None | Codec::Stored, _) => return Ok(chunk),
-            (Codec::Lz4, _) => lz4_flex::block::compress_into(chunk, &mut self.out).map_err(io::Error::other)?,
-            (_, Some(zstd)) => zstd.compress_to_buffer(chunk, &mut self.out[..])?,
-            _ => {
-                self.out.clear();
-                flate2::read::GzEncoder::new(chunk, flate2::Compression::fast()).read_to_end(&mut self.out)?
-            }
-        };
-        Ok(&self.out[..n])
-    }
-}
-
-/// One chunk as it is stored.
-pub fn pack(codec: Codec, chunk: &[u8]) -> io::Result<Vec<u8>> {
-    Packer::new(codec)?.pack(chunk).map(<[u8]>::to_vec)
-}
-
-/// The inverse of `pack`; `len` bytes come out or it is an error.
-pub fn unpack(codec: Codec, packed: &[u8], len: usize) -> io::Result<Vec<u8>> {
-    let bad = |e: &dyn std::fmt::Display| io::Error::new(io::ErrorKind::InvalidData, e.to_string());
-    let out = match codec {
-        Codec::None | Codec::Stored => packed.to_vec(),
-        Codec::Lz4 => lz4_flex::block::decompress(packed, len).map_err(|e| bad(&e))?,
-        Codec::Zstd => zstd::bulk::decompress(packed, len)?,
-        Codec::Gzip => {
-            let mut out = Vec::with_capacity(len);
-            flate2::read::GzDecoder::new(packed).take(len as u64 + 1).read_to_end(&mut out)?;
-            out
-        }
-    };
-    if out.len() == len { Ok(out) } else { Err(bad(&"a chunk has another length than the image says")) }
+    Ok(out)
 }

@@ -117,6 +117,10 @@ pub mod msg {
     pub const WRITE: u32 = 38;
     /// carries a memfd of `Run`s that the parent image holds; arg: how many
     pub const KEPT: u32 = 40;
+    /// The agent has read the memory from here: the copy need not keep the first `arg` bytes.
+    pub const DROP: u32 = 48;
+    /// The agent has read all of it.
+    pub const DONE: u32 = 49;
     // agent -> process
     pub const TRACK: u32 = 41;
 }

@@ -3,7 +3,7 @@
 
 use crate::chain::{Cache, Chain};
 use crate::image_set::Member;
-use ckpt_agent::write::pack;
+use ckpt_agent::codec::pack;
 use ckpt_image::chain::Piece;
 use ckpt_image::file::HEADER_LEN;
 use ckpt_image::{Codec, ImageFile, ImageWriter, Memory};
