@@ -1,10 +1,12 @@
 //! How a chunk of memory is stored. Numbers compress far better, and faster, with their bytes sorted by weight
 //! (sign and exponent beside sign and exponent); whether that helps is tried on a part of each chunk.
 //!
+//! ```text
 //!     packed chunk: form (1 byte), data
 //!         0  compressed
 //!         1  compressed; the bytes of each 8-byte word lie in 8 planes, what is left of 64 bytes follows them
 //!         2  as it is
+//! ```
 
 use ckpt_image::{CHUNK, Codec};
 use std::borrow::Cow;
@@ -82,7 +84,7 @@ impl Packer {
         if chunk.len() < TRIALS * TRIAL {
             return false;
         }
-        let step = chunk.len() / TRIALS & !(GROUP - 1);
+        let step = (chunk.len() / TRIALS) & !(GROUP - 1);
         let (mut plain, mut sorted) = (0, 0);
         for part in (0..TRIALS).map(|i| &chunk[i * step..i * step + TRIAL]) {
             let planes = &mut planes[..TRIAL];
@@ -155,7 +157,7 @@ fn turn(w: &mut [u64; 8]) {
     const STEPS: [(usize, u32, u64); 3] = [(4, 32, 0xffff_ffff), (2, 16, 0x0000_ffff_0000_ffff), (1, 8, 0x00ff_00ff_00ff_00ff)];
     for (apart, shift, mask) in STEPS {
         for i in (0..8).filter(|i| i & apart == 0) {
-            let t = (w[i] >> shift ^ w[i + apart]) & mask;
+            let t = ((w[i] >> shift) ^ w[i + apart]) & mask;
             w[i + apart] ^= t;
             w[i] ^= t << shift;
         }
