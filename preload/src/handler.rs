@@ -73,8 +73,9 @@ pub unsafe extern "C" fn on_signal(sig: i32, info: *mut libc::siginfo_t, uc: *mu
         // SAFETY: by the contract.
         unsafe { park(st, uc) };
     }
-    st.inside.fetch_sub(1, AcqRel);
-    futex_wake_all(&st.inside);
+    if st.inside.fetch_sub(1, AcqRel) == 1 {
+        futex_wake_all(&st.inside);
+    }
 }
 
 /// Is this thread one that the checkpoint thread waits for?
@@ -87,6 +88,7 @@ fn asked(st: &'static StatePage) -> bool {
 fn begin(st: &'static StatePage) -> bool {
     let Ok(arena) = arena::create() else { return false };
     st.parked.store(0, Relaxed);
+    st.awaited.store(0, Relaxed);
     st.arena.store(arena as usize, Release);
     let tid = gettid();
     // SAFETY: the arena was just made and nobody else knows it.
@@ -114,8 +116,9 @@ unsafe fn park(st: &'static StatePage, uc: *mut libc::ucontext_t) {
     // SAFETY: the slot is this thread's alone until PARKED is stored.
     unsafe { note_self(core::ptr::from_ref(slot).cast_mut(), uc) };
     slot.state.store(PARKED, Release);
-    st.parked.fetch_add(1, AcqRel);
-    futex_wake_all(&st.parked);
+    if st.parked.fetch_add(1, AcqRel) + 1 >= st.awaited.load(Acquire) {
+        futex_wake_all(&st.parked);
+    }
     loop {
         let epoch = st.epoch.load(Acquire);
         if st.phase.load(Acquire) == RELEASE {

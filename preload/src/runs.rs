@@ -320,7 +320,7 @@ struct Sink {
 /// Written together: what is checked is still in the cache when it is copied.
 const PIECE: u64 = 256 << 10;
 /// The disk is set to work after so much, so that the fsync at the end waits for little.
-const WRITE_BACK: u64 = 8 << 20;
+const WRITE_BACK: u64 = 2 << 20;
 /// A huge page is dropped whole.
 const DROP: u64 = 2 << 20;
 

@@ -22,6 +22,8 @@ pub struct StatePage {
     pub phase: AtomicU32,
     /// Threads that have parked; futex of the checkpoint thread.
     pub parked: AtomicU32,
+    /// As many wake it; 0: each does.
+    pub awaited: AtomicU32,
     /// Threads that are still inside the handler.
     pub inside: AtomicU32,
     /// Bumped for each command to parked threads; they wait on it.

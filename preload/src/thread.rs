@@ -259,6 +259,8 @@ fn ask(pid: i32, tid: i32) -> Result<()> {
 
 fn wait_parked(a: &Arena, st: &StatePage, deadline: u64, borrowed: &mut Borrowed) -> core::result::Result<(), i32> {
     let mut idle = 0;
+    let expected = a.used().filter(|s| matches!(s.state.load(Acquire), ASKED | PARKED)).count();
+    st.awaited.store(expected as u32, Release);
     loop {
         let seen = st.parked.load(Acquire);
         let Some(missing) = a.used().find(|s| s.state.load(Acquire) == ASKED) else { return Ok(()) };

@@ -202,6 +202,13 @@ struct Snapshot {
 impl Checkpoint<'_> {
     /// Returns when the image is committed by all members, or has failed and everything is as before.
     pub fn run(&self, barrier: &mut dyn Barrier, kill: &dyn Fn()) -> Result<PathBuf, CheckpointError> {
+        let done = self.take(barrier, kill)?;
+        // Nobody waits for this: to free a large file takes its time.
+        store::remove_old(&self.settings.folder, &self.computation, self.generation, self.settings.keep);
+        Ok(done)
+    }
+
+    fn take(&self, barrier: &mut dyn Barrier, kill: &dyn Fn()) -> Result<PathBuf, CheckpointError> {
         let mut clock = Clock::new();
         let image = self.create()?;
         self.tracker().begin();
@@ -279,7 +286,6 @@ impl Checkpoint<'_> {
         match barrier.committed(stats) {
             Verdict::Complete => {
                 self.tracker().complete(&to);
-                store::remove_old(&self.settings.folder, &self.computation, self.generation, self.settings.keep);
                 Ok(to)
             }
             Verdict::Aborted(reason) => {

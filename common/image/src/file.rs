@@ -20,7 +20,7 @@ pub const HEADER_LEN: u64 = 4096;
 const X86_64: u32 = 62;
 const MAX_META: usize = 1 << 30;
 /// The disk is set to work after so many bytes.
-const WRITE_BACK: u64 = 8 << 20;
+const WRITE_BACK: u64 = 2 << 20;
 const O_NOFOLLOW: i32 = libc::O_NOFOLLOW;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
