@@ -426,10 +426,7 @@ impl Checkpoint<'_> {
         let copies = self.copy_shared(&processes, &work, aside.as_ref().map_or(&image.file, |a| &a.file))?;
         clock.mark("shared memory");
         passes(fault::Stage::Freeze)?;
-        for (p, maps) in processes.iter_mut().zip(&maps) {
-            p.kept = self.track(p, maps);
-            self.freeze_or_hold(p)?;
-        }
+        self.freeze_all(&mut processes, &maps)?;
         clock.mark("freeze");
         let notified = objects.queues.iter().filter_map(|q| q.notify.as_ref()).map(|n| n.pid).collect();
         let processes = processes.into_iter().zip(bodies.into_iter().map(Some)).collect();

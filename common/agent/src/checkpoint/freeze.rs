@@ -34,19 +34,29 @@ impl Checkpoint<'_> {
         self.tracker().arm(&Subject { pid: who.stat.pid, started, link, maps, record: &p.records.process }, self.generation)
     }
 
+    /// All at once: each forks on its own processor.
+    pub(super) fn freeze_all(&self, processes: &mut [Process], maps: &[Vec<RawMap>]) -> Result<(), CheckpointError> {
+        for (p, maps) in processes.iter_mut().zip(maps) {
+            p.kept = self.track(p, maps);
+        }
+        let held = self.holds();
+        processes.iter_mut().try_for_each(|p| self.ask_to_freeze(p, held))?;
+        processes.iter_mut().try_for_each(|p| self.frozen_or_held(p, held))
+    }
+
     /// Where there is no room for a copy (ENOMEM, RLIMIT_NPROC), the program waits.
-    pub(super) fn freeze_or_hold(&self, p: &mut Process) -> Result<(), CheckpointError> {
-        match self.freeze(p) {
-            Err(e) if self.pause_mode() == PauseMode::Auto && !self.holds() => {
+    fn frozen_or_held(&self, p: &mut Process, held: bool) -> Result<(), CheckpointError> {
+        match self.frozen(p, held) {
+            Err(e) if self.pause_mode() == PauseMode::Auto && !held => {
                 self.choices.hold(format!("held: {e}"));
-                self.freeze(p)
+                self.ask_to_freeze(p, true)?;
+                self.frozen(p, true)
             }
             other => other,
         }
     }
 
-    pub(super) fn freeze(&self, p: &mut Process) -> Result<(), CheckpointError> {
-        let pid = p.stopped.who.stat.pid;
+    fn ask_to_freeze(&self, p: &mut Process, held: bool) -> Result<(), CheckpointError> {
         let (writer, theirs) = link::pair()?;
         let ranges: Vec<u8> = p
             .flags
@@ -55,13 +65,17 @@ impl Checkpoint<'_> {
             .flat_map(|&(addr, len, offset)| bytes_of(&SharedRange { addr, len, offset }).to_vec())
             .take(4000)
             .collect();
-        let freeze = Msg { kind: msg::FREEZE, arg: self.holds() as u64, arg2: p.kept.is_some() as u64, ..Msg::default() };
+        let freeze = Msg { kind: msg::FREEZE, arg: held as u64, arg2: p.kept.is_some() as u64, ..Msg::default() };
         p.stopped.link.send_with(freeze, &ranges, &[theirs.as_raw_fd()])?;
-        drop(theirs);
         p.writer = Some(writer);
-        if self.holds() {
+        Ok(())
+    }
+
+    fn frozen(&self, p: &mut Process, held: bool) -> Result<(), CheckpointError> {
+        if held {
             return tell_kept(p);
         }
+        let pid = p.stopped.who.stat.pid;
         let frozen = expect(&p.stopped.link, pid, msg::FROZEN)?;
         p.frozen = frozen.arg as i32;
         self.writers.add(p.frozen);
