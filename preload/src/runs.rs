@@ -348,6 +348,9 @@ impl Sink {
             }
             if self.in_chunk == CHUNK {
                 self.end_chunk()?;
+                if self.frozen {
+                    ckpt_sys::sched::give_way();
+                }
             }
         }
         Ok(())

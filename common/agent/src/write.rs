@@ -7,6 +7,7 @@ use crate::pace;
 use ckpt_image::{CHUNK, Codec, ImageWriter, Memory};
 use ckpt_objects::BlobRef;
 use ckpt_sys::flat::{Msg, Run, from_bytes, msg};
+use ckpt_sys::sched::{give_way, step_back};
 use ckpt_wire::Compression;
 use std::fs::File;
 use std::io;
@@ -216,15 +217,17 @@ fn compressed(job: &Job, writer: &Link, image: &ImageWriter, memory: &mut Memory
 type Done = Vec<(usize, BlobRef, u32)>;
 
 fn compress_all(source: &Mutex<Source>, codec: Codec, image: &ImageWriter) -> io::Result<Done> {
-    ckpt_sys::sched::step_back();
+    step_back();
     let mut packer = Packer::new(codec)?;
     let mut chunk = vec![0; CHUNK as usize];
     let mut out = Vec::new();
     while let Some((index, n)) = take(source, &mut chunk)? {
+        give_way();
         let appended = packer.pack(&chunk[..n]).and_then(|packed| image.append(&packed));
         // The writer must not wait for a reader that has given up.
         let (piece, crc) = appended.inspect_err(|_| lock(source).give_up())?;
         out.push((index, piece, crc));
+        give_way();
     }
     Ok(out)
 }
