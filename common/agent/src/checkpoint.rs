@@ -13,7 +13,7 @@ use crate::pace::Disk;
 use crate::quiesce::{Quiesce, QuiesceError, Stopped};
 use crate::records::Records;
 use crate::track::{Ranges, Tracker};
-use crate::write::WriteError;
+use crate::write::{Taken, WriteError};
 use crate::{ipc, passes, room, shared, stale, store, timings};
 use ckpt_image::file::Blobs;
 use ckpt_image::{Body, ImageWriter, SharedMemory, UserKey};
@@ -155,6 +155,8 @@ struct Process {
     flags: VmFlags,
     records: Records,
     writer: Option<Link>,
+    /// its memory, where that was little enough to be copied in the pause
+    taken: Option<Taken>,
     /// what the parent image holds; None: everything is written
     kept: Option<Ranges>,
     /// The frozen copy, or the process itself.
@@ -384,7 +386,7 @@ impl Checkpoint<'_> {
             let flags = known.map_or_else(|| VmFlags::read(pid), |i| flags.swap_remove(i).1);
             let records = receive_records(&stopped)?;
             let frozen = stopped.who.stat.pid;
-            processes.push(Process { stopped, flags, records, writer: None, kept: None, frozen });
+            processes.push(Process { stopped, flags, records, writer: None, taken: None, kept: None, frozen });
         }
         clock.mark("records");
         self.look(processes, stop.zombies, image, place, clock)

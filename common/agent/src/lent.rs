@@ -19,8 +19,7 @@ pub enum Origin<'a> {
 
 impl<'a> Origin<'a> {
     pub fn of(job: &Job, writer: &'a Link, memory: &Memory) -> Said<Origin<'a>> {
-        let first = memory.runs.first().map(|r| (r.0, r.1.min(8)));
-        if first.is_none_or(|r| read_remote(job.frozen, &[r], &mut [0; 8][..r.1 as usize]).is_ok()) {
+        if may_read(job.frozen) {
             return Ok(Origin::Memory { pid: job.frozen, runs: memory.runs.clone(), writer });
         }
         let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|e| Fault::Link(e.into()))?;
@@ -114,8 +113,13 @@ pub fn take(source: &Mutex<Source>, chunk: &mut [u8]) -> io::Result<Option<(usiz
     Ok(Some((index, chunk.len())))
 }
 
+/// May we read the memory of this process? Nothing is there to be read.
+pub fn may_read(pid: i32) -> bool {
+    read_remote(pid, &[(8, 8)], &mut [0; 8]).is_err_and(|e| e.raw_os_error() == Some(libc::EFAULT))
+}
+
 /// All of it or an error.
-fn read_remote(pid: i32, segments: &[(u64, u64)], mut out: &mut [u8]) -> io::Result<()> {
+pub fn read_remote(pid: i32, segments: &[(u64, u64)], mut out: &mut [u8]) -> io::Result<()> {
     const IOV_MAX: usize = 1024;
     for part in segments.chunks(IOV_MAX) {
         let bytes: u64 = part.iter().map(|s| s.1).sum();

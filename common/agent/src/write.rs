@@ -1,7 +1,7 @@
 //! From the frozen writers to the image.
 
 use crate::codec::Packer;
-use crate::lent::{Origin, Source, lock, take};
+use crate::lent::{Origin, Source, lock, read_remote, take};
 use crate::link::Link;
 use crate::pace;
 use ckpt_image::{CHUNK, Codec, ImageWriter, Memory};
@@ -80,6 +80,68 @@ pub struct Job<'a> {
     /// whose memory is written: the frozen copy's, or its own
     pub frozen: i32,
     pub writer: Option<&'a Link>,
+    pub taken: Option<&'a Taken>,
+}
+
+/// Memory that was copied in the pause.
+#[derive(Default)]
+pub struct Taken {
+    runs: Ranges,
+    guards: Ranges,
+    bytes: Vec<u8>,
+}
+
+impl Taken {
+    /// From the stopped process itself, which then need not wait.
+    pub fn from(pid: i32, writer: &Link) -> Result<Taken, WriteError> {
+        let gone = |e| vanished(pid, e);
+        let (runs, guards, len, _) = announced(pid, writer)?;
+        let mut bytes = vec![0; len as usize];
+        read_remote(pid, &runs, &mut bytes)?;
+        writer.send(msg::DONE).map_err(gone)?;
+        expect(pid, writer, msg::WRITTEN).map_err(|e| e.unwrap_or_else(gone))?;
+        Ok(Taken { runs, guards, bytes })
+    }
+
+    fn write(&self, pid: i32, image: &ImageWriter, how: &How) -> Result<Memory, WriteError> {
+        let bytes = self.bytes.len() as u64;
+        let codec = match how.choose(pid, &self.runs, bytes) {
+            Codec::None if image.is_sealed() => Codec::Stored,
+            codec => codec,
+        };
+        let mut memory = Memory { runs: self.runs.clone(), guards: self.guards.clone(), bytes, codec, pieces: Vec::new(), checksums: Vec::new(), kept: Vec::new() };
+        if codec == Codec::None {
+            let offset = image.reserve(bytes);
+            image.file.write_all_at(&self.bytes, offset)?;
+            image.write_back(offset, bytes);
+            memory.pieces.push(BlobRef { offset, len: bytes });
+            memory.checksums = self.bytes.chunks(CHUNK as usize).map(ckpt_sys::crc::crc32c).collect();
+            return Ok(memory);
+        }
+        let mut packer = Packer::new(codec)?;
+        for chunk in self.bytes.chunks(CHUNK as usize) {
+            let (piece, crc) = image.append(&packer.pack(chunk)?)?;
+            memory.pieces.push(piece);
+            memory.checksums.push(crc);
+            give_way();
+        }
+        Ok(memory)
+    }
+}
+
+fn vanished(pid: i32, e: io::Error) -> WriteError {
+    match e.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => WriteError::Vanished { pid },
+        _ => WriteError::Io(e),
+    }
+}
+
+/// Runs and guards, their bytes, and the table they come from with its length.
+fn announced(pid: i32, writer: &Link) -> Result<(Ranges, Ranges, u64, (File, u64)), WriteError> {
+    let packet = expect(pid, writer, msg::RUNS).map_err(|e| e.unwrap_or_else(|e| vanished(pid, e)))?;
+    let table = File::from(packet.fds.into_iter().next().ok_or(WriteError::Vanished { pid })?);
+    let (runs, guards) = read_runs(&table, packet.msg.arg2)?;
+    Ok((runs, guards, packet.msg.arg, (table, packet.msg.arg2)))
 }
 
 /// Writers at a time: compression has threads of its own for each.
@@ -94,7 +156,10 @@ pub fn all(jobs: &[Job], image: &ImageWriter, how: &How) -> Result<Vec<Memory>, 
         while !failed.load(Ordering::Relaxed) {
             let i = next.fetch_add(1, Ordering::Relaxed);
             let Some(job) = jobs.get(i) else { break };
-            let memory = job.writer.ok_or(WriteError::Vanished { pid: job.pid }).and_then(|link| process(job, link, image, how));
+            let memory = match job.taken {
+                Some(taken) => taken.write(job.pid, image, how),
+                None => job.writer.ok_or(WriteError::Vanished { pid: job.pid }).and_then(|link| process(job, link, image, how)),
+            };
             done.push((i, memory.inspect_err(|_| failed.store(true, Ordering::Relaxed))?));
         }
         Ok::<_, WriteError>(done)
@@ -114,14 +179,8 @@ pub fn all(jobs: &[Job], image: &ImageWriter, how: &How) -> Result<Vec<Memory>, 
 /// Drives one writer to its end; what the image says about the process's memory.
 fn process(job: &Job, writer: &Link, image: &ImageWriter, how: &How) -> Result<Memory, WriteError> {
     let pid = job.pid;
-    let gone = |e: io::Error| match e.kind() {
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => WriteError::Vanished { pid },
-        _ => WriteError::Io(e),
-    };
-    let announced = expect(pid, writer, msg::RUNS).map_err(|e| e.unwrap_or_else(gone))?;
-    let table = File::from(announced.fds.into_iter().next().ok_or(WriteError::Vanished { pid })?);
-    let bytes = announced.msg.arg;
-    let (runs, guards) = read_runs(&table, announced.msg.arg2)?;
+    let gone = |e| vanished(pid, e);
+    let (runs, guards, bytes, (table, count)) = announced(pid, writer)?;
     let codec = match how.choose(job.frozen, &runs, bytes) {
         Codec::None if image.is_sealed() => Codec::Stored,
         codec => codec,
@@ -133,7 +192,7 @@ fn process(job: &Job, writer: &Link, image: &ImageWriter, how: &How) -> Result<M
         writer.send_with(write, &[], &[image.file.as_raw_fd()]).map_err(gone)?;
         expect(pid, writer, msg::WRITTEN).map_err(|e| e.unwrap_or_else(gone))?;
         memory.pieces.push(BlobRef { offset, len: bytes });
-        memory.checksums = read_checksums(&table, announced.msg.arg2)?;
+        memory.checksums = read_checksums(&table, count)?;
     } else {
         compressed(job, writer, image, &mut memory).map_err(|e| e.unwrap_or_else(gone))?;
     }

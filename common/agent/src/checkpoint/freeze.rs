@@ -4,9 +4,11 @@ use super::collect::reason;
 use super::{CAPTURE_PATIENCE, Checkpoint, CheckpointError, Clock, Process, Snapshot};
 use crate::copies::{self, Copies};
 use crate::gather::RawMap;
+use crate::lent;
 use crate::link::{self, Link};
 use crate::quiesce::Stopped;
 use crate::track::{self, Ranges, Subject};
+use crate::write::Taken;
 use crate::{procfs, shared};
 use ckpt_sys::fault::{self, Effect};
 use ckpt_sys::flat::{Msg, SharedRange, bytes_of, msg};
@@ -40,7 +42,10 @@ impl Checkpoint<'_> {
             p.kept = self.track(p, maps);
         }
         let held = self.holds();
-        processes.iter_mut().try_for_each(|p| self.ask_to_freeze(p, held))?;
+        for p in processes.iter_mut() {
+            p.taken = (!held && is_little(p)).then(Taken::default);
+            self.ask_to_freeze(p, held)?;
+        }
         processes.iter_mut().try_for_each(|p| self.frozen_or_held(p, held))
     }
 
@@ -49,6 +54,7 @@ impl Checkpoint<'_> {
         match self.frozen(p, held) {
             Err(e) if self.pause_mode() == PauseMode::Auto && !held => {
                 self.choices.hold(format!("held: {e}"));
+                p.taken = None;
                 self.ask_to_freeze(p, true)?;
                 self.frozen(p, true)
             }
@@ -65,7 +71,7 @@ impl Checkpoint<'_> {
             .flat_map(|&(addr, len, offset)| bytes_of(&SharedRange { addr, len, offset }).to_vec())
             .take(4000)
             .collect();
-        let freeze = Msg { kind: msg::FREEZE, arg: held as u64, arg2: p.kept.is_some() as u64, ..Msg::default() };
+        let freeze = Msg { kind: msg::FREEZE, arg: (held || p.taken.is_some()) as u64, arg2: p.kept.is_some() as u64, ..Msg::default() };
         p.stopped.link.send_with(freeze, &ranges, &[theirs.as_raw_fd()])?;
         p.writer = Some(writer);
         Ok(())
@@ -76,6 +82,11 @@ impl Checkpoint<'_> {
             return tell_kept(p);
         }
         let pid = p.stopped.who.stat.pid;
+        if p.taken.is_some() {
+            tell_kept(p)?;
+            p.taken = p.writer.as_ref().map(|w| Taken::from(pid, w)).transpose()?;
+            return expect(&p.stopped.link, pid, msg::FROZEN).map(drop);
+        }
         let frozen = expect(&p.stopped.link, pid, msg::FROZEN)?;
         p.frozen = frozen.arg as i32;
         self.writers.add(p.frozen);
@@ -120,6 +131,15 @@ impl Checkpoint<'_> {
             }
         }
     }
+}
+
+/// What has changed since the parent image is copied in less time than a fork of the whole takes, and spares the program
+/// the faults of copy-on-write afterwards.
+fn is_little(p: &Process) -> bool {
+    const LITTLE: u64 = 32 << 20;
+    let Some(kept) = &p.kept else { return false };
+    let kept: u64 = kept.iter().map(|r| r.1).sum();
+    kept > 0 && p.flags.1.saturating_sub(kept) <= LITTLE && lent::may_read(p.stopped.who.stat.pid)
 }
 
 /// The frozen copy waits for what it is to leave out.

@@ -40,7 +40,7 @@ impl Checkpoint<'_> {
         let (files, memories) = std::thread::scope(|scope| {
             let copying = scope.spawn(|| copies.write(image, aside.as_ref()));
             let saving = files.is_none().then(|| scope.spawn(|| libraries::save(bodies, image)));
-            let jobs = snapshot.processes.iter().map(|(p, _)| write::Job { pid: p.stopped.who.stat.pid, frozen: p.frozen, writer: p.writer.as_ref() });
+            let jobs = snapshot.processes.iter().map(|(p, _)| write::Job { pid: p.stopped.who.stat.pid, frozen: p.frozen, writer: p.writer.as_ref(), taken: p.taken.as_ref() });
             let memories = write::all(&jobs.collect::<Vec<_>>(), image, &how);
             let saved = saving.map(|s| s.join().unwrap_or_else(|_| Err(io::Error::other("a writing thread ended"))));
             let copied = copying.join().unwrap_or_else(|_| Err(io::Error::other("a writing thread ended")));
