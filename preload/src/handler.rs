@@ -65,7 +65,7 @@ pub unsafe extern "C" fn on_signal(sig: i32, info: *mut libc::siginfo_t, uc: *mu
     if st.pid.compare_exchange(0, pid, AcqRel, Acquire).is_err_and(|owner| owner != pid) {
         return; // a vfork child in its parent's memory
     }
-    st.inside.fetch_add(1, AcqRel);
+    enter(st);
     if st.phase.compare_exchange(IDLE, QUIESCE, AcqRel, Acquire).is_ok() && !begin(st) {
         st.phase.store(IDLE, Release);
     }
@@ -75,6 +75,20 @@ pub unsafe extern "C" fn on_signal(sig: i32, info: *mut libc::siginfo_t, uc: *mu
     }
     if st.inside.fetch_sub(1, AcqRel) == 1 {
         futex_wake_all(&st.inside);
+    }
+}
+
+/// The checkpoint before may be ending: who went on now would do so in spite of the signal, which is not sent again.
+fn enter(st: &StatePage) {
+    loop {
+        st.inside.fetch_add(1, AcqRel);
+        if st.phase.load(Acquire) != RELEASE {
+            return;
+        }
+        if st.inside.fetch_sub(1, AcqRel) == 1 {
+            futex_wake_all(&st.inside);
+        }
+        let _ = futex_wait(&st.phase, RELEASE, 1);
     }
 }
 
