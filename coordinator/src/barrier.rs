@@ -15,8 +15,8 @@ mod ending;
 
 use crate::hooks::HookPlan;
 use ckpt_wire::{
-    clip, CheckpointStats, CoordinatorMessage, HookEvent, HookReport, Overrides, Progress, Stage, Summary, Timing,
-    MAX_REASON,
+    clip, CheckpointStats, CoordinatorMessage, HookEvent, HookReport, HookRequest, Moment, Overrides, ProcessEvents,
+    Progress, Restarted, Stage, Summary, Timing, MAX_REASON,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,6 +30,7 @@ pub enum Event {
     Joined {
         client: ClientId,
         name: String,
+        host: String,
         /// Host and folder of its images: one agent of each notes the timings there.
         place: String,
     },
@@ -75,6 +76,14 @@ pub enum Event {
         client: ClientId,
         generation: u32,
         members: u32,
+        /// Since ckpt_restart was started.
+        us: u64,
+    },
+    /// What happened to an agent's processes up to this checkpoint or restart.
+    Happened {
+        client: ClientId,
+        generation: u32,
+        rows: Vec<ProcessEvents>,
     },
     /// Some time went by: see what is due.
     Tick,
@@ -90,6 +99,14 @@ pub enum Action {
     Note(String),
     /// Run the hooks of this event, then step with `HooksEnded`.
     RunHooks(Occasion),
+    /// An agent's own hooks come, and go.
+    BringHooks {
+        client: ClientId,
+        request: HookRequest,
+    },
+    DropHooks {
+        client: ClientId,
+    },
     /// Drop this client's connection once what was sent to it is out.
     Close {
         client: ClientId,
@@ -133,6 +150,7 @@ impl Default for Deadlines {
 #[derive(Debug)]
 struct Agent {
     name: String,
+    host: String,
     place: String,
 }
 
@@ -153,6 +171,8 @@ struct Running {
     members: BTreeMap<ClientId, Option<Stage>>,
     /// How many members have reached `stage`.
     arrived: usize,
+    /// When it was asked for, and when the programs were told.
+    asked: Micros,
     started: Micros,
     stage_started: Micros,
     stages: Vec<Timing>,
@@ -186,11 +206,14 @@ pub struct Barrier {
     attempts: u64,
     last: Option<Summary>,
     last_failure: Option<String>,
+    last_restart: Option<Restarted>,
     hooks: HookPlan,
     /// Microseconds since 1970 at zero of the caller's clock.
     epoch: Micros,
     /// Who runs again after a restart, until all do.
     restarted: BTreeSet<ClientId>,
+    /// Of the restart that is under way, or of the last one.
+    restart_events: Vec<(String, ProcessEvents)>,
 }
 
 impl Barrier {
@@ -209,13 +232,15 @@ impl Barrier {
             attempts: 0,
             last: None,
             last_failure: None,
+            last_restart: None,
             hooks: HookPlan::default(),
             epoch: 0,
             restarted: BTreeSet::new(),
+            restart_events: Vec::new(),
         }
     }
 
-    /// Once, before the first step.
+    /// Before the first step, and when hooks come or go.
     pub fn configure(&mut self, hooks: HookPlan, epoch: Micros) {
         (self.hooks, self.epoch) = (hooks, epoch);
     }
@@ -223,7 +248,7 @@ impl Barrier {
     pub fn step(&mut self, now: Micros, event: Event) -> Vec<Action> {
         let mut out = Vec::new();
         match event {
-            Event::Joined { client, name, place } => drop(self.agents.insert(client, Agent { name, place })),
+            Event::Joined { client, name, host, place } => drop(self.agents.insert(client, Agent { name, host, place })),
             Event::Left { client } => self.left(now, client, true, &mut out),
             Event::Vanished { client } => self.left(now, client, false, &mut out),
             Event::Requested { by, kill, overrides } => self.requested(by, kill, overrides),
@@ -239,7 +264,10 @@ impl Barrier {
             Event::HooksEnded { event, generation, reports } => {
                 self.hooks_ended(now, (event, generation), reports, &mut out)
             }
-            Event::Restarted { client, generation, members } => self.restarted(client, generation, members, &mut out),
+            Event::Restarted { client, generation, members, us } => {
+                self.restarted(now, client, (generation, members, us), &mut out)
+            }
+            Event::Happened { client, generation, rows } => self.happened(client, generation, rows),
             Event::Tick => self.tick(now, &mut out),
         }
         self.start_queued(now, &mut out);
@@ -270,6 +298,10 @@ impl Barrier {
 
     pub fn last_failure(&self) -> Option<&str> {
         self.last_failure.as_deref()
+    }
+
+    pub fn last_restart(&self) -> Option<&Restarted> {
+        self.last_restart.as_ref()
     }
 
     pub fn is_killing(&self) -> bool {
@@ -330,6 +362,7 @@ impl Barrier {
             stage: Stage::Quiesced,
             members: BTreeMap::new(),
             arrived: 0,
+            asked: now,
             started: now,
             stage_started: now,
             stages: Vec::new(),

@@ -6,7 +6,7 @@ const COMMAND: ClientId = 100;
 fn with_agents(count: u32) -> Barrier {
     let mut barrier = Barrier::new(Deadlines::default(), 70);
     for client in 1..=count {
-        barrier.step(0, Event::Joined { client, name: format!("agent{client}"), place: String::new() });
+        barrier.step(0, Event::Joined { client, name: format!("agent{client}"), host: String::new(), place: String::new() });
     }
     barrier
 }
@@ -257,7 +257,7 @@ fn a_kill_during_a_post_write_hook_is_answered_and_the_checkpoint_stays_complete
 #[test]
 fn restarted_comes_once_when_every_member_runs() {
     let mut barrier = hooked(2, false);
-    let restarted = |client| Event::Restarted { client, generation: 4, members: 2 };
+    let restarted = |client| Event::Restarted { client, generation: 4, members: 2, us: 7 };
     assert!(hooks_of(&barrier.step(0, restarted(1))).is_empty());
     let actions = barrier.step(0, restarted(2));
     assert_eq!((hooks_of(&actions)[0].event, hooks_of(&actions)[0].generation), (HookEvent::Restarted, 4));
@@ -428,7 +428,7 @@ fn a_member_ahead_of_the_others_is_not_lost() {
 fn an_agent_that_joins_meanwhile_is_a_member_of_the_next() {
     let mut barrier = with_agents(1);
     request(&mut barrier, false);
-    barrier.step(0, Event::Joined { client: 2, name: "late".into(), place: String::new() });
+    barrier.step(0, Event::Joined { client: 2, name: "late".into(), host: String::new(), place: String::new() });
     let released = reach(&mut barrier, 1, 1, Stage::Quiesced);
     assert_eq!(answer(&released, 2), None);
     assert!(barrier.step(0, Event::Vanished { client: 2 }).is_empty());

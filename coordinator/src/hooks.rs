@@ -1,17 +1,18 @@
 //! Programs that the coordinator runs at events of the computation: how they are named, and what they are told.
 //!
-//! Only whoever starts the coordinator names them, on its command line or in its environment: no client can.
+//! Whoever starts the coordinator names them, on its command line or in its environment; an agent on the same host, which
+//! is the same user, brings its own along. Nobody else does: no other host, no image.
 
 use crate::barrier::{Micros, Occasion};
 use crate::report;
 use clap::builder::BoolishValueParser;
 use clap::Args;
-use ckpt_wire::{ComputationId, HookEvent, ImageInfo};
+use ckpt_wire::{ComputationId, HookEvent, HookRequest, ImageInfo};
 use serde_json::{json, Value};
 use std::path::Path;
 use std::process::Command;
 
-/// Hooks as options: the coordinator's own, and those that ckpt_launch and ckpt_restart hand to one they start.
+/// Hooks as options: the coordinator's own, and those that ckpt_launch and ckpt_restart bring along.
 #[derive(Args, Debug, Clone, Default)]
 pub struct HookOptions {
     /// Run PROGRAM, a line for /bin/sh, at pre-checkpoint, post-write, resumed or restarted; may be repeated (in the
@@ -49,35 +50,25 @@ pub struct HookPlan {
 const DEFAULT_TIMEOUT: u32 = 600;
 
 impl HookOptions {
-    pub fn plan(&self) -> HookPlan {
-        let has = |event| self.hooks.iter().any(|hook| hook.event == event);
-        HookPlan {
-            pre_checkpoint: has(HookEvent::PreCheckpoint),
-            post_write: has(HookEvent::PostWrite),
-            resumed: has(HookEvent::Resumed),
-            restarted: has(HookEvent::Restarted),
-            hold: self.hold,
-        }
-    }
-
     pub fn seconds(&self) -> u32 {
         self.hook_timeout.unwrap_or(DEFAULT_TIMEOUT).max(1)
     }
 
-    /// The same options for a coordinator that is started, in place of what its environment would say.
-    pub fn pass_on(&self, command: &mut Command) {
-        for variable in ["CKPT_HOOK", "CKPT_HOLD", "CKPT_HOOK_TIMEOUT"] {
-            command.env_remove(variable);
+    /// What an agent brings along; None: nothing. They run where this process was started.
+    pub fn request(&self) -> Option<HookRequest> {
+        if self.hooks.is_empty() && !self.hold {
+            return None;
         }
-        for hook in &self.hooks {
-            command.arg("--hook").arg(format!("{}={}", hook.event.as_str(), hook.program));
-        }
-        if self.hold {
-            command.arg("--hold");
-        }
-        if let Some(seconds) = self.hook_timeout {
-            command.arg("--hook-timeout").arg(seconds.to_string());
-        }
+        let programs = self.hooks.iter().map(|hook| (hook.event, hook.program.clone())).collect();
+        let folder = std::env::current_dir().map(|here| here.display().to_string()).unwrap_or_default();
+        Some(HookRequest { programs, folder, hold: self.hold, timeout: self.hook_timeout })
+    }
+}
+
+/// A coordinator that is started has none of its own: its agents bring theirs.
+pub fn forget(command: &mut Command) {
+    for variable in ["CKPT_HOOK", "CKPT_HOLD", "CKPT_HOOK_TIMEOUT"] {
+        command.env_remove(variable);
     }
 }
 

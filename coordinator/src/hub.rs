@@ -14,8 +14,8 @@ pub const CONSOLE: ClientId = 0;
 
 #[derive(Debug)]
 enum Client {
-    /// Has not said hello.
-    Stranger,
+    /// Has not said hello. `local`: it came by the socket in the run folder, which is the same user's.
+    Stranger { local: bool },
     Agent(AgentInfo),
     Command,
     /// Said `Leave` or was refused; its connection closes next.
@@ -48,8 +48,8 @@ impl Hub {
         }
     }
 
-    pub fn connected(&mut self, client: ClientId) {
-        self.clients.insert(client, Client::Stranger);
+    pub fn connected(&mut self, client: ClientId, local: bool) {
+        self.clients.insert(client, Client::Stranger { local });
     }
 
     pub fn gone(&mut self, now: Micros, client: ClientId) -> Vec<Action> {
@@ -65,7 +65,7 @@ impl Hub {
     pub fn message(&mut self, now: Micros, client: ClientId, message: ClientMessage) -> Vec<Action> {
         let known = self.clients.get(&client);
         let mut out = match (known, message) {
-            (Some(Client::Stranger), ClientMessage::Hello(hello)) => self.hello(now, client, hello),
+            (Some(&Client::Stranger { local }), ClientMessage::Hello(hello)) => self.hello(now, client, hello, local),
             (Some(Client::Agent(_)), ClientMessage::Agent(message)) => self.agent_said(now, client, message),
             (Some(Client::Command), ClientMessage::Command(message)) => self.commanded(now, client, message),
             (Some(Client::Leaving) | None, _) => Vec::new(),
@@ -85,7 +85,7 @@ impl Hub {
         out
     }
 
-    /// Once, before the first client. `epoch`: microseconds since 1970 at zero of the caller's clock.
+    /// Before the first client, and when hooks come or go. `epoch`: microseconds since 1970 at zero of the caller's clock.
     pub fn configure(&mut self, hooks: HookPlan, epoch: Micros) {
         self.barrier.configure(hooks, epoch);
     }
@@ -118,7 +118,7 @@ impl Hub {
         self.had_agents
     }
 
-    fn hello(&mut self, now: Micros, client: ClientId, hello: Hello) -> Vec<Action> {
+    fn hello(&mut self, now: Micros, client: ClientId, hello: Hello, local: bool) -> Vec<Action> {
         if hello.version != PROTOCOL_VERSION {
             let (theirs, ours) = (hello.version, PROTOCOL_VERSION);
             return self
@@ -127,6 +127,9 @@ impl Hub {
         if hello.role == Role::Command {
             self.clients.insert(client, Client::Command);
             return vec![self.welcome(client)];
+        }
+        if hello.hooks.is_some() && !local {
+            return self.refuse(client, "hooks run on the coordinator's host and are named there: give --hook and --hold to ckpt_coordinator".into());
         }
         match self.adopt(&hello) {
             Ok(()) => self.join(now, client, hello),
@@ -163,16 +166,17 @@ impl Hub {
 
     fn join(&mut self, now: Micros, client: ClientId, hello: Hello) -> Vec<Action> {
         let name = format!("{} (pid {} on {})", hello.program, hello.pid, hello.host);
-        let place = format!("{}:{}", hello.host, hello.ckptdir);
+        let (host, place) = (hello.host.clone(), format!("{}:{}", hello.host, hello.ckptdir));
         let agent =
             AgentInfo { client, host: hello.host, pid: hello.pid, program: hello.program, ckptdir: hello.ckptdir };
         self.had_agents = true;
         self.clients.insert(client, Client::Agent(agent));
         let mut out = vec![Action::Note(format!("{name} joins as client {client}")), self.welcome(client)];
+        out.extend(hello.hooks.map(|request| Action::BringHooks { client, request }));
         if let Some(seconds) = hello.interval {
             self.set_interval(now, seconds);
         }
-        out.extend(self.barrier.step(now, Event::Joined { client, name, place }));
+        out.extend(self.barrier.step(now, Event::Joined { client, name, host, place }));
         out
     }
 
@@ -198,8 +202,11 @@ impl Hub {
                 self.barrier.step(now, Event::Failed { client, generation, reason })
             }
             AgentMessage::Processes { request, rows, last } => self.listing.answered(now, client, request, rows, last),
-            AgentMessage::Restarted { generation, members } => {
-                self.barrier.step(now, Event::Restarted { client, generation, members })
+            AgentMessage::Events { generation, rows } => {
+                self.barrier.step(now, Event::Happened { client, generation, rows })
+            }
+            AgentMessage::Restarted { generation, members, us } => {
+                self.barrier.step(now, Event::Restarted { client, generation, members, us })
             }
             AgentMessage::Request => {
                 self.barrier.step(now, Event::Requested { by: Some(client), kill: false, overrides: Overrides::default() })
@@ -216,6 +223,7 @@ impl Hub {
         let mut out = vec![Action::Note(format!("{} (pid {} on {}) {how}", agent.program, agent.pid, agent.host))];
         out.extend(self.barrier.step(now, event));
         out.extend(self.listing.gone(now, agent.client));
+        out.push(Action::DropHooks { client: agent.client });
         out
     }
 
@@ -265,6 +273,7 @@ impl Hub {
             running: self.barrier.progress(),
             last: self.barrier.last().cloned().map(Into::into),
             last_failure: self.barrier.last_failure().map(str::to_owned),
+            restarted: self.barrier.last_restart().cloned().map(Into::into),
         }
     }
 }

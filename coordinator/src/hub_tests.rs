@@ -10,7 +10,7 @@ fn hello(computation: Option<ComputationId>, generation: u32) -> ClientMessage {
 }
 
 fn join(hub: &mut Hub, client: ClientId, computation: Option<ComputationId>, generation: u32) -> Vec<Action> {
-    hub.connected(client);
+    hub.connected(client, true);
     hub.message(0, client, hello(computation, generation))
 }
 
@@ -66,7 +66,7 @@ fn generations_start_anew_with_a_new_computation() {
 #[test]
 fn another_protocol_version_is_refused() {
     let mut hub = hub();
-    hub.connected(1);
+    hub.connected(1, true);
     let old = Hello { version: 0, ..Hello::new(Role::Command, "h".into(), 1, "p".into()) };
     assert!(hub.message(0, 1, ClientMessage::Hello(old)).contains(&Action::Close { client: 1 }));
 }
@@ -74,7 +74,7 @@ fn another_protocol_version_is_refused() {
 #[test]
 fn speaking_out_of_turn_closes_the_connection() {
     let mut hub = hub();
-    hub.connected(1);
+    hub.connected(1, true);
     let actions = hub.message(0, 1, ClientMessage::Agent(AgentMessage::Leave));
     assert!(actions.contains(&Action::Close { client: 1 }));
     join(&mut hub, 2, None, 0);

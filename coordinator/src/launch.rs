@@ -2,7 +2,6 @@
 
 use crate::client::{Client, ClientError};
 use crate::options::{CoordOptions, JoinOptions};
-use crate::hooks::HookOptions;
 use crate::Address;
 use ckpt_wire::{Hello, Welcome};
 use std::path::PathBuf;
@@ -35,8 +34,6 @@ pub struct LaunchOptions {
     pub port_file: Option<PathBuf>,
     /// The ckpt_coordinator to start; `None` is the one beside this program.
     pub program: Option<PathBuf>,
-    /// For a coordinator that is started.
-    pub hooks: HookOptions,
 }
 
 impl LaunchOptions {
@@ -53,7 +50,6 @@ impl LaunchOptions {
             mode,
             port_file: coord.port_file.clone(),
             program: None,
-            hooks: join.hooks.clone(),
         }
     }
 
@@ -67,8 +63,8 @@ impl LaunchOptions {
 /// Connects as `options` say. Call it before becoming a subreaper: the coordinator is to be nobody's child.
 pub fn connect_or_start(options: &LaunchOptions) -> Result<Client, ClientError> {
     let joined = match (options.mode, options.address.port) {
-        _ if options.address.host.is_some() => join(options),
-        (JoinMode::Join, _) => join(options),
+        _ if options.address.host.is_some() => Client::connect(&options.address),
+        (JoinMode::Join, _) => Client::connect(&options.address),
         (_, 0) => start_and_connect(options, 0),
         (JoinMode::New, port) => start_new(options, port),
         (JoinMode::Any, port) => join_or_start(options, port),
@@ -88,20 +84,10 @@ pub fn reconnect(options: &LaunchOptions, hello: &Hello) -> Result<(Client, Welc
     Ok((client, welcome))
 }
 
-/// A coordinator that runs has the hooks that it was started with: no client can name others.
-fn join(options: &LaunchOptions) -> Result<Client, ClientError> {
-    let client = Client::connect(&options.address)?;
-    if !options.hooks.hooks.is_empty() {
-        let port = client.port();
-        eprintln!("ckpt: the coordinator on port {port} was started before: --hook has no effect there; give it to ckpt_coordinator, or add --new-coordinator");
-    }
-    Ok(client)
-}
-
 fn join_or_start(options: &LaunchOptions, port: u16) -> Result<Client, ClientError> {
     let deadline = Instant::now() + START_PATIENCE;
     loop {
-        match join(options) {
+        match Client::connect(&options.address) {
             Err(error) if error.is_absent() => {}
             other => return other,
         }
@@ -146,7 +132,7 @@ fn start(options: &LaunchOptions, port: u16) -> Result<u16, ClientError> {
     for variable in ["LD_PRELOAD", "CKPT_AGENT", "CKPT_PORT_FILE", "CKPT_INTERVAL"] {
         command.env_remove(variable);
     }
-    options.hooks.pass_on(&mut command);
+    crate::hooks::forget(&mut command);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let output = command.output().map_err(|error| failed(error.to_string()))?;
     if output.status.code() == Some(EXIT_PORT_TAKEN) {

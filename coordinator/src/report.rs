@@ -1,6 +1,9 @@
 //! What the coordinator answered, for people and as JSON: `ckpt_command` and the prompt say the same.
 
-use ckpt_wire::{AgentInfo, CoordinatorMessage, HookReport, ImageInfo, ProcessRow, Status, Summary, Timing};
+use ckpt_wire::{
+    AgentInfo, CoordinatorMessage, HookReport, ImageInfo, Moment, ProcessEvents, ProcessMoment, ProcessRow, Restarted,
+    Status, Summary, Timing,
+};
 use serde_json::{json, Map, Value};
 use std::path::Path;
 
@@ -129,6 +132,45 @@ pub fn summary_json(summary: &Summary) -> Value {
         "agent_stages_us": timings_json(&summary.agent_stages),
         "hooks": summary.hooks.iter().map(hook_json).collect::<Vec<_>>(),
         "notes": summary.notes,
+        "events": summary.events.iter().map(moment_json).collect::<Vec<_>>(),
+    })
+}
+
+fn moment_json(moment: &Moment) -> Value {
+    let at = moment.at_us as f64 / 1e6;
+    json!({ "event": moment.event.as_str(), "at": at, "us": moment.us, "hooks_us": moment.hooks_us })
+}
+
+/// What happened to a process.
+pub fn process_json(row: &ProcessEvents) -> Value {
+    let one = |moment: &ProcessMoment| {
+        let at = moment.at_us as f64 / 1e6;
+        json!({ "event": moment.event.as_str(), "at": at, "us": moment.us, "plugins_us": moment.plugins_us })
+    };
+    json!({ "pid": row.pid, "name": row.name, "events": row.events.iter().map(one).collect::<Vec<_>>() })
+}
+
+fn processes_of(rows: &[(String, ProcessEvents)]) -> Value {
+    let one = |(host, row): &(String, ProcessEvents)| {
+        let mut value = process_json(row);
+        value["host"] = json!(host);
+        value
+    };
+    rows.iter().map(one).collect()
+}
+
+fn last_json(last: &Summary) -> Value {
+    let mut value = summary_json(last);
+    value["process_events"] = processes_of(&last.process_events);
+    value
+}
+
+fn restarted_json(last: &Restarted) -> Value {
+    json!({
+        "generation": last.generation,
+        "events": [moment_json(&last.event)],
+        "hooks": last.hooks.iter().map(hook_json).collect::<Vec<_>>(),
+        "process_events": processes_of(&last.process_events),
     })
 }
 
@@ -182,8 +224,9 @@ fn status_json(status: &Status) -> Value {
         "interval": status.interval,
         "agents": status.agents.iter().map(agent_json).collect::<Vec<_>>(),
         "running": running,
-        "last": status.last.as_ref().map(|last| summary_json(last)),
+        "last": status.last.as_ref().map(|last| last_json(last)),
         "last_failure": status.last_failure,
+        "restarted": status.restarted.as_ref().map(|last| restarted_json(last)),
     })
 }
 

@@ -151,7 +151,7 @@ fn the_restarted_hook_runs_when_all_members_do() {
     let coordinator = Coordinator::start(&["--hook", &hook, "--exit-on-last"]);
     let mut agents = Agent::join_many(&coordinator, 2);
     for agent in &mut agents {
-        agent.client.send(&ckpt_wire::AgentMessage::Restarted { generation: 4, members: 2 }).unwrap();
+        agent.client.send(&ckpt_wire::AgentMessage::Restarted { generation: 4, members: 2, us: 7 }).unwrap();
     }
     // Who has left is no member any more, and its word does not count.
     while !out.join("event").exists() {

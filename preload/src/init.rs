@@ -25,17 +25,19 @@ unsafe fn start(envp: *mut *mut c_char) -> Option<()> {
         let value = unsafe { CStr::from_ptr(*at).to_bytes() };
         crate::restore::enter(parse(&value[13..])?);
     }
+    let begin = crate::times::now();
     // SAFETY: by the contract.
     let agent = unsafe { take(envp, b"CKPT_AGENT=") }?;
     // SAFETY: by the contract.
     let preload = unsafe { find(envp, b"LD_PRELOAD=") }?;
     // SAFETY: environment strings are NUL-terminated and writable.
-    unsafe {
+    let exec = unsafe {
         let (text, told) = read_agent(CStr::from_ptr(agent).to_bytes())?;
         state::set_control(text.c_str().to_bytes(), &told).then_some(())?;
         wipe(agent);
         split_preload(preload)?;
-    }
+        told.exec
+    };
     let signal = state::ckpt_signal();
     reserve(signal);
     state::map_state().ok()?;
@@ -43,10 +45,11 @@ unsafe fn start(envp: *mut *mut c_char) -> Option<()> {
     RSEQ.store(rseq_abi().map_or(0, |(offset, size)| if size == 0 { 0 } else { offset }), Release);
     crate::handler::install(signal).ok()?;
     unblock(signal);
+    crate::times::began(state::state()?, exec, begin);
     Some(())
 }
 
-/// `CKPT_AGENT=name,agent,program,table,signal`; the agent's own child is told 0 for the program: itself.
+/// `CKPT_AGENT=name,agent,program,table,outer,signal[,when exec was called]`; the agent's own child is told 0 for the program: itself.
 fn read_agent(text: &[u8]) -> Option<(Text, Told)> {
     let mut words = text.split(|&b| b == b',');
     let name = core::str::from_utf8(words.next()?).ok()?;
@@ -55,6 +58,7 @@ fn read_agent(text: &[u8]) -> Option<(Text, Told)> {
     let mut five = || words.next().and_then(parse);
     let outer = Outer { agent: five()?, group: five()?, real_group: five()?, session: five()?, real_session: five()? };
     let signal = parse(words.next()?)?;
+    let exec = words.next().map_or(0, crate::times::read_stamp);
     let program = if program == 0 { calls::getpid() } else { program };
     let ids_virtual = table.starts_with(b"v");
     let id_table = parse(table.strip_prefix(b"v").unwrap_or(table)).map_or(0, |fd| attach_ids(agent_pid, fd).unwrap_or(0));
@@ -64,7 +68,7 @@ fn read_agent(text: &[u8]) -> Option<(Text, Told)> {
         out = out.number(n).text(",");
     }
     out = out.number(signal);
-    Some((out, Told { agent_pid, program, signal, id_table, ids_virtual, outer }))
+    Some((out, Told { agent_pid, program, signal, id_table, ids_virtual, outer, exec }))
 }
 
 /// The table of ids is the agent's memfd; its descriptors can be opened by the same user.

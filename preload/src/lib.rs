@@ -30,6 +30,7 @@ mod signals;
 mod state;
 mod sysv;
 mod thread;
+mod times;
 mod writer;
 
 /// Nothing here panics by design; if it does, only the thread of ours may go.

@@ -168,6 +168,17 @@ pub fn told(event: u32) {
     }
 }
 
+/// In the child of a fork.
+pub fn forked() {
+    if entries().iter().any(|e| e.wants(FORKED)) {
+        let begin = crate::times::now();
+        let _ = tell(FORKED, &mut [0; REASON]);
+        if let Some(st) = state::state() {
+            st.fork_told_us.store(crate::times::since(begin), Relaxed);
+        }
+    }
+}
+
 /// Called by the restorer, before the first thread of the program runs. `changes`: see `PlanHead::environment`.
 pub unsafe extern "C" fn restarted(changes: *const u8, len: usize) {
     // SAFETY: a table of the plan, which is mapped until the last thread has left.

@@ -29,6 +29,11 @@ pub struct StatePage {
     /// Bumped for each command to parked threads; they wait on it.
     pub epoch: AtomicU32,
     pub arena: AtomicUsize,
+    /// see `times`
+    pub exec: AtomicU64,
+    pub init: AtomicU64,
+    pub init_us: AtomicU32,
+    pub fork_told_us: AtomicU32,
     /// what the kernel will undo at the end of the process (`sysv`)
     pub undo: [AtomicU64; crate::sysv::UNDOS],
 }
@@ -104,6 +109,8 @@ pub struct Told {
     pub id_table: usize,
     pub ids_virtual: bool,
     pub outer: Outer,
+    /// when exec was called; 0: by ckpt_launch
+    pub exec: u64,
 }
 
 /// False when the string does not fit.

@@ -4,8 +4,8 @@ use crate::arena::Arena;
 use crate::channel::Channel;
 use crate::handler::{ASKED, GONE, PARKED, STAY, Slot};
 use crate::state::{self, IDLE, RELEASE, StatePage};
-use crate::{api, api_delay, asm, capture, descriptors, kept, plugin, procfs, signals, writer};
-use ckpt_sys::flat::{Msg, PROTOCOL, SigAction, msg, stage};
+use crate::{api, api_delay, asm, capture, descriptors, kept, plugin, procfs, signals, times, writer};
+use ckpt_sys::flat::{Msg, PROTOCOL, SigAction, Times, bytes_of, msg, stage};
 use ckpt_sys::calls::*;
 use ckpt_sys::raw::*;
 use core::sync::atomic::Ordering::*;
@@ -26,9 +26,10 @@ unsafe extern "C" fn main(arena: usize) -> ! {
     if let Some(st) = state::state() {
         descriptors::make_room();
         if let Ok(channel) = Channel::connect(state::agent_name()) {
-            handed_over = session(a, st, &channel);
+            let told_us;
+            (handed_over, told_us) = session(a, st, &channel);
             release(st);
-            channel.send(Msg { kind: msg::RESUME, ..Msg::default() });
+            channel.send(Msg { kind: msg::RESUME, arg: told_us.into(), ..Msg::default() });
         } else {
             release(st);
         }
@@ -87,28 +88,35 @@ impl Drop for Borrowed {
 
 /// True: a helper has taken over our copies of descriptors, and the arena. The agent knows whether it matters to the
 /// program who closes them; when it does not answer, it may.
-fn session(a: &Arena, st: &StatePage, ch: &Channel) -> bool {
+///
+/// And what callbacks took before all go on, in microseconds.
+fn session(a: &Arena, st: &StatePage, ch: &Channel) -> (bool, u32) {
+    let mut seen = Times { suspended: times::now(), ..times::of(st) };
     let hello = Msg { kind: msg::HELLO, pid: getpid(), arg: PROTOCOL as u64, arg2: a as *const Arena as u64, ..Msg::default() };
     ch.send(hello);
-    let Some((proceed, _)) = ch.recv() else { return false };
+    let Some((proceed, _)) = ch.recv() else { return (false, 0) };
     match proceed.kind {
         msg::PROCEED => note_starter(a, ch, &proceed),
         msg::ANSWER => {
             api::answered(&proceed, ch.body());
-            return false;
+            return (false, 0);
         }
-        _ => return false,
+        _ => return (false, 0),
     }
     let told = plugin::any();
-    let handed_over = match told.then(|| plugin::call(a, st, plugin::PRE_SUSPEND)) {
+    let agreed = told.then(|| plugin::call(a, st, plugin::PRE_SUSPEND));
+    seen.suspend_told_us = if told { times::since(seen.suspended) } else { 0 };
+    let handed_over = match agreed {
         Some(Err(())) => veto(a, ch),
-        _ => stop(a, st, ch, &proceed),
+        _ => stop(a, st, ch, &proceed, &mut seen),
     };
     // Every pre-suspend is followed by this, whatever became of the checkpoint.
-    if told {
-        let _ = plugin::call(a, st, plugin::RESUME);
+    if !told {
+        return (handed_over, 0);
     }
-    handed_over
+    let begin = times::now();
+    let _ = plugin::call(a, st, plugin::RESUME);
+    (handed_over, times::since(begin))
 }
 
 /// Calls that our signal has ended are to be repeated.
@@ -135,7 +143,7 @@ fn veto(a: &Arena, ch: &Channel) -> bool {
 }
 
 /// Stops the process and does what the agent says, until it goes on.
-fn stop(a: &Arena, st: &StatePage, ch: &Channel, proceed: &Msg) -> bool {
+fn stop(a: &Arena, st: &StatePage, ch: &Channel, proceed: &Msg, seen: &mut Times) -> bool {
     let mut borrowed = Borrowed { setxid: None, child: None, subreaper: false, undumpable: false };
     if let Err(tid) = api_delay::wait(proceed.arg) {
         return give_up(a, ch, stage::DELAYED, tid);
@@ -144,15 +152,21 @@ fn stop(a: &Arena, st: &StatePage, ch: &Channel, proceed: &Msg) -> bool {
         let why = if api_delay::is_delaying(tid) { stage::DELAYED } else { stage::THREADS };
         return give_up(a, ch, why, tid);
     }
-    if plugin::any() && plugin::call(a, st, plugin::PRE_CHECKPOINT).is_err() {
-        return veto(a, ch);
+    seen.suspend_us = times::since(seen.suspended);
+    if plugin::any() {
+        let begin = times::now();
+        if plugin::call(a, st, plugin::PRE_CHECKPOINT).is_err() {
+            return veto(a, ch);
+        }
+        seen.checkpoint_told_us = times::since(begin);
     }
     rewind(a);
     borrowed.child = signals::silence_stops();
     borrowed.subreaper = is_subreaper() && prctl(libc::PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0).is_ok();
     borrowed.undumpable = matches!(prctl(libc::PR_GET_DUMPABLE, 0, 0, 0, 0), Ok(0 | 2))
         && prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0).is_ok();
-    ch.send(Msg { kind: msg::QUIESCED, count: parked(a).count() as u32, ..Msg::default() });
+    let quiesced = Msg { kind: msg::QUIESCED, count: parked(a).count() as u32, ..Msg::default() };
+    let _ = ch.send_with(quiesced, bytes_of(seen), &[]);
     let was = capture::Was { child: borrowed.child, subreaper: borrowed.subreaper, undumpable: borrowed.undumpable };
     while let Some((m, fds)) = ch.recv() {
         let done = match m.kind {

@@ -64,6 +64,7 @@ impl Default for Control {
 pub mod msg {
     // process -> agent
     pub const HELLO: u32 = 1;
+    /// body: `Times`
     pub const QUIESCED: u32 = 2;
     pub const FAILED: u32 = 3;
     /// carries a memfd of records
@@ -105,6 +106,7 @@ pub mod msg {
     pub const SHARED: u32 = 35;
     /// carries the writer's socket; arg 1: write in this process (hold); arg2 1: wait for KEPT first
     pub const FREEZE: u32 = 36;
+    /// And back when all threads have gone on, with arg: what callbacks took, in microseconds.
     pub const RESUME: u32 = 37;
     /// instead of PROCEED: what thread `tid` asked for is done (arg 1), or not: the body says why
     pub const ANSWER: u32 = 45;
@@ -140,6 +142,26 @@ pub struct Msg {
     pub count: u32,
     /// stage of FAILED, see `stage`
     pub stage: u32,
+}
+
+/// When things happened in a process, with QUIESCED: CLOCK_REALTIME in nanoseconds, durations in microseconds.
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Times {
+    /// exec was called for the program that runs; 0: it was not, or before a fork or restart
+    pub exec: u64,
+    /// the library's constructor began; 0: as above
+    pub init: u64,
+    pub init_us: u32,
+    /// callbacks in the forked child
+    pub fork_told_us: u32,
+    /// a thread took the signal
+    pub suspended: u64,
+    /// from there until all stood still
+    pub suspend_us: u32,
+    pub suspend_told_us: u32,
+    pub checkpoint_told_us: u32,
+    pub pad: u32,
 }
 
 pub mod stage {

@@ -19,10 +19,11 @@ mod tag;
 
 pub use frame::{body, encode, FrameDecoder, WireError, MAX_FRAME, MAX_REPLY};
 pub use id::{BadComputationId, ComputationId};
-pub use limits::{clip, Limited, MAX_IMAGES, MAX_NAME, MAX_NOTES, MAX_PATH, MAX_PROGRAM, MAX_REASON, MAX_ROWS, MAX_TIMINGS};
+pub use limits::{clip, Limited, MAX_HOOKS, MAX_IMAGES, MAX_NAME, MAX_NOTES, MAX_PATH, MAX_PROGRAM, MAX_REASON, MAX_ROWS, MAX_TIMINGS};
 pub use message::{
     AgentInfo, AgentMessage, CheckpointStats, ClientMessage, CommandMessage, CoordinatorMessage, Hello, HookEvent,
-    HookReport, ImageInfo, Overrides, ProcessRow, Progress, Role, Stage, Status, Summary, Timing, Welcome,
+    HookReport, HookRequest, ImageInfo, Moment, Overrides, ProcessEvent, ProcessEvents, ProcessMoment, ProcessRow,
+    Progress, Restarted, Role, Stage, Status, Summary, Timing, Welcome,
 };
 pub use modes::{BadMode, Compression, PauseMode};
 pub use preamble::{Preamble, AUTH_NONCE_LEN, AUTH_TAG_LEN, PREAMBLE_LEN};

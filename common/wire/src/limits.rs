@@ -13,6 +13,8 @@ pub const MAX_PATH: usize = 4096;
 pub const MAX_IMAGES: usize = 64;
 /// Rows of one `Processes` message of an agent.
 pub const MAX_ROWS: usize = 4096;
+/// Hooks of one agent.
+pub const MAX_HOOKS: usize = 64;
 pub const MAX_TIMINGS: usize = 64;
 /// Sentences about one checkpoint, of at most `MAX_NAME` bytes.
 pub const MAX_NOTES: usize = 16;
@@ -49,7 +51,11 @@ impl Limited for Hello {
     fn check(&self) -> Result<(), WireError> {
         at_most("host", self.host.len(), MAX_NAME)?;
         at_most("program", self.program.len(), MAX_PROGRAM)?;
-        at_most("ckptdir", self.ckptdir.len(), MAX_PATH)
+        at_most("ckptdir", self.ckptdir.len(), MAX_PATH)?;
+        let Some(hooks) = &self.hooks else { return Ok(()) };
+        at_most("hooks", hooks.programs.len(), MAX_HOOKS)?;
+        at_most("hook folder", hooks.folder.len(), MAX_PATH)?;
+        hooks.programs.iter().try_for_each(|(_, program)| at_most("hook", program.len(), MAX_PROGRAM))
     }
 }
 
@@ -59,6 +65,7 @@ impl Limited for AgentMessage {
             AgentMessage::Reached { stats, .. } => stats.as_ref().map_or(Ok(()), Limited::check),
             AgentMessage::Failed { reason, .. } => at_most("reason", reason.len(), MAX_REASON),
             AgentMessage::Processes { rows, .. } => check_rows(rows),
+            AgentMessage::Events { rows, .. } => check_events(rows),
             AgentMessage::Restarted { .. } | AgentMessage::Request | AgentMessage::Leave => Ok(()),
         }
     }
@@ -80,6 +87,14 @@ impl Limited for CheckpointStats {
 fn check_rows(rows: &[ProcessRow]) -> Result<(), WireError> {
     at_most("rows", rows.len(), MAX_ROWS)?;
     rows.iter().try_for_each(|row| at_most("process name", row.name.len(), MAX_NAME))
+}
+
+fn check_events(rows: &[ProcessEvents]) -> Result<(), WireError> {
+    at_most("rows", rows.len(), MAX_ROWS)?;
+    rows.iter().try_for_each(|row| {
+        at_most("events", row.events.len(), ProcessEvent::ALL.len())?;
+        at_most("process name", row.name.len(), MAX_NAME)
+    })
 }
 
 fn check_timings(timings: &[Timing]) -> Result<(), WireError> {

@@ -38,13 +38,27 @@ pub struct Hello {
     pub interval: Option<u32>,
     /// Where this agent's images go.
     pub ckptdir: String,
+    /// What `--hook` said to this agent.
+    pub hooks: Option<HookRequest>,
+}
+
+/// Hooks that an agent brings along; they go with it. Only a client on the coordinator's host may bring any.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookRequest {
+    /// Lines for `/bin/sh`.
+    pub programs: Vec<(HookEvent, String)>,
+    /// Where the agent was started: they run there.
+    pub folder: String,
+    pub hold: bool,
+    /// Seconds; `None` is the coordinator's own.
+    pub timeout: Option<u32>,
 }
 
 impl Hello {
     /// A hello in this protocol version, of a program with no past.
     pub fn new(role: Role, host: String, pid: u32, program: String) -> Hello {
         let version = crate::PROTOCOL_VERSION;
-        Hello { version, role, host, pid, program, computation: None, generation: 0, interval: None, ckptdir: String::new() }
+        Hello { version, role, host, pid, program, computation: None, generation: 0, interval: None, ckptdir: String::new(), hooks: None }
     }
 }
 
@@ -139,6 +153,88 @@ pub struct HookReport {
     pub failure: Option<String>,
 }
 
+/// An event of the whole computation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moment {
+    pub event: HookEvent,
+    /// Microseconds since 1970.
+    pub at_us: u64,
+    /// How long it took to get there from the event before, hooks not counted.
+    pub us: u64,
+    /// What the hooks of this event took.
+    pub hooks_us: u64,
+}
+
+/// What happens to one process, in the order in which it happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ProcessEvent {
+    /// The program that `ckpt_launch` started has begun.
+    Init,
+    /// It was born by fork, vfork, clone or posix_spawn.
+    Fork,
+    /// exec was called for the program that it runs now.
+    PreExec,
+    /// That program has begun.
+    PostExec,
+    /// It was brought back.
+    Restart,
+    /// A thread was stopped; the others still run.
+    PreSuspend,
+    /// Every thread stands still.
+    PreCheckpoint,
+    /// All go on.
+    Resume,
+    /// It has ended.
+    Exit,
+}
+
+impl ProcessEvent {
+    pub const ALL: [ProcessEvent; 9] = [
+        ProcessEvent::Init,
+        ProcessEvent::Fork,
+        ProcessEvent::PreExec,
+        ProcessEvent::PostExec,
+        ProcessEvent::Restart,
+        ProcessEvent::PreSuspend,
+        ProcessEvent::PreCheckpoint,
+        ProcessEvent::Resume,
+        ProcessEvent::Exit,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ProcessEvent::Init => "init",
+            ProcessEvent::Fork => "fork",
+            ProcessEvent::PreExec => "pre-exec",
+            ProcessEvent::PostExec => "post-exec",
+            ProcessEvent::Restart => "restart",
+            ProcessEvent::PreSuspend => "pre-suspend",
+            ProcessEvent::PreCheckpoint => "pre-checkpoint",
+            ProcessEvent::Resume => "resume",
+            ProcessEvent::Exit => "exit",
+        }
+    }
+}
+
+/// An event of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessMoment {
+    pub event: ProcessEvent,
+    /// Microseconds since 1970.
+    pub at_us: u64,
+    pub us: u64,
+    /// What plugins and callbacks of the program took of it.
+    pub plugins_us: u64,
+}
+
+/// What happened to one process since the report before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessEvents {
+    pub pid: i32,
+    pub name: String,
+    pub events: Vec<ProcessMoment>,
+}
+
 /// What one agent did in a checkpoint; sent with `Committed`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckpointStats {
@@ -171,8 +267,10 @@ pub enum AgentMessage {
     Failed { generation: u32, reason: String },
     /// An answer to `ListProcesses`, in as many messages as its rows need.
     Processes { request: u32, rows: Vec<ProcessRow>, last: bool },
-    /// The programs of a restart run. `members`: how many agents bring this generation back.
-    Restarted { generation: u32, members: u32 },
+    /// What happened to processes up to this checkpoint or restart; before `Reached { Resumed }` or `Restarted`.
+    Events { generation: u32, rows: Vec<ProcessEvents> },
+    /// The programs of a restart run. `members`: how many agents bring this generation back; `us`: how long it took.
+    Restarted { generation: u32, members: u32, us: u64 },
     /// A program asks for a checkpoint: answered with `Done` or `Failed`, each request in its turn.
     Request,
     /// The program ended; the connection closes next.
@@ -306,6 +404,18 @@ pub struct Summary {
     pub hooks: Vec<HookReport>,
     /// What the agents chose, and why.
     pub notes: Vec<String>,
+    pub events: Vec<Moment>,
+    /// By host. Not in `Done`, whoever wants them asks for the status.
+    pub process_events: Vec<(String, ProcessEvents)>,
+}
+
+/// The last restart of the computation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restarted {
+    pub generation: u32,
+    pub event: Moment,
+    pub hooks: Vec<HookReport>,
+    pub process_events: Vec<(String, ProcessEvents)>,
 }
 
 /// A checkpoint that is under way.
@@ -332,4 +442,5 @@ pub struct Status {
     pub running: Option<Progress>,
     pub last: Option<alloc::boxed::Box<Summary>>,
     pub last_failure: Option<String>,
+    pub restarted: Option<Box<Restarted>>,
 }

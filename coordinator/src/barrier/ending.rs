@@ -23,6 +23,11 @@ impl Barrier {
             agent_stages: stats.stages,
             notes: stats.notes,
             hooks: run.reports.clone(),
+            events: vec![
+                moment(HookEvent::PreCheckpoint, self.epoch + run.asked, 0, &run.reports),
+                moment(HookEvent::PostWrite, self.epoch + now, now - run.started, &[]),
+            ],
+            process_events: Vec::new(),
         };
         out.push(Action::Note(format!("checkpoint {} complete, {} bytes", summary.generation, summary.bytes)));
         // Some committed and left while others still wrote.
@@ -54,7 +59,13 @@ impl Barrier {
     /// All programs go on, or are about to be killed.
     pub(super) fn resumed(&mut self, now: Micros, out: &mut Vec<Action>) {
         let Some(run) = self.running.as_mut() else { return };
-        if !self.hooks.resumed || run.request.kill {
+        if run.request.kill {
+            return self.complete(now, out);
+        }
+        if let Some(summary) = &mut run.summary {
+            summary.events.push(moment(HookEvent::Resumed, self.epoch + now, now - run.stage_started, &[]));
+        }
+        if !self.hooks.resumed {
             return self.complete(now, out);
         }
         run.hook = Some(HookEvent::Resumed);
@@ -65,7 +76,7 @@ impl Barrier {
     fn complete(&mut self, now: Micros, out: &mut Vec<Action>) {
         let Some(mut run) = self.running.take() else { return };
         let Some(summary) = run.summary.take() else { return };
-        let done = CoordinatorMessage::Done(summary.clone());
+        let done = CoordinatorMessage::Done(Summary { process_events: Vec::new(), ..summary.clone() });
         self.last = Some(summary);
         if !run.request.kill {
             return answer_all(&run.request.waiters, &done, out);
@@ -85,6 +96,10 @@ impl Barrier {
         reports: Vec<HookReport>,
         out: &mut Vec<Action>,
     ) {
+        if let (HookEvent::Restarted, Some(last)) = (event, self.last_restart.as_mut().filter(|last| last.generation == generation)) {
+            last.event.hooks_us = total(event, &reports);
+            last.hooks.clone_from(&reports);
+        }
         let awaited = |run: &&mut Running| run.hook == Some(event) && run.generation == generation;
         // Nobody waits for those of a restart or of a failed checkpoint.
         let Some(run) = self.running.as_mut().filter(awaited) else { return };
@@ -94,6 +109,9 @@ impl Barrier {
         run.reports.extend(reports);
         if let Some(summary) = &mut run.summary {
             summary.hooks.clone_from(&run.reports);
+            for one in summary.events.iter_mut().filter(|one| one.event == event) {
+                one.hooks_us = total(event, &run.reports);
+            }
             self.last = Some(summary.clone());
         }
         match (event, failed) {
@@ -113,15 +131,46 @@ impl Barrier {
         self.resumed(now, out);
     }
 
-    pub(super) fn restarted(&mut self, client: ClientId, generation: u32, members: u32, out: &mut Vec<Action>) {
+    /// Before `Resumed` of a checkpoint, or before `Restarted`.
+    pub(super) fn happened(&mut self, client: ClientId, generation: u32, rows: Vec<ProcessEvents>) {
+        let Some(host) = self.agents.get(&client).map(|agent| agent.host.clone()) else { return };
+        let rows = rows.into_iter().map(|row| (host.clone(), row));
+        match self.running.as_mut().filter(|run| run.generation == generation) {
+            Some(run) => {
+                if let Some(summary) = &mut run.summary {
+                    summary.process_events.extend(rows);
+                }
+            }
+            None => self.restart_events.extend(rows),
+        }
+    }
+
+    pub(super) fn restarted(
+        &mut self,
+        now: Micros,
+        client: ClientId,
+        (generation, members, us): (u32, u32, u64),
+        out: &mut Vec<Action>,
+    ) {
         self.restarted.insert(client);
         if self.restarted.len() < members as usize {
             return;
         }
         self.restarted.clear();
+        let event = moment(HookEvent::Restarted, self.epoch + now, us, &[]);
+        let process_events = std::mem::take(&mut self.restart_events);
+        self.last_restart = Some(Restarted { generation, event, hooks: Vec::new(), process_events });
         out.push(Action::Note(format!("restarted from checkpoint {generation}")));
         if self.hooks.restarted {
             out.push(Action::RunHooks(occasion(HookEvent::Restarted, generation)));
         }
     }
+}
+
+fn moment(event: HookEvent, at_us: u64, us: u64, reports: &[HookReport]) -> Moment {
+    Moment { event, at_us, us, hooks_us: total(event, reports) }
+}
+
+fn total(event: HookEvent, reports: &[HookReport]) -> u64 {
+    reports.iter().filter(|report| report.event == event).map(|report| report.us).sum()
 }

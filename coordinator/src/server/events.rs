@@ -86,8 +86,8 @@ impl Server {
         let mut hub = Hub::new(port, settings.deadlines(), random_id);
         hub.set_interval(0, settings.interval);
         let epoch = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as Micros);
-        hub.configure(settings.hooks.plan(), epoch);
         let hooks = HookRunner::new(&settings.hooks, settings.folder.clone(), epoch, variables(settings, port));
+        hub.configure(hooks.plan(), epoch);
         Ok(Server {
             epoll,
             listeners,
@@ -260,7 +260,7 @@ impl Server {
         if let Err(error) = watched {
             return self.log.line(&format!("a client is turned away: {error}"));
         }
-        self.hub.connected(client);
+        self.hub.connected(client, key.is_none());
         self.connections.insert(client, opened);
         self.strangers.insert(client, self.now());
         self.flush(client);
@@ -292,6 +292,14 @@ impl Server {
             match action {
                 Action::Note(text) => self.log.line(&text),
                 Action::Exit => self.exiting = true,
+                Action::BringHooks { client, request } => {
+                    self.hooks.bring(client, request);
+                    self.hub.configure(self.hooks.plan(), self.epoch);
+                }
+                Action::DropHooks { client } => {
+                    self.hooks.drop_client(client);
+                    self.hub.configure(self.hooks.plan(), self.epoch);
+                }
                 Action::RunHooks(occasion) => pending.extend(self.run_hooks(&occasion)),
                 Action::Send { to: console::CLIENT, message } => self.answer_console(&message),
                 Action::Send { to, message } => self.send(to, &message),
@@ -310,7 +318,7 @@ impl Server {
             computation: self.hub.computation(),
             port: self.port(),
             ckptdir: self.hub.ckptdir(),
-            hold: self.settings.hooks.hold,
+            hold: self.hooks.plan().hold,
             now: self.epoch + self.now(),
         };
         let event = hooks::event_json(occasion, &situation).to_string();
@@ -466,6 +474,12 @@ fn encode_fitting(message: &CoordinatorMessage) -> Result<Vec<u8>, WireError> {
             let mut summary = summary.clone();
             summary.images.truncate(1_000);
             CoordinatorMessage::Done(summary)
+        }
+        CoordinatorMessage::Status(status) => {
+            let mut status = status.clone();
+            status.last.iter_mut().for_each(|last| last.process_events.clear());
+            status.restarted.iter_mut().for_each(|last| last.process_events.clear());
+            CoordinatorMessage::Status(status)
         }
         _ => CoordinatorMessage::Failed { reason: "the answer is too long to be sent; ask on one host".into() },
     };

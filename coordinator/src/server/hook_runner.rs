@@ -1,11 +1,11 @@
 //! Hooks as child processes: one at a time, in the order of events; the event loop is never kept waiting.
 
 use super::log::Log;
-use crate::barrier::{Micros, SECOND};
-use crate::hooks::{Hook, HookOptions};
-use ckpt_wire::{clip, HookEvent, HookReport};
+use crate::barrier::{ClientId, Micros, SECOND};
+use crate::hooks::{HookOptions, HookPlan};
+use ckpt_wire::{clip, HookEvent, HookReport, HookRequest};
 use nix::sys::memfd::{memfd_create, MFdFlags};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -16,6 +16,16 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 /// More output than this from one hook is dropped.
 const MAX_OUTPUT: usize = 64 << 10;
 
+/// One program at one event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Hook {
+    event: HookEvent,
+    program: String,
+    /// Relative paths mean what they meant where it was named.
+    folder: Option<PathBuf>,
+    seconds: u32,
+}
+
 /// One event whose hooks are to be run.
 #[derive(Debug)]
 struct Job {
@@ -23,13 +33,13 @@ struct Job {
     generation: u32,
     input: String,
     /// Hooks of the event that are still to run.
-    left: VecDeque<String>,
+    left: VecDeque<Hook>,
     reports: Vec<HookReport>,
 }
 
 #[derive(Debug)]
 struct Running {
-    program: String,
+    hook: Hook,
     child: Child,
     exited: OwnedFd,
     output: File,
@@ -51,11 +61,12 @@ pub struct Ended {
 
 #[derive(Debug)]
 pub struct HookRunner {
-    hooks: Vec<Hook>,
-    patience: Micros,
-    patience_seconds: u32,
-    /// Where the coordinator was started: relative paths mean what they meant there.
-    folder: Option<PathBuf>,
+    /// The coordinator's own; live as long as it.
+    own: Vec<Hook>,
+    hold: bool,
+    seconds: u32,
+    /// Those that agents brought along.
+    brought: BTreeMap<ClientId, (Vec<Hook>, bool)>,
     variables: Vec<(&'static str, String)>,
     /// Microseconds since 1970 at zero of the server's clock.
     epoch: Micros,
@@ -65,17 +76,44 @@ pub struct HookRunner {
 
 impl HookRunner {
     pub fn new(options: &HookOptions, folder: Option<PathBuf>, epoch: Micros, variables: Vec<(&'static str, String)>) -> HookRunner {
-        let patience_seconds = options.seconds();
+        let seconds = options.seconds();
+        let own = |hook: &crate::hooks::Hook| Hook { event: hook.event, program: hook.program.clone(), folder: folder.clone(), seconds };
         HookRunner {
-            hooks: options.hooks.clone(),
-            patience: Micros::from(patience_seconds) * SECOND,
-            patience_seconds,
-            folder,
+            own: options.hooks.iter().map(own).collect(),
+            hold: options.hold,
+            seconds,
+            brought: BTreeMap::new(),
             variables,
             epoch,
             queue: VecDeque::new(),
             running: None,
         }
+    }
+
+    /// Those that an agent brings along; they go with it.
+    pub fn bring(&mut self, client: ClientId, request: HookRequest) {
+        let (folder, seconds) = (Some(PathBuf::from(request.folder)), request.timeout.unwrap_or(self.seconds).max(1));
+        let hook = |(event, program)| Hook { event, program, folder: folder.clone(), seconds };
+        self.brought.insert(client, (request.programs.into_iter().map(hook).collect(), request.hold));
+    }
+
+    pub fn drop_client(&mut self, client: ClientId) {
+        self.brought.remove(&client);
+    }
+
+    pub fn plan(&self) -> HookPlan {
+        let has = |event| self.of(event).next().is_some();
+        HookPlan {
+            pre_checkpoint: has(HookEvent::PreCheckpoint),
+            post_write: has(HookEvent::PostWrite),
+            resumed: has(HookEvent::Resumed),
+            restarted: has(HookEvent::Restarted),
+            hold: self.hold || self.brought.values().any(|(_, hold)| *hold),
+        }
+    }
+
+    fn of(&self, event: HookEvent) -> impl Iterator<Item = &Hook> {
+        self.own.iter().chain(self.brought.values().flat_map(|(hooks, _)| hooks)).filter(move |hook| hook.event == event)
     }
 
     pub fn is_busy(&self) -> bool {
@@ -88,7 +126,13 @@ impl HookRunner {
 
     /// `input` is the event in JSON.
     pub fn add(&mut self, event: HookEvent, generation: u32, input: String) {
-        let left = self.hooks.iter().filter(|hook| hook.event == event).map(|hook| hook.program.clone()).collect();
+        let mut left = VecDeque::new();
+        // Several programs launched with the same hook in the environment: it runs once.
+        for hook in self.of(event) {
+            if !left.contains(hook) {
+                left.push_back(hook.clone());
+            }
+        }
         self.queue.push_back(Job { event, generation, input, left, reports: Vec::new() });
     }
 
@@ -101,19 +145,19 @@ impl HookRunner {
     pub fn advance(&mut self, now: Micros, log: &mut Log) -> bool {
         while self.running.is_none() {
             let Some(job) = self.queue.front_mut() else { return false };
-            let Some(program) = job.left.pop_front() else { return false };
+            let Some(hook) = job.left.pop_front() else { return false };
             let variables = [("CKPT_HOOK_EVENT", job.event.as_str().into()), ("CKPT_HOOK_GENERATION", job.generation.to_string())];
-            log.line(&format!("hook {} of checkpoint {}: {program}", job.event.as_str(), job.generation));
-            let started = spawn(&program, &job.input, self.folder.as_deref(), variables.iter().chain(&self.variables));
+            log.line(&format!("hook {} of checkpoint {}: {}", job.event.as_str(), job.generation, hook.program));
+            let started = spawn(&hook, &job.input, variables.iter().chain(&self.variables));
             match started {
                 Ok((child, exited, output)) => {
-                    let deadline = now + self.patience;
+                    let deadline = now + Micros::from(hook.seconds) * SECOND;
                     let (line, last_line) = (Vec::new(), String::new());
-                    self.running = Some(Running { program, child, exited, output, line, taken: 0, last_line, started: now, deadline, overdue: false });
+                    self.running = Some(Running { hook, child, exited, output, line, taken: 0, last_line, started: now, deadline, overdue: false });
                     return true;
                 }
                 Err(error) => {
-                    let report = HookReport { event: job.event, program, at_us: self.epoch + now, us: 0, failure: Some(format!("could not be started: {error}")) };
+                    let report = HookReport { event: job.event, program: hook.program, at_us: self.epoch + now, us: 0, failure: Some(format!("could not be started: {error}")) };
                     note(&report, log);
                     job.reports.push(report);
                 }
@@ -157,26 +201,12 @@ impl HookRunner {
         let Some(mut run) = self.running.take() else { return false };
         run.line.push(b'\n');
         run.log_lines(log);
-        let failure = self.judge(&run, status);
+        let failure = run.judge(status);
         let Some(job) = self.queue.front_mut() else { return true };
-        let report = HookReport { event: job.event, program: run.program, at_us: self.epoch + run.started, us: now - run.started, failure };
+        let report = HookReport { event: job.event, program: run.hook.program, at_us: self.epoch + run.started, us: now - run.started, failure };
         note(&report, log);
         job.reports.push(report);
         true
-    }
-
-    fn judge(&self, run: &Running, status: ExitStatus) -> Option<String> {
-        let mut what = match (status.code(), status.signal()) {
-            _ if run.overdue => format!("did not end within {} s and was killed", self.patience_seconds),
-            (Some(0), _) => return None,
-            (Some(code), _) => format!("exited with status {code}"),
-            (_, Some(signal)) => format!("was killed by signal {signal}"),
-            _ => "ended in an unknown way".into(),
-        };
-        if !run.last_line.is_empty() {
-            what = format!("{what}: {}", run.last_line);
-        }
-        Some(what)
     }
 
     /// Kills a hook that is late, with its children.
@@ -196,6 +226,20 @@ impl HookRunner {
 }
 
 impl Running {
+    fn judge(&self, status: ExitStatus) -> Option<String> {
+        let mut what = match (status.code(), status.signal()) {
+            _ if self.overdue => format!("did not end within {} s and was killed", self.hook.seconds),
+            (Some(0), _) => return None,
+            (Some(code), _) => format!("exited with status {code}"),
+            (_, Some(signal)) => format!("was killed by signal {signal}"),
+            _ => "ended in an unknown way".into(),
+        };
+        if !self.last_line.is_empty() {
+            what = format!("{what}: {}", self.last_line);
+        }
+        Some(what)
+    }
+
     fn log_lines(&mut self, log: &mut Log) {
         while let Some(end) = self.line.iter().position(|&byte| byte == b'\n') {
             let line: Vec<u8> = self.line.drain(..=end).collect();
@@ -217,9 +261,8 @@ type Started = (Child, OwnedFd, File);
 
 /// A shell in a process group of its own; the event on its standard input, both outputs in one pipe.
 fn spawn<'a>(
-    program: &str,
+    hook: &Hook,
     input: &str,
-    folder: Option<&std::path::Path>,
     variables: impl Iterator<Item = &'a (&'static str, String)>,
 ) -> io::Result<Started> {
     let mut event = File::from(memfd_create(c"ckpt-event", MFdFlags::MFD_CLOEXEC)?);
@@ -229,12 +272,12 @@ fn spawn<'a>(
     // Our end only: a hook expects an ordinary pipe.
     nix::fcntl::fcntl(&read, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
     let mut command = Command::new("/bin/sh");
-    command.args(["-c", program]).stdin(event).stdout(write.try_clone()?).stderr(Stdio::from(write)).process_group(0);
+    command.args(["-c", &hook.program]).stdin(event).stdout(write.try_clone()?).stderr(Stdio::from(write)).process_group(0);
     for ours in ["CKPT_HOOK", "CKPT_HOLD", "CKPT_HOOK_TIMEOUT", "CKPT_COORD_HOST"] {
         command.env_remove(ours);
     }
     command.envs(variables.map(|(name, value)| (name, value)));
-    if let Some(folder) = folder.filter(|folder| folder.is_dir()) {
+    if let Some(folder) = hook.folder.as_deref().filter(|folder| folder.is_dir()) {
         command.current_dir(folder);
     }
     // SAFETY: only a system call between fork and exec: the server's signals are not to stay blocked.

@@ -2,7 +2,6 @@
 
 #![allow(dead_code)]
 
-use ckpt_coordinator::hooks::HookOptions;
 use ckpt_coordinator::{Address, Client, JoinMode, LaunchOptions};
 use ckpt_wire::{
     AgentMessage, CheckpointStats, CommandMessage, ComputationId, CoordinatorMessage, Hello, ImageInfo, Overrides, Role,
@@ -68,7 +67,7 @@ impl Coordinator {
 
     pub fn launch_options(&self, mode: JoinMode) -> LaunchOptions {
         let program = Some(PathBuf::from(BINARY));
-        LaunchOptions { address: self.address.clone(), explicit_port: true, mode, port_file: None, program, hooks: HookOptions::default() }
+        LaunchOptions { address: self.address.clone(), explicit_port: true, mode, port_file: None, program }
     }
 
     pub fn folder(&self) -> PathBuf {

@@ -34,9 +34,12 @@ fn inject(scratch: &mut Scratch, envp: Strings, (preload, agent): (&CStr, &CStr)
     let theirs = given.iter().find_map(|&e| bytes(e).strip_prefix(PRELOAD)).unwrap_or(&[]);
     let slots = (given.len() + 3) * size_of::<*const c_char>();
     let text = preload.to_bytes().len() + theirs.len() + 2;
-    let block = scratch.reserve(slots + text)?;
-    // SAFETY: the block holds `slots` bytes of pointers, then `text` bytes.
-    let merged = unsafe { merge(block.add(slots), preload.to_bytes(), theirs) };
+    let stamped = agent.to_bytes().len() + crate::times::STAMP;
+    let block = scratch.reserve(slots + text + stamped)?;
+    // SAFETY: the block holds `slots` bytes of pointers, then `text` bytes, then `stamped` bytes.
+    let (merged, agent) = unsafe {
+        (merge(block.add(slots), preload.to_bytes(), theirs), stamp(block.add(slots + text), agent.to_bytes()))
+    };
     let out: *mut *const c_char = block.cast();
     let mut n = 0;
     let mut push = |entry: *const c_char| {
@@ -59,7 +62,7 @@ fn inject(scratch: &mut Scratch, envp: Strings, (preload, agent): (&CStr, &CStr)
     if !placed {
         push(merged);
     }
-    push(agent.as_ptr());
+    push(agent);
     push(core::ptr::null());
     Ok(out)
 }
@@ -83,6 +86,19 @@ unsafe fn merge(to: *mut u8, ours: &[u8], theirs: &[u8]) -> *const c_char {
         append(theirs);
     }
     append(b"\0");
+    to.cast()
+}
+
+/// `CKPT_AGENT=...` with the time behind it, at `to`.
+///
+/// # Safety
+/// `to` has room for `agent` and a stamp.
+unsafe fn stamp(to: *mut u8, agent: &[u8]) -> *const c_char {
+    // SAFETY: by the contract.
+    unsafe {
+        core::ptr::copy_nonoverlapping(agent.as_ptr(), to, agent.len());
+        crate::times::stamp(to.add(agent.len()), crate::times::now());
+    }
     to.cast()
 }
 

@@ -37,7 +37,7 @@ fn born(child: pid_t) -> Plain<pid_t> {
         if ids::active() {
             thread::name_self();
         }
-        crate::plugin::told(crate::plugin::FORKED);
+        crate::plugin::forked();
     }
     Plain(parent_sees(child))
 }
