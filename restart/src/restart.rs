@@ -8,15 +8,17 @@ use crate::session::Restorer;
 use crate::{environment, lazy, namespace, preflight, sysv, validate};
 use ckpt_agent::agent::Agent;
 use ckpt_agent::checkpoint::host_name;
+use ckpt_agent::events::Events;
 use ckpt_agent::launch::{Failure, become_agent, settings};
 use ckpt_agent::link::Listener;
 use ckpt_agent::{foreground, passes, paths, timings};
+use ckpt_coordinator::client::Client;
 use ckpt_coordinator::launch::{LaunchOptions, connect_or_start};
 use ckpt_coordinator::options;
 use ckpt_image::UserKey;
 use ckpt_objects::Severity;
 use ckpt_sys::fault::Stage;
-use ckpt_wire::{AgentMessage, ComputationId, Hello, Role};
+use ckpt_wire::{AgentMessage, ComputationId, Hello, ProcessEvents, Role};
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -57,6 +59,7 @@ fn restart(options: Options) -> Result<(), Failure> {
     hello.computation = Some(ComputationId(header.computation));
     hello.generation = header.generation;
     hello.interval = options.checkpoint.interval;
+    hello.hooks = options.join.hooks.request();
     hello.ckptdir = settings.folder.display().to_string();
     let mut client = connect_or_start(&launch)?;
     let launch = LaunchOptions { address: client.address().clone(), explicit_port: true, port_file: None, ..launch };
@@ -78,18 +81,27 @@ fn restart(options: Options) -> Result<(), Failure> {
     let agent = Agent::new(settings, listener, launch, hello, options.checkpoint.quiet).with_ids(shared_ids.table, members[0].meta.agent.known);
     let restorer = may_name_binary().then(|| Restorer::load(&library)).flatten();
     let program = Rebuild { options: &options, members: &members, ids, known, shared_ids: &shared_ids, restorer, library, environment, agent: &agent, lazy }.run()?;
-    let restarted = AgentMessage::Restarted { generation: header.generation, members: 1 };
-    client.send(&restarted)?;
-    note(&members, begun.elapsed());
+    let took = begun.elapsed();
+    tell(&mut client, &agent, &members, took)?;
     drop(members);
     agent.run(client, welcome, program, status);
     Ok(())
 }
 
-/// A line in timings.jsonl beside the images.
-fn note(members: &[Member], took: Duration) {
+/// The programs run: the coordinator is told, and a line goes to timings.jsonl beside the images.
+fn tell(client: &mut Client, agent: &Agent, members: &[Member], took: Duration) -> Result<(), Failure> {
+    let generation = members[0].file.header.generation;
+    let rows = agent.with_events(Events::rest);
+    for rows in rows.chunks(500) {
+        client.send(&AgentMessage::Events { generation, rows: rows.to_vec() })?;
+    }
+    client.send(&AgentMessage::Restarted { generation, members: 1, us: took.as_micros() as u64 })?;
+    note(members, &rows, took);
+    Ok(())
+}
+
+fn note(members: &[Member], processes: &[ProcessEvents], took: Duration) {
     let images: Vec<&Path> = members.iter().map(|m| m.file.path.as_path()).collect();
-    let processes = members.iter().map(|m| m.meta.processes.len()).sum();
     let header = members[0].file.header;
     if let Some(folder) = images[0].parent() {
         timings::note(folder, timings::restart(&header.computation, header.generation, &images, processes, took));

@@ -15,6 +15,7 @@ mod run;
 mod soak;
 mod stress;
 mod suite;
+mod timings;
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;

@@ -140,7 +140,7 @@ pub fn run_one(spec: Spec) -> Outcome {
         Ok(run) => run,
         Err(why) => return Outcome::Fail(why),
     };
-    let done = run.whole();
+    let done = run.whole().and_then(|()| run.timings());
     let left = run.leave();
     match (done, left) {
         (Err(Stop::Skipped(why)), _) => Outcome::Skip(why),
@@ -205,6 +205,20 @@ impl Run {
             self.await_note("ok")?;
         }
         self.finish()
+    }
+
+    /// What is noted beside the images.
+    fn timings(&self) -> Result<(), Stop> {
+        let checkpoints = self.spec.mode.checkpoints();
+        let restarts = if self.spec.mode == Mode::Resume { 0 } else { checkpoints };
+        if checkpoints == 0 || self.launch_elsewhere() {
+            return Ok(());
+        }
+        Ok(crate::timings::check(&self.product.dir.join("images"), checkpoints, restarts)?)
+    }
+
+    fn launch_elsewhere(&self) -> bool {
+        self.product.launch_args.contains("--ckptdir")
     }
 
     /// A note for the program.

@@ -1,21 +1,22 @@
 //! The agent's life: one thread looks after children and signals, one after the coordinator and checkpoints.
 
 use crate::checkpoint::{Asked, Barrier, Checkpoint, Choices, Settings, Verdict, Writers};
+use crate::events::Events;
 use crate::filling::Filling;
 use crate::foreground::{FORWARDED, StatusPipe};
 use crate::link::{Listener, poll};
 use crate::pace::Disk;
 use crate::track::Tracker;
-use crate::{members, procfs};
+use crate::{members, procfs, timings};
 use ckpt_coordinator::client::{Client, Polled};
 use ckpt_coordinator::launch::{self, LaunchOptions};
 use ckpt_sys::idtable::IdTable;
-use ckpt_wire::{AgentMessage, CheckpointStats, CoordinatorMessage, Hello, ProcessRow, Stage, Summary, Welcome};
+use ckpt_wire::{AgentMessage, CheckpointStats, CoordinatorMessage, Hello, ProcessEvents, ProcessRow, Stage, Summary, Welcome};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::collections::HashSet;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,7 @@ pub struct Agent {
     writers: WriterSet,
     disk: Disk,
     tracker: Mutex<Tracker>,
+    pub events: Mutex<Events>,
     pub filling: Filling,
     ended: AtomicBool,
     checkpointing: AtomicBool,
@@ -94,6 +96,7 @@ impl Agent {
             writers: WriterSet::default(),
             disk: Disk::default(),
             tracker,
+            events: Mutex::default(),
             filling: Filling::default(),
             ended: AtomicBool::new(false),
             checkpointing: AtomicBool::new(false),
@@ -181,10 +184,16 @@ impl Agent {
             fds.extend(session.client.as_ref().map(AsRawFd::as_raw_fd));
             let filling = self.filling.fd();
             fds.extend(filling);
+            let ends = self.with_events(|events| events.fd());
+            fds.extend(ends);
             let patience = if session.client.is_some() { Duration::from_secs(3600) } else { Duration::from_millis(200) };
             let patience = self.listener.requests.deliver(self.settings.signal).unwrap_or(patience).min(patience);
             let ready = poll(&fds, patience).unwrap_or_default();
+            if ends.is_some_and(|fd| ready.contains(&fd)) {
+                self.with_events(Events::look);
+            }
             if ready.contains(&stop.as_raw_fd()) {
+                self.note_ends(&session);
                 session.send(AgentMessage::Leave);
                 return;
             }
@@ -198,6 +207,18 @@ impl Agent {
             if self.listener.requests.take_new() {
                 session.send(AgentMessage::Request);
             }
+        }
+    }
+
+    pub fn with_events<T>(&self, work: impl FnOnce(&mut Events) -> T) -> T {
+        work(&mut self.events.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The last line beside the images, where there are any.
+    fn note_ends(&self, session: &Session) {
+        let rows = self.with_events(Events::rest);
+        if session.generation > 0 && self.settings.folder.join(timings::NAME).exists() && !rows.is_empty() {
+            timings::note(&self.settings.folder, timings::processes(&session.computation, session.generation, &rows));
         }
     }
 
@@ -314,7 +335,7 @@ impl Session<'_> {
         // Known from here on, so that no coordinator gives this number again.
         self.generation = self.generation.max(generation);
         agent.await_filling();
-        let work = Checkpoint { settings: &agent.settings, listener: &agent.listener, computation, generation, attempt, asked, disk: &agent.disk, choices: Choices::default(), program: agent.program.load(Ordering::Acquire), id_table: agent.id_table, outer: agent.outer, writers: &agent.writers, tracker: &agent.tracker };
+        let work = Checkpoint { settings: &agent.settings, listener: &agent.listener, computation, generation, attempt, asked, disk: &agent.disk, choices: Choices::default(), program: agent.program.load(Ordering::Acquire), id_table: agent.id_table, outer: agent.outer, writers: &agent.writers, tracker: &agent.tracker, events: &agent.events };
         let mut barrier = Waiting { session: self, generation, patience };
         agent.checkpointing.store(true, Ordering::Release);
         let done = work.run(&mut barrier, &|| agent.kill_all());
@@ -464,7 +485,10 @@ impl Barrier for Waiting<'_, '_> {
         }
     }
 
-    fn resumed(&mut self) {
+    fn resumed(&mut self, events: Vec<ProcessEvents>) {
+        for rows in events.chunks(500) {
+            self.session.send(AgentMessage::Events { generation: self.generation, rows: rows.to_vec() });
+        }
         self.session.send(AgentMessage::Reached { generation: self.generation, stage: Stage::Resumed, stats: None });
     }
 }

@@ -6,6 +6,7 @@ mod image;
 mod refuse;
 
 use crate::copies::Copies;
+use crate::events::{Events, Seen};
 use crate::gather::{self, RawMap, VmFlags};
 use crate::link::{Link, Listener};
 use crate::members::{self, Candidate};
@@ -22,7 +23,7 @@ use ckpt_objects::{CaptureContext, CaptureError, ObjectSet, ProcessFds};
 use ckpt_sys::fault::{self, Effect};
 use ckpt_sys::flat::msg;
 use ckpt_sys::idtable::IdTable;
-use ckpt_wire::{CheckpointStats, Compression, Overrides, PauseMode, Stage, Summary, Timing};
+use ckpt_wire::{CheckpointStats, Compression, Overrides, PauseMode, ProcessEvents, Stage, Summary, Timing};
 use collect::{receive_records, take_descriptors};
 use refuse::{refuse, sharers};
 use std::collections::HashSet;
@@ -80,7 +81,7 @@ pub trait Barrier {
     /// After `Verdict::Complete`: waits until post-write hooks have ended. What is to be noted beside the images.
     fn finish(&mut self) -> Option<Box<Summary>>;
     /// The programs run, or have been killed.
-    fn resumed(&mut self);
+    fn resumed(&mut self, events: Vec<ProcessEvents>);
 }
 
 /// What this one checkpoint is to do.
@@ -119,6 +120,7 @@ pub struct Checkpoint<'a> {
     pub outer: Option<[i32; 3]>,
     pub writers: &'a dyn Writers,
     pub tracker: &'a Mutex<Tracker>,
+    pub events: &'a Mutex<Events>,
 }
 
 /// The frozen copies are children of the agent but not of the program.
@@ -235,7 +237,7 @@ impl Checkpoint<'_> {
                 Asked { hold_for_hooks: true, .. } => self.resume(&mut snapshot, &mut Clock::new()),
                 _ => {}
             }
-            barrier.resumed();
+            barrier.resumed(self.tell(&snapshot));
             return Ok(to);
         }
         self.resume(&mut snapshot, &mut clock);
@@ -244,8 +246,17 @@ impl Checkpoint<'_> {
         let done = self.commit(&mut snapshot, bytes, pause, barrier, clock)?;
         let to = self.settle(done, barrier)?;
         self.finish(barrier);
-        barrier.resumed();
+        barrier.resumed(self.tell(&snapshot));
         Ok(to)
+    }
+
+    /// What happened to the processes, for the coordinator and beside the images.
+    fn tell(&self, snapshot: &Snapshot) -> Vec<ProcessEvents> {
+        let seen = snapshot.processes.iter().map(|(p, _)| &p.stopped);
+        let seen: Vec<Seen> = seen.map(|s| Seen { stat: &s.who.stat, times: &s.times, resumed: s.resumed }).collect();
+        let rows = self.events.lock().unwrap_or_else(PoisonError::into_inner).report(&seen);
+        timings::note(&self.settings.folder, timings::processes(&self.computation, self.generation, &rows));
+        rows
     }
 
     fn finish(&self, barrier: &mut dyn Barrier) {

@@ -64,6 +64,7 @@ fn launch(options: Options) -> Result<(), Failure> {
     let launch = LaunchOptions::new(&options.coord, &options.join);
     let mut hello = Hello::new(Role::Agent, host_name(), std::process::id(), settings.program.clone());
     hello.interval = options.checkpoint.interval;
+    hello.hooks = options.join.hooks.request();
     hello.ckptdir = settings.folder.display().to_string();
     let mut client = connect_or_start(&launch)?;
     let launch = LaunchOptions { address: client.address().clone(), explicit_port: true, port_file: None, ..launch };
@@ -74,6 +75,7 @@ fn launch(options: Options) -> Result<(), Failure> {
     let listener = Listener::new()?;
     let agent = Agent::new(settings, listener, launch, hello, options.checkpoint.quiet);
     let child = start(&agent, &program, &options.command, &preload, &status.inherited)?;
+    agent.with_events(|events| events.launched(child));
     agent.run(client, welcome, child, status);
     Ok(())
 }

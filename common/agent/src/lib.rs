@@ -18,6 +18,7 @@ pub mod aio;
 pub mod checkpoint;
 pub mod codec;
 pub mod copies;
+pub mod events;
 pub mod filling;
 pub mod foreground;
 pub mod gather;

@@ -1,10 +1,11 @@
 //! Stopping every member: ask, wait for its checkpoint thread to connect, tell it to park the threads.
 
+use crate::events::Resumed;
 use crate::limits::Raised;
 use crate::link::{Link, Listener, poll};
 use crate::members::{self, Candidate, Readiness};
 use crate::{obstacle, procfs};
-use ckpt_sys::flat::{Msg, PROTOCOL, bytes_of, msg, stage};
+use ckpt_sys::flat::{Msg, PROTOCOL, Times, bytes_of, from_bytes, msg, stage};
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -47,6 +48,8 @@ pub struct Stopped {
     pub stop_told: bool,
     pub stop_again: Option<StopAgain>,
     pub threads: u32,
+    pub times: Times,
+    pub resumed: Option<Resumed>,
 }
 
 /// A process that job control had stopped and we woke; dropped, it is stopped again, whatever came in between.
@@ -237,7 +240,8 @@ impl Quiesce<'_> {
         match link.recv() {
             Ok(p) if p.msg.kind == msg::QUIESCED => {
                 let job_stopped = a.stop_again.is_some();
-                done.push(Stopped { who: a.who, raised: a.raised, link, job_stopped, stop_told: a.stop_told, stop_again: a.stop_again, threads: p.msg.count });
+                let times = from_bytes(&p.body).unwrap_or_default();
+                done.push(Stopped { who: a.who, raised: a.raised, link, job_stopped, stop_told: a.stop_told, stop_again: a.stop_again, threads: p.msg.count, times, resumed: None });
                 Ok(())
             }
             Ok(p) if p.msg.stage == stage::PLUGIN => {

@@ -63,7 +63,9 @@ impl Barrier {
             return self.complete(now, out);
         }
         if let Some(summary) = &mut run.summary {
-            summary.events.push(moment(HookEvent::Resumed, self.epoch + now, now - run.stage_started, &[]));
+            let durable = summary.events.last().map_or(0, |one| one.at_us + one.hooks_us);
+            let at = self.epoch + now;
+            summary.events.push(moment(HookEvent::Resumed, at, at.saturating_sub(durable), &[]));
         }
         if !self.hooks.resumed {
             return self.complete(now, out);

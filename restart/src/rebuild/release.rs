@@ -104,7 +104,10 @@ impl Rebuild<'_> {
         let Some(link) = &p.link else { return Ok(()) };
         let who = format!("process {} ({})", meta.pid, meta.name);
         match link.recv_within(Duration::from_secs(600)) {
-            Ok(packet) if packet.msg.kind == msg::RESTORED => Ok(()),
+            Ok(packet) if packet.msg.kind == msg::RESTORED => {
+                self.agent.with_events(|events| events.restarted(self.real(meta.pid)));
+                Ok(())
+            }
             Ok(packet) if packet.msg.kind == msg::LAZY => {
                 if let (Some(filler), Some(uffd)) = (filler.as_mut(), packet.fds.into_iter().next()) {
                     let pid = self.shared_ids.table.to_real(VirtualPid(self.known.program_id(meta.pid))).0;

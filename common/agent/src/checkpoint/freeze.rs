@@ -3,6 +3,7 @@
 use super::collect::reason;
 use super::{CAPTURE_PATIENCE, Checkpoint, CheckpointError, Clock, Process, Snapshot};
 use crate::copies::{self, Copies};
+use crate::events::{Resumed, now_us};
 use crate::gather::RawMap;
 use crate::lent;
 use crate::link::{self, Link};
@@ -110,10 +111,11 @@ impl Checkpoint<'_> {
             let resume = Msg { kind: msg::RESUME, arg: notified as u64, ..Msg::default() };
             let _ = p.stopped.link.send_with(resume, &[], &[]);
         }
-        for (p, _) in &snapshot.processes {
-            if !p.stopped.job_stopped {
-                let _ = p.stopped.link.recv_within(Duration::from_secs(2));
-            }
+        let at_us = now_us();
+        for (p, _) in &mut snapshot.processes {
+            let went_on = if p.stopped.job_stopped { None } else { p.stopped.link.recv_within(Duration::from_secs(2)).ok() };
+            let plugins_us = went_on.map_or(0, |packet| packet.msg.arg);
+            p.stopped.resumed = Some(Resumed { at_us, us: now_us().saturating_sub(at_us), plugins_us });
         }
         clock.mark("resume");
     }

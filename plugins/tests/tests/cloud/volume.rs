@@ -27,11 +27,13 @@ impl Volume {
         on.shell(&format!("mount -o loop {} {}", self.raw.display(), at.display()));
     }
 
-    /// What the block device holds at this moment.
+    /// What the block device holds at one moment, as a snapshot of EC2's does: the file system writes on meanwhile, so the
+    /// copy is made again until nothing has changed from its beginning to the comparison.
     fn snapshot(&self, to: &Path) -> Fault {
         let (from, to) = (self.raw.clone(), to.to_owned());
         Fault::Meanwhile(Arc::new(move || {
-            assert!(Command::new("cp").arg("--sparse=always").args([&from, &to]).status().unwrap().success());
+            let run = |program: &str, options: &[&str]| Command::new(program).args(options).args([&from, &to]).status().unwrap().success();
+            while !(run("cp", &["--sparse=always"]) && run("cmp", &["-s"])) {}
         }))
     }
 }
