@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! s3://BUCKET/PREFIX/JOB/e000002-g000008-1a2b3c4d/manifest.json
-//!                       /e000002-g000008-1a2b3c4d/NAME.img          an image is one object, in parts of one size
+//!                       /e000002-g000008-1a2b3c4d/NAME.img          an image is one object, sent in parts
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -21,8 +21,6 @@ pub struct Manifest {
     pub host: String,
     /// Seconds since 1970.
     pub created: u64,
-    /// Bytes in each part but the last of an image.
-    pub part_size: u64,
     pub images: Vec<Stored>,
 }
 
@@ -34,8 +32,26 @@ pub struct Stored {
     pub key: String,
     pub bytes: u64,
     pub etag: String,
-    /// SHA-256 of each part, base64.
-    pub parts: Vec<String>,
+    /// In their order, without gaps.
+    pub parts: Vec<StoredPart>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredPart {
+    pub bytes: u64,
+    /// base64
+    pub sha256: String,
+}
+
+impl Stored {
+    /// Each part and its offset in the image.
+    pub fn placed(&self) -> impl Iterator<Item = (u64, &StoredPart)> {
+        self.parts.iter().scan(0, |next, part| {
+            let at = *next;
+            *next += part.bytes;
+            Some((at, part))
+        })
+    }
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,8 +82,8 @@ impl Manifest {
     }
 
     fn check(&self) -> Result<(), &'static str> {
-        if self.part_size == 0 || self.images.is_empty() {
-            return Err("no parts or no images");
+        if self.images.is_empty() {
+            return Err("no images");
         }
         for image in &self.images {
             if !is_file_name(&image.name) {
@@ -77,8 +93,9 @@ impl Manifest {
                 Some((folder, name)) if is_file_name(folder) && name == image.name => {}
                 _ => return Err("an image lies outside the job"),
             }
-            if image.parts.len() as u64 != count(image.bytes, self.part_size) {
-                return Err("an image has another number of parts than its length says");
+            let sum = image.parts.iter().try_fold(0u64, |sum, part| sum.checked_add(part.bytes));
+            if sum != Some(image.bytes) || image.parts.is_empty() {
+                return Err("the parts of an image are not what its length says");
             }
         }
         let mut names: Vec<&str> = self.images.iter().map(|i| i.name.as_str()).collect();
@@ -104,11 +121,6 @@ pub fn folder(epoch: u64, generation: u32, computation: &str) -> String {
 
 pub fn epoch_of(folder: &str) -> Option<u64> {
     folder.strip_prefix('e')?.split_once('-')?.0.parse().ok()
-}
-
-/// Parts of an object.
-pub fn count(bytes: u64, part_size: u64) -> u64 {
-    bytes.div_ceil(part_size).max(1)
 }
 
 fn is_file_name(name: &str) -> bool {
@@ -144,7 +156,7 @@ pub mod tests {
             key: (*key).into(),
             bytes: 10,
             etag: "e".into(),
-            parts: vec!["p".into()],
+            parts: vec![StoredPart { bytes: 10, sha256: "p".into() }],
         };
         Manifest {
             version: VERSION,
@@ -153,7 +165,6 @@ pub mod tests {
             epoch,
             host: "h".into(),
             created: u64::from(generation),
-            part_size: 100,
             images: keys.iter().map(image).collect(),
         }
     }
@@ -177,9 +188,9 @@ pub mod tests {
             change(&mut m);
             assert!(matches!(parse(&m), Err(BadManifest::Contradiction(_))), "{m:?}");
         };
-        bad(|m| m.part_size = 0);
         bad(|m| m.images.clear());
         bad(|m| m.images[0].bytes = 101);
+        bad(|m| m.images[0].parts.clear());
         bad(|m| m.images[0].name = "../a.img".into());
         bad(|m| m.images[0].name = ".hidden".into());
         bad(|m| m.images[0].key = "../f/a.img".into());

@@ -46,7 +46,7 @@ pub struct Push {
     /// Read the event of a post-write hook from standard input
     #[arg(long)]
     pub hook: bool,
-    /// MiB in a part
+    /// MiB in a part at least; twice that at most
     #[arg(long, value_name = "MIB", default_value_t = 8, value_parser = clap::value_parser!(u32).range(5..=1024))]
     pub part_size: u32,
     /// Generations to keep in the store; 0 keeps all

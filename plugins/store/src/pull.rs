@@ -1,7 +1,7 @@
 //! pull: every part is checked as it comes; a file has its name when it is whole and durable.
 
 use crate::bucket::Bucket;
-use crate::manifest::{Manifest, Stored};
+use crate::manifest::{Manifest, Stored, StoredPart};
 use crate::options::Pull;
 use crate::parts;
 use crate::push::job_of;
@@ -35,7 +35,7 @@ pub async fn run(pull: Pull) -> Result<String, Failure> {
     std::fs::create_dir_all(&pull.folder).map_err(|e| format!("{}: {e}", pull.folder.display()))?;
     let mut fetched = 0;
     for image in &manifest.images {
-        fetched += fetch(&bucket, manifest, image, &pull.folder, usize::from(pull.place.parallel)).await?;
+        fetched += fetch(&bucket, image, &pull.folder, usize::from(pull.place.parallel)).await?;
     }
     check(manifest, &pull.folder)?;
     let (mb, seconds) = (fetched as f64 / 1e6, clock.elapsed().as_secs_f64());
@@ -54,14 +54,14 @@ fn choose<'a>(sorted: &'a [Manifest], generation: Option<u32>, named: Option<&st
 }
 
 /// Bytes fetched. What is there already, whole or in part, is not fetched again.
-async fn fetch(bucket: &Bucket, manifest: &Manifest, image: &Stored, folder: &Path, parallel: usize) -> Result<u64, Failure> {
+async fn fetch(bucket: &Bucket, image: &Stored, folder: &Path, parallel: usize) -> Result<u64, Failure> {
     let target = folder.join(&image.name);
     let unfinished = folder.join(format!(".{}.part", image.name));
     let io = |e: std::io::Error| format!("{}: {e}", unfinished.display());
-    if !target.exists() || missing(&target, manifest, image).await? > 0 {
+    if !target.exists() || missing(&target, image).await? > 0 {
         let file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&unfinished).map_err(io)?;
         file.set_len(image.bytes).map_err(io)?;
-        let fetched = fetch_parts(bucket, manifest, image, Arc::new(file), parallel).await?;
+        let fetched = fetch_parts(bucket, image, Arc::new(file), parallel).await?;
         let file = File::open(&unfinished).map_err(io)?;
         file.sync_all().map_err(io)?;
         std::fs::rename(&unfinished, &target).and_then(|()| files::sync_folder_of(&target)).map_err(io)?;
@@ -70,28 +70,28 @@ async fn fetch(bucket: &Bucket, manifest: &Manifest, image: &Stored, folder: &Pa
     Ok(0)
 }
 
-async fn missing(path: &Path, manifest: &Manifest, image: &Stored) -> Result<usize, String> {
+async fn missing(path: &Path, image: &Stored) -> Result<usize, String> {
     let io = |e: std::io::Error| format!("{}: {e}", path.display());
     let file = File::open(path).map_err(io)?;
     if file.metadata().map_err(io)?.len() != image.bytes {
         return Ok(image.parts.len());
     }
-    let (bytes, size, wanted) = (image.bytes, manifest.part_size, image.parts.clone());
-    let count = move || wanted.iter().zip(0..).filter(|(sha, n)| !is_there(&file, bytes, size, *n, sha)).count();
+    let image = image.clone();
+    let count = move || image.placed().filter(|(at, part)| !is_there(&file, *at, part)).count();
     tokio::task::spawn_blocking(count).await.map_err(|e| e.to_string())
 }
 
-fn is_there(file: &File, bytes: u64, size: u64, index: u64, sha: &str) -> bool {
-    parts::read(file, bytes, size, index).is_ok_and(|data| parts::sha256(&data) == sha)
+fn is_there(file: &File, at: u64, part: &StoredPart) -> bool {
+    parts::read(file, at, part.bytes).is_ok_and(|data| parts::sha256(&data) == part.sha256)
 }
 
-async fn fetch_parts(bucket: &Bucket, manifest: &Manifest, image: &Stored, file: Arc<File>, parallel: usize) -> Result<u64, Failure> {
+async fn fetch_parts(bucket: &Bucket, image: &Stored, file: Arc<File>, parallel: usize) -> Result<u64, Failure> {
     let mut set = JoinSet::new();
     let mut fetched = 0;
-    let size = manifest.part_size;
-    for (index, sha) in (0..).zip(image.parts.clone()) {
-        let (bucket, file, image) = (bucket.clone(), file.clone(), image.clone());
-        set.spawn(async move { fetch_part(&bucket, &image, file, size, index, sha).await });
+    let image = Arc::new(image.clone());
+    for (offset, part) in image.placed() {
+        let (bucket, file, image, part) = (bucket.clone(), file.clone(), image.clone(), part.clone());
+        set.spawn(async move { fetch_part(&bucket, &image, file, offset, part).await });
         while set.len() >= parallel {
             fetched += set.join_next().await.map(flat).transpose()?.unwrap_or(0);
         }
@@ -106,19 +106,17 @@ fn flat(result: Result<Result<u64, Failure>, tokio::task::JoinError>) -> Result<
     result.unwrap_or_else(|e| Err(Failure::from(e.to_string())))
 }
 
-async fn fetch_part(bucket: &Bucket, image: &Stored, file: Arc<File>, size: u64, index: u64, sha: String) -> Result<u64, Failure> {
-    let bytes = image.bytes;
-    let (look, wanted) = (file.clone(), sha.clone());
-    if tokio::task::spawn_blocking(move || is_there(&look, bytes, size, index, &wanted)).await.unwrap_or(false) {
+async fn fetch_part(bucket: &Bucket, image: &Stored, file: Arc<File>, offset: u64, part: StoredPart) -> Result<u64, Failure> {
+    let (look, wanted) = (file.clone(), part.clone());
+    if tokio::task::spawn_blocking(move || is_there(&look, offset, &wanted)).await.unwrap_or(false) {
         return Ok(0);
     }
-    let offset = index * size;
-    let len = size.min(bytes - offset);
+    let len = part.bytes;
     let mut tries = 0;
     loop {
         tries += 1;
         match bucket.get_range(&image.key, &image.etag, offset, len).await {
-            Ok(data) if parts::sha256(&data) == sha => {
+            Ok(data) if parts::sha256(&data) == part.sha256 => {
                 let write = tokio::task::spawn_blocking(move || file.write_all_at(&data, offset)).await;
                 write.unwrap_or_else(|e| Err(std::io::Error::other(e))).map_err(|e| format!("{}: {e}", image.name))?;
                 return Ok(len);
@@ -128,7 +126,7 @@ async fn fetch_part(bucket: &Bucket, image: &Stored, file: Arc<File>, size: u64,
             Err(e) if e.kind == Kind::Timeout && tries < 3 => {}
             Err(e) => return Err(e.into()),
             Ok(_) => {
-                let what = format!("part {} is damaged (its SHA-256 is another); pull another with --generation", index + 1);
+                let what = format!("the part at byte {offset} is damaged (its SHA-256 is another); pull another with --generation");
                 return Err(CloudError::new(bucket.url(&image.key), "s3:GetObject", Kind::Other, what).into());
             }
         }

@@ -73,12 +73,12 @@ async fn tell(jobs: &Option<(Jobs, &Ownership)>, request: Request) -> Result<Opt
 async fn send(push: &Push, bucket: &Bucket, set: &Set, epoch: u64, manifests: &[Manifest], moved: &mut Moved) -> Result<Manifest, Failure> {
     let folder = manifest::folder(epoch, set.generation, &set.computation);
     let largest = set.images.iter().filter_map(|p| p.metadata().ok()).map(|m| m.len()).max().unwrap_or(0);
-    let part_size = parts::size_for(largest, u64::from(push.part_size) << 20);
+    let least = parts::size_for(largest, u64::from(push.part_size) << 20);
     let parallel = usize::from(push.place.parallel);
     let known = parts::known(manifests);
     let mut locals = Vec::new();
     for path in &set.images {
-        locals.push(Local::open(path, part_size, parallel).await?);
+        locals.push(Local::open(path, least, parallel).await?);
     }
     let mut images = Vec::new();
     for local in locals {
@@ -87,14 +87,14 @@ async fn send(push: &Push, bucket: &Bucket, set: &Set, epoch: u64, manifests: &[
             images.push(same.clone());
             continue;
         }
-        let (stored, one) = upload(bucket, &folder, &local, &known, part_size, parallel).await?;
+        let (stored, one) = upload(bucket, &folder, &local, &known, parallel).await?;
         moved.sent += one.sent;
         moved.spared += one.spared;
         images.push(stored);
     }
     let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let (computation, generation) = (set.computation.clone(), set.generation);
-    Ok(Manifest { version: manifest::VERSION, computation, generation, epoch, host: host(), created, part_size, images })
+    Ok(Manifest { version: manifest::VERSION, computation, generation, epoch, host: host(), created, images })
 }
 
 pub fn host() -> String {

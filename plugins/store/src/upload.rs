@@ -2,7 +2,7 @@
 //! store checks.
 
 use crate::bucket::Bucket;
-use crate::manifest::{count, Stored};
+use crate::manifest::{Stored, StoredPart};
 use crate::parts::{self, Part, Place, Way};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
@@ -34,15 +34,17 @@ impl Local {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    pub async fn open(path: &Path, part_size: u64, parallel: usize) -> Result<Local, String> {
+    pub async fn open(path: &Path, least: u64, parallel: usize) -> Result<Local, String> {
         let io = |e: std::io::Error| format!("{}: {e}", path.display());
         let file = Arc::new(File::open(path).map_err(io)?);
         let bytes = file.metadata().map_err(io)?.len();
         let mut set = JoinSet::new();
         let mut parts = Vec::new();
-        for index in 0..count(bytes, part_size) {
+        let whole = file.clone();
+        let cuts = joined(tokio::task::spawn_blocking(move || parts::cut(&whole, bytes, least)).await).map_err(io)?;
+        for (index, cut) in cuts.into_iter().enumerate() {
             let file = file.clone();
-            set.spawn_blocking(move || parts::part(&file, bytes, part_size, index));
+            set.spawn_blocking(move || parts::part(&file, index, cut));
             while set.len() >= parallel {
                 parts.extend(set.join_next().await.map(joined).transpose().map_err(io)?);
             }
@@ -54,9 +56,13 @@ impl Local {
         Ok(Local { path: path.to_owned(), file, bytes, parts })
     }
 
+    fn stored(&self) -> Vec<StoredPart> {
+        self.parts.iter().map(|p| StoredPart { bytes: p.len, sha256: p.sha256.clone() }).collect()
+    }
+
     /// The store has this very file.
     pub fn same_as(&self, stored: &Stored) -> bool {
-        stored.name == self.name() && stored.bytes == self.bytes && stored.parts.iter().eq(self.parts.iter().map(|p| &p.sha256))
+        stored.name == self.name() && stored.bytes == self.bytes && stored.parts == self.stored()
     }
 }
 
@@ -78,7 +84,6 @@ pub async fn upload(
     folder: &str,
     local: &Local,
     known: &HashMap<String, Place>,
-    part_size: u64,
     parallel: usize,
 ) -> Result<(Stored, Moved), Failure> {
     let below = format!("{folder}/{}", local.name());
@@ -92,8 +97,8 @@ pub async fn upload(
             Way::Send => moved.sent += part.len,
             _ => moved.spared += part.len,
         }
-        let (upload, file, part, bytes) = (upload.clone(), local.file.clone(), part.clone(), local.bytes);
-        set.spawn(async move { upload.part(way, &part, &file, bytes, part_size).await });
+        let (upload, file, part) = (upload.clone(), local.file.clone(), part.clone());
+        set.spawn(async move { upload.part(way, &part, &file).await });
         while set.len() >= parallel {
             done.extend(set.join_next().await.map(finished).transpose()?);
         }
@@ -103,8 +108,7 @@ pub async fn upload(
     }
     done.sort_by_key(|p| p.part_number);
     let etag = upload.complete(done).await?;
-    let parts = local.parts.iter().map(|p| p.sha256.clone()).collect();
-    Ok((Stored { name: local.name(), key: below, bytes: local.bytes, etag, parts }, moved))
+    Ok((Stored { name: local.name(), key: below, bytes: local.bytes, etag, parts: local.stored() }, moved))
 }
 
 fn finished(result: Result<Result<CompletedPart, Failure>, tokio::task::JoinError>) -> Result<CompletedPart, Failure> {
@@ -125,22 +129,22 @@ async fn begin(bucket: &Bucket, below: &str) -> Result<(Upload, Vec<parts::Held>
 }
 
 impl Upload {
-    async fn part(&self, way: Way, part: &Part, file: &Arc<File>, bytes: u64, size: u64) -> Result<CompletedPart, Failure> {
+    async fn part(&self, way: Way, part: &Part, file: &Arc<File>) -> Result<CompletedPart, Failure> {
         let etag = match way {
             Way::Held { etag } => etag,
             // The object may have gone, or the copy be forbidden: sending it works all the same.
             Way::Copy(place) => match self.copy(&place, part).await {
                 Ok(etag) => etag,
-                Err(_) => self.send(part, file, bytes, size).await?,
+                Err(_) => self.send(part, file).await?,
             },
-            Way::Send => self.send(part, file, bytes, size).await?,
+            Way::Send => self.send(part, file).await?,
         };
         Ok(CompletedPart::builder().part_number(part.number).e_tag(etag).checksum_sha256(&part.sha256).build())
     }
 
-    async fn send(&self, part: &Part, file: &Arc<File>, bytes: u64, size: u64) -> Result<String, Failure> {
-        let (file, index) = (file.clone(), part.number as u64 - 1);
-        let data = tokio::task::spawn_blocking(move || parts::read(&file, bytes, size, index)).await;
+    async fn send(&self, part: &Part, file: &Arc<File>) -> Result<String, Failure> {
+        let (file, offset, len) = (file.clone(), part.offset, part.len);
+        let data = tokio::task::spawn_blocking(move || parts::read(&file, offset, len)).await;
         let data = joined(data).map_err(|e| format!("{}: {e}", self.key))?;
         let bucket = &self.bucket;
         let put = bucket.client.upload_part().bucket(&bucket.name).key(bucket.key(&self.key)).upload_id(&self.id);

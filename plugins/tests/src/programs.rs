@@ -113,7 +113,17 @@ while True:
 
 /// How far a counter has come; every number below is there.
 pub fn counted(path: &Path) -> u64 {
+    count_of(&std::fs::read(path).unwrap_or_default(), path)
+}
+
+/// The same of a file as a crash of the machine left it: what the program wrote after the last sync may be zeros.
+fn counted_after_crash(path: &Path) -> u64 {
     let bytes = std::fs::read(path).unwrap_or_default();
+    let end = bytes.chunks_exact(9).position(|line| line.contains(&0)).map_or(bytes.len(), |lines| 9 * lines);
+    count_of(&bytes[..end], path)
+}
+
+fn count_of(bytes: &[u8], path: &Path) -> u64 {
     let whole = bytes.chunks_exact(9);
     for (line, n) in whole.clone().zip(1u64..) {
         assert_eq!(line, format!("{n:08}\n").as_bytes(), "a gap in {}", path.display());
@@ -217,20 +227,20 @@ impl Computation {
         command.args(["--join-coordinator", "--quiet", "--ckptdir"]).arg(&self.images);
         command.args(["/usr/bin/python3", "-c", COUNTER]).arg(&self.count_there).arg(megabytes.to_string());
         command.arg(if exact { "exact" } else { "free" });
-        self.start(command);
+        self.start(command, counted);
     }
 
     pub fn restart(&mut self, arguments: &[&str]) {
         let mut command = self.ckpt("ckpt_restart");
         command.args(["--join-coordinator", "--quiet", "--ckptdir"]).arg(&self.images).args(arguments).arg(&self.images);
-        self.start(command);
+        self.start(command, counted_after_crash);
     }
 
     fn log(&self) -> String {
         std::fs::read_to_string(self.place.seen(&self.folder.join("agent.log"))).unwrap_or_default()
     }
 
-    fn start(&mut self, mut command: Command) {
+    fn start(&mut self, mut command: Command, counted: impl Fn(&Path) -> u64) {
         let before = counted(&self.count);
         let log = std::fs::File::create(self.place.seen(&self.folder.join("agent.log"))).expect("a file");
         let errors = log.try_clone().expect("a descriptor");
