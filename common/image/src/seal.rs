@@ -50,9 +50,9 @@ impl UserKey {
         if meta.mode() & 0o077 != 0 || (meta.uid() != own && meta.uid() != 0) {
             return Err(SealError::Exposed(name));
         }
-        let mut text = String::new();
-        file.take(200).read_to_string(&mut text).map_err(failed)?;
-        parse_hex(text.trim()).map(UserKey).ok_or(SealError::Malformed(name))
+        let mut bytes = Vec::new();
+        file.take(200).read_to_end(&mut bytes).map_err(failed)?;
+        parse_hex(String::from_utf8_lossy(&bytes).trim()).map(UserKey).ok_or(SealError::Malformed(name))
     }
 
     pub fn from_bytes(bytes: [u8; 32]) -> UserKey {
