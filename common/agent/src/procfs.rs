@@ -55,12 +55,19 @@ pub fn start_us(stat: &Stat) -> Option<u64> {
     Some(now.saturating_sub(since_boot.saturating_sub(born)).as_micros() as u64)
 }
 
-/// Waits until a process that was sent SIGSTOP has stopped; not for ever, since it may be dying.
+/// Waits until a process that was sent SIGSTOP has stopped; not for ever, since it may be dying. The last thread to stop
+/// is the one that tells the parent.
 pub fn await_stop(pid: i32) {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(1);
-    while stat(pid).is_some_and(|s| !matches!(s.state, 'T' | 'Z' | 'X')) && std::time::Instant::now() < deadline {
+    while runs(pid) && std::time::Instant::now() < deadline {
         std::thread::sleep(std::time::Duration::from_micros(100));
     }
+}
+
+fn runs(pid: i32) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let state = |t: fs::DirEntry| parse_stat(&fs::read(t.path().join("stat")).ok()?).map(|s| s.state);
+    tasks.filter_map(state).any(|s| !matches!(s, 'T' | 'Z' | 'X'))
 }
 
 /// One value of /proc/PID/status.
