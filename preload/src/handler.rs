@@ -12,6 +12,9 @@ pub type InCall = [u64; 9];
 pub const ASKED: u32 = 7;
 pub const PARKED: u32 = 8;
 
+/// It was in the kernel's code (vdso), which another kernel may not have: it is to leave it, and is asked again.
+pub const LEAVING: u32 = 10;
+
 /// Commands to a parked thread.
 pub const STAY: u32 = 0;
 pub const DRAIN: u32 = 1;
@@ -51,6 +54,8 @@ pub struct Slot {
     pub pending: u64,
     /// the interrupted call was set to be repeated
     pub rewound: AtomicU32,
+    /// how often it was found in the vdso
+    pub leaves: AtomicU32,
 }
 
 /// # Safety
@@ -127,6 +132,12 @@ unsafe fn park(st: &'static StatePage, uc: *mut libc::ucontext_t) {
     if slot.state.load(Acquire) != ASKED {
         return;
     }
+    // SAFETY: the frame is the kernel's.
+    if unsafe { is_leaving(slot, uc) } {
+        st.parked.fetch_add(1, AcqRel);
+        futex_wake_all(&st.parked);
+        return;
+    }
     // SAFETY: the slot is this thread's alone until PARKED is stored.
     unsafe { note_self(core::ptr::from_ref(slot).cast_mut(), uc) };
     slot.state.store(PARKED, Release);
@@ -153,6 +164,21 @@ unsafe fn park(st: &'static StatePage, uc: *mut libc::ucontext_t) {
     }
     // SAFETY: the frame is this thread's.
     unsafe { crate::eintr::undo_if_due(slot) };
+}
+
+/// Not for ever: a clock that is read without end is left in the middle then.
+///
+/// # Safety
+/// `uc` as in `on_signal`.
+unsafe fn is_leaving(slot: &Slot, uc: *mut libc::ucontext_t) -> bool {
+    const TRIES: u32 = 500;
+    // SAFETY: by the contract.
+    let pc = unsafe { (*uc).uc_mcontext.gregs[libc::REG_RIP as usize] };
+    let leaving = state::in_vdso(pc as u64) && slot.leaves.fetch_add(1, Relaxed) < TRIES;
+    if leaving {
+        slot.state.store(LEAVING, Release);
+    }
+    leaving
 }
 
 /// # Safety

@@ -26,6 +26,15 @@ pub fn to_real(id: VirtualPid) -> RealPid {
     }
 }
 
+/// The program's id for a child. `restarts`: how many there were when the kernel was asked for it; its answer may be one
+/// from before a restart.
+pub fn of_child(id: RealPid, restarts: u32) -> VirtualPid {
+    match table() {
+        Some(table) if state::restarts() != restarts => table.born(id),
+        _ => to_virtual(id),
+    }
+}
+
 /// As `to_real`, the other way.
 #[inline]
 pub fn to_virtual(id: RealPid) -> VirtualPid {

@@ -27,13 +27,15 @@ unsafe fn start(envp: *mut *mut c_char) -> Option<()> {
     }
     let begin = crate::times::now();
     // SAFETY: by the contract.
+    let vdso = unsafe { vdso(envp) };
+    // SAFETY: by the contract.
     let agent = unsafe { take(envp, b"CKPT_AGENT=") }?;
     // SAFETY: by the contract.
     let preload = unsafe { find(envp, b"LD_PRELOAD=") }?;
     // SAFETY: environment strings are NUL-terminated and writable.
     let exec = unsafe {
         let (text, told) = read_agent(CStr::from_ptr(agent).to_bytes())?;
-        state::set_control(text.c_str().to_bytes(), &told).then_some(())?;
+        state::set_control(text.c_str().to_bytes(), &told, vdso).then_some(())?;
         wipe(agent);
         split_preload(preload)?;
         told.exec
@@ -69,6 +71,31 @@ fn read_agent(text: &[u8]) -> Option<(Text, Told)> {
     }
     out = out.number(signal);
     Some((out, Told { agent_pid, program, signal, id_table, ids_virtual, outer, exec }))
+}
+
+/// Start and end of the kernel's code in this process: the auxiliary vector, which lies behind the environment, has its
+/// ELF header; the first segment is all of it.
+///
+/// # Safety
+/// As `start`, and nothing has been taken out of the environment yet.
+unsafe fn vdso(mut envp: *mut *mut c_char) -> [u64; 2] {
+    // SAFETY: walks up to the NULL, then up to AT_NULL; a vdso is a valid ELF image.
+    unsafe {
+        while !(*envp).is_null() {
+            envp = envp.add(1);
+        }
+        let mut auxv = envp.add(1).cast::<[u64; 2]>();
+        while (*auxv)[0] != 0 && (*auxv)[0] != libc::AT_SYSINFO_EHDR {
+            auxv = auxv.add(1);
+        }
+        let start = (*auxv)[1];
+        if (*auxv)[0] == 0 || start == 0 {
+            return [0; 2];
+        }
+        let headers = *((start + 32) as *const u64);
+        let len = *((start + headers + 40) as *const u64);
+        [start, start + ckpt_sys::page_up(len as usize) as u64]
+    }
 }
 
 /// The table of ids is the agent's memfd; its descriptors can be opened by the same user.

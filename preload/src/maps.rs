@@ -14,6 +14,7 @@ pub struct Vma {
     pub deleted: bool,
     /// the kernel's own: vdso, vvar, vsyscall
     pub special: bool,
+    pub vdso: bool,
 }
 
 /// Calls `f` with each mapping. `buf` must hold the longest line (a path of 4 KiB).
@@ -61,6 +62,7 @@ pub fn parse(line: &[u8]) -> Option<Vma> {
         file: inode != b"0",
         deleted: inode != b"0" && line.ends_with(b" (deleted)"),
         special: path.starts_with(b"[v"),
+        vdso: path == b"[vdso]",
     })
 }
 

@@ -79,6 +79,12 @@ pub fn is_orphan(own: i32, parent: i32) -> bool {
     parent == c.agent_pid && own != c.program
 }
 
+/// Is a program counter in the kernel's code (vdso)?
+pub fn in_vdso(pc: u64) -> bool {
+    let [start, end] = control().vdso;
+    (start..end).contains(&pc)
+}
+
 /// Did ckpt_launch start this program?
 pub fn enabled() -> bool {
     control().magic == CONTROL_MAGIC
@@ -114,7 +120,7 @@ pub struct Told {
 }
 
 /// False when the string does not fit.
-pub fn set_control(agent: &[u8], told: &Told) -> bool {
+pub fn set_control(agent: &[u8], told: &Told, vdso: [u64; 2]) -> bool {
     let at = &raw mut CONTROL;
     // SAFETY: called by the constructor, before the program's first instruction.
     let c = unsafe { &mut *at };
@@ -128,6 +134,7 @@ pub fn set_control(agent: &[u8], told: &Told) -> bool {
     c.id_table = told.id_table as u64;
     c.ids_virtual = told.ids_virtual as i32;
     c.outer = told.outer;
+    c.vdso = vdso;
     true
 }
 

@@ -2,7 +2,7 @@
 
 use crate::arena::Arena;
 use crate::channel::Channel;
-use crate::handler::{ASKED, GONE, PARKED, STAY, Slot};
+use crate::handler::{ASKED, GONE, LEAVING, PARKED, STAY, Slot};
 use crate::state::{self, IDLE, RELEASE, StatePage};
 use crate::{api, api_delay, asm, capture, descriptors, kept, plugin, procfs, signals, times, writer};
 use ckpt_sys::flat::{Msg, PROTOCOL, SigAction, Times, bytes_of, msg, stage};
@@ -237,21 +237,41 @@ fn signal_new(a: &Arena) -> Result<usize> {
             return;
         }
         let Some(slot) = a.insert(tid) else { return };
-        if let Some(in_call) = procfs::in_call(tid) {
-            if crate::eintr::has_timeout(in_call[0] as i64) {
-                slot.last_ran.store(procfs::last_ran(tid).unwrap_or(0), Relaxed);
-                slot.processor.store(procfs::processor(tid).unwrap_or(u32::MAX), Relaxed);
-            }
-            note(slot, in_call);
-        }
-        slot.state.store(ASKED, Release);
-        if ask(pid, tid).is_err() {
-            slot.state.store(GONE, Release);
-        } else {
-            asked += 1;
-        }
+        asked += look_and_ask(slot, pid, tid) as usize;
     })?;
     Ok(asked)
+}
+
+/// False: it has ended.
+fn look_and_ask(slot: &Slot, pid: i32, tid: i32) -> bool {
+    if let Some(in_call) = procfs::in_call(tid) {
+        if crate::eintr::has_timeout(in_call[0] as i64) {
+            slot.last_ran.store(procfs::last_ran(tid).unwrap_or(0), Relaxed);
+            slot.processor.store(procfs::processor(tid).unwrap_or(u32::MAX), Relaxed);
+        }
+        note(slot, in_call);
+    }
+    slot.state.store(ASKED, Release);
+    let asked = ask(pid, tid).is_ok();
+    if !asked {
+        slot.state.store(GONE, Release);
+    }
+    asked
+}
+
+/// Threads that were in the vdso have gone back to it: they need a moment to leave it.
+fn ask_again(a: &Arena) {
+    const MOMENT: [u64; 2] = [0, 20_000];
+    let leaving = || a.used().filter(|s| s.state.load(Acquire) == LEAVING);
+    if leaving().next().is_none() {
+        return;
+    }
+    // SAFETY: MOMENT is a struct timespec.
+    let _ = unsafe { syscall2(libc::SYS_nanosleep, MOMENT.as_ptr() as usize, 0) };
+    for slot in leaving() {
+        slot.in_call_known.store(0, Release);
+        look_and_ask(slot, getpid(), slot.tid.load(Acquire));
+    }
 }
 
 /// RLIMIT_SIGPENDING refuses queued signals of the real-time numbers, but not one that says it comes from kill(2).
@@ -277,6 +297,7 @@ fn wait_parked(a: &Arena, st: &StatePage, deadline: u64, borrowed: &mut Borrowed
     st.awaited.store(expected as u32, Release);
     loop {
         let seen = st.parked.load(Acquire);
+        ask_again(a);
         let Some(missing) = a.used().find(|s| s.state.load(Acquire) == ASKED) else { return Ok(()) };
         if monotonic_ns() > deadline {
             return Err(missing.tid.load(Acquire));

@@ -1,5 +1,6 @@
 //! How processes keep their ids: which way is open here is found by trying it.
 
+use crate::clocks;
 use crate::image_set::Member;
 use crate::options::IdsOption;
 use ckpt_sys::flat::plan::Renamed;
@@ -33,13 +34,19 @@ impl Known {
     }
 }
 
-/// Every pid and tid that the program knows.
+/// Every pid and tid that the program knows, and the groups and sessions of leaders that are gone.
 pub fn wanted(members: &[Member], known: &Known) -> Vec<i32> {
     let mut all = Vec::new();
-    for p in members.iter().flat_map(|m| &m.meta.processes) {
-        all.push(known.program_id(p.pid));
-        all.extend(p.body.iter().flat_map(|b| b.threads.iter().map(|t| known.program_id(t.0.tid))));
+    for m in members {
+        let outer = [m.meta.agent.pgid, m.meta.agent.sid];
+        for p in &m.meta.processes {
+            let own = [p.pgid, p.sid].into_iter().filter(|&id| id > 0 && !outer.contains(&id));
+            all.extend(std::iter::once(p.pid).chain(own).map(|id| known.program_id(id)));
+            all.extend(p.body.iter().flat_map(|b| b.threads.iter().map(|t| known.program_id(t.0.tid))));
+        }
     }
+    all.sort_unstable();
+    all.dedup();
     all
 }
 
@@ -76,15 +83,18 @@ impl SharedIds {
 }
 
 /// Decides; Err says why the way that was asked for is not open.
-pub fn decide(option: IdsOption, members: &[Member], known: &Known) -> Result<Ids, String> {
+///
+/// `time`: offsets of the time namespace that the program needs.
+pub fn decide(option: IdsOption, members: &[Member], known: &Known, time: Option<[i64; 2]>) -> Result<Ids, String> {
     let wanted = wanted(members, known);
     match option {
         IdsOption::Exact => exact(&wanted).map(|()| Ids::Exact),
         IdsOption::Namespace => Ok(Ids::Namespace),
         IdsOption::Virtual => Ok(Ids::Virtual),
         IdsOption::Auto => Ok(match exact(&wanted) {
+            Ok(()) if time.is_none_or(clocks::may_enter) => Ids::Exact,
+            _ if namespaces_work() => Ids::Namespace,
             Ok(()) => Ids::Exact,
-            Err(_) if namespaces_work() => Ids::Namespace,
             Err(_) => Ids::Virtual,
         }),
     }
@@ -103,8 +113,8 @@ fn exact(wanted: &[i32]) -> Result<(), String> {
 fn is_taken(id: i32) -> bool {
     // A tid answers to kill(2) as well as a pid; groups and sessions too keep a number busy.
     // SAFETY: signal 0 only asks.
-    let asked = unsafe { libc::kill(id, 0) };
-    asked == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
+    let answers = |id: i32| unsafe { libc::kill(id, 0) } == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EPERM);
+    answers(id) || id > 1 && answers(-id)
 }
 
 /// clone3 with set_tid, tried: the child ends at once.

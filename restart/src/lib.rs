@@ -2,7 +2,9 @@
 //! ckpt_inspect: read, validate, tell.
 
 mod chain;
+mod clocks;
 mod environment;
+mod forward;
 mod ids;
 mod image_set;
 mod inspect;

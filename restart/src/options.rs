@@ -47,6 +47,10 @@ pub struct Options {
     #[arg(long)]
     pub force: bool,
 
+    /// For tests: take this machine for one with another kernel, or for booted since
+    #[arg(long, value_enum, value_delimiter = ',', hide = true)]
+    pub pretend: Vec<Pretended>,
+
     /// Images of one computation; of several generations the newest complete one is taken
     #[arg(required = true, value_name = "IMAGE")]
     pub images: Vec<PathBuf>,
@@ -62,6 +66,12 @@ pub enum IdsOption {
     Virtual,
     /// a private user and pid namespace
     Namespace,
+}
+
+#[derive(Clone, Copy, ValueEnum, PartialEq, Eq, Debug)]
+pub enum Pretended {
+    OtherKernel,
+    OtherBoot,
 }
 
 #[derive(Clone, Copy, ValueEnum, PartialEq, Eq, Debug)]

@@ -1,5 +1,6 @@
 //! The restore plan of one process: what the restorer does, in tables, in a memfd. `build` is pure.
 
+use crate::forward::Forwarding;
 use ckpt_image::{AioContext, Body, Credentials, MapKind, MapMeta};
 use ckpt_sys::flat::plan::{self, Map, PlanHead, Read, Rlimit, Table};
 use ckpt_sys::flat::{FdEntry, Outer, Pending, ProcessRecord, Run, SemUndo, SigAction, ThreadRecord, Timer, bytes_of};
@@ -33,6 +34,8 @@ pub struct Given<'a> {
     /// address and descriptor of the table of ids
     pub id_table: (u64, i32),
     pub agent_pid: i32,
+    /// this kernel's vdso is another one
+    pub vdso: Option<&'a Forwarding>,
     pub outer: Outer,
     pub renamed: &'a [plan::Renamed],
     /// kernel's id then -> program's id
@@ -77,6 +80,9 @@ pub fn build(body: &Body, g: &Given) -> Vec<u8> {
         guards: out.table(&body.memory.guards.iter().map(|&(addr, bytes)| Run { addr, bytes }).collect::<Vec<_>>()),
         aio: out.table(&body.aio.iter().map(aio).collect::<Vec<_>>()),
         aio_events: out.table(&body.aio.iter().flat_map(|a| a.events.iter().copied()).collect::<Vec<_>>()),
+        vdso_other: g.vdso.is_some() as u64,
+        vdso_image: out.table(g.vdso.map_or(&[], |v| &v.old)),
+        forwards: out.table(g.vdso.map_or(&[], |v| &v.entries)),
         undo: out.table(g.undo),
         told: out.table(&g.told.iter().map(|&pid| id(pid)).collect::<Vec<_>>()),
         notifies: out.table(g.notifies),

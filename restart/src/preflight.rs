@@ -1,6 +1,7 @@
 //! What would go wrong later is found before anything is started, and listed together.
 
 use crate::image_set::Member;
+use crate::forward;
 use crate::options::Options;
 use ckpt_image::{Body, FileIdentity, Machine, MapKind};
 use ckpt_objects::{Kind, PreflightOptions, Problem, Severity};
@@ -63,7 +64,7 @@ fn grave(what: String) -> Problem {
     Problem { severity: Severity::Grave, what }
 }
 
-/// Processor and vdso: libraries have chosen their functions by them.
+/// Libraries have chosen their functions by the processor. A program goes on under another kernel's vdso.
 fn machine(then: &Machine, here: &Machine) -> Vec<Problem> {
     let mut out = Vec::new();
     let missing = then.missing_in(here);
@@ -71,11 +72,9 @@ fn machine(then: &Machine, here: &Machine) -> Vec<Problem> {
         let what = missing.join(", ");
         out.push(grave(format!("this processor lacks what the program may use: {what}; restart it on a machine like that of the checkpoint")));
     }
-    let differs = || format!("the kernel's vdso differs from that at the checkpoint ({}, now {})", then.kernel, here.kernel);
-    match (then.vdso, here.vdso) {
-        (old, new) if old == new || old.0 == 0 => {}
-        (old, new) if old.0 != new.0 => out.push(fatal(format!("{}; restart under that kernel", differs()))),
-        _ => out.push(grave(differs())),
+    if let Err(name) = forward::between(&then.vdso, &here.vdso) {
+        let was = &then.kernel;
+        out.push(fatal(format!("the kernel is another one, and {name} of the old one's vdso cannot be passed on; restart under {was}")));
     }
     out
 }
@@ -126,17 +125,17 @@ fn check_file(f: &FileIdentity, shared: bool, map: &[(PathBuf, PathBuf)]) -> Opt
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ckpt_image::Vdso;
 
     #[test]
     fn a_lesser_machine_is_named() {
-        let then = Machine { features: [1 << 20, 0, 1 << 16, 0, 0, 0, 0], xcr0: 0xe7, vdso: (8192, 1), kernel: "6.1".into() };
-        let here = Machine { features: [1 << 20, 0, 0, 0, 0, 0, 0], xcr0: 7, vdso: (8192, 2), ..then.clone() };
+        let then = Machine { features: [1 << 20, 0, 1 << 16, 0, 0, 0, 0], xcr0: 0xe7, kernel: "6.1".into(), ..Machine::default() };
+        let here = Machine { features: [1 << 20, 0, 0, 0, 0, 0, 0], xcr0: 7, ..then.clone() };
         let found = machine(&then, &here);
-        assert_eq!(found.iter().map(|p| p.severity).collect::<Vec<_>>(), [Severity::Grave; 2]);
+        assert_eq!(found.iter().map(|p| p.severity).collect::<Vec<_>>(), [Severity::Grave]);
         assert!(found[0].what.contains("AVX-512F, AVX-512 state"), "{}", found[0].what);
-        let other = Machine { vdso: (4096, 1), ..then.clone() };
-        assert_eq!(machine(&then, &other)[0].severity, Severity::Fatal);
-        assert!(machine(&here, &Machine { vdso: (8192, 2), ..then }).is_empty());
+        let other = Machine { vdso: Vdso::here(), ..then.clone() };
+        assert!(machine(&other, &then).is_empty() && machine(&then, &other).is_empty());
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use crate::ids::{self, Ids, Known, SharedIds};
 use crate::image_set::{self, Member};
-use crate::options::{Options, RestoreOption};
+use crate::forward::{self, Forwarding};
+use crate::options::{Options, Pretended, RestoreOption};
 use crate::rebuild::Rebuild;
 use crate::session::Restorer;
-use crate::{environment, lazy, namespace, preflight, sysv, validate};
+use crate::{clocks, environment, lazy, namespace, preflight, sysv, validate};
 use ckpt_agent::agent::Agent;
 use ckpt_agent::checkpoint::host_name;
 use ckpt_agent::events::Events;
@@ -15,13 +16,13 @@ use ckpt_agent::{foreground, passes, paths, timings};
 use ckpt_coordinator::client::Client;
 use ckpt_coordinator::launch::{LaunchOptions, connect_or_start};
 use ckpt_coordinator::options;
-use ckpt_image::UserKey;
+use ckpt_image::{Machine, UserKey};
 use ckpt_objects::Severity;
 use ckpt_sys::fault::Stage;
 use ckpt_wire::{AgentMessage, ComputationId, Hello, ProcessEvents, Role};
 use std::os::fd::AsRawFd;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime};
 
 pub fn main() {
     let options: Options = options::parse();
@@ -33,7 +34,8 @@ pub fn main() {
 }
 
 fn restart(options: Options) -> Result<(), Failure> {
-    let begun = Instant::now();
+    // Not the monotonic clock, which may become another one on the way.
+    let begun = SystemTime::now();
     passes(Stage::Read)?;
     let key = options.checkpoint.encrypt_key_file.as_deref().map(UserKey::load).transpose()?;
     let lazy = wants_lazy(&options);
@@ -48,8 +50,11 @@ fn restart(options: Options) -> Result<(), Failure> {
     let environment = options.modify_env.as_deref().map(environment::read).transpose()?.unwrap_or_default();
     let library = paths::library().map_err(|e| Failure(e, 1))?;
     let known = Known::new(&members);
+    let here = Machine::here();
+    let time = clocks::wanted(&members, &here.clocks, options.pretend.contains(&Pretended::OtherBoot));
     // Again below, when the coordinator has its id; what cannot be had at all is said before anything starts.
-    ids::decide(options.ids, &members, &known).map_err(|e| Failure(e, 1))?;
+    let decide = || ids::decide(options.ids, &members, &known, time).map_err(|e| Failure(e, 1));
+    let time = time_namespace(&options, &members, &here, decide()?, time)?;
     let header = members[0].file.header;
     let program = members[0].meta.program.clone();
     let mut settings = settings(&options.checkpoint, Path::new(&program))?;
@@ -63,9 +68,12 @@ fn restart(options: Options) -> Result<(), Failure> {
     hello.ckptdir = settings.folder.display().to_string();
     let mut client = connect_or_start(&launch)?;
     let launch = LaunchOptions { address: client.address().clone(), explicit_port: true, port_file: None, ..launch };
-    let ids = ids::decide(options.ids, &members, &known).map_err(|e| Failure(e, 1))?;
+    let ids = decide()?;
     if ids == Ids::Namespace {
         namespace::enter(sysv::needs_namespace(&members)).map_err(|e| Failure(format!("a user namespace cannot be had: {e}; give --ids virtual"), 1))?;
+    }
+    if let Some(offsets) = time {
+        clocks::enter(offsets).map_err(|e| Failure(format!("a time namespace cannot be had: {e}; give another --ids, or --force"), 1))?;
     }
     let status = match ids {
         Ids::Exact => foreground::split_by(|| ids::clone_elsewhere(&ids::wanted(&members, &known)))?,
@@ -80,12 +88,34 @@ fn restart(options: Options) -> Result<(), Failure> {
     let shared_ids = SharedIds::new()?;
     let agent = Agent::new(settings, listener, launch, hello, options.checkpoint.quiet).with_ids(shared_ids.table, members[0].meta.agent.known);
     let restorer = may_name_binary().then(|| Restorer::load(&library)).flatten();
-    let program = Rebuild { options: &options, members: &members, ids, known, shared_ids: &shared_ids, restorer, library, environment, agent: &agent, lazy }.run()?;
-    let took = begun.elapsed();
+    let program = Rebuild { options: &options, members: &members, ids, known, shared_ids: &shared_ids, restorer, library, environment, agent: &agent, lazy, forwards: forwards(&members, &here, &options) }.run()?;
+    let took = begun.elapsed().unwrap_or_default();
     tell(&mut client, &agent, &members, took)?;
     drop(members);
     agent.run(client, welcome, program, status);
     Ok(())
+}
+
+/// The offsets of the time namespace to enter. Without one, the program is told what its clocks do, or, where they would
+/// go back, not started.
+fn time_namespace(options: &Options, members: &[Member], here: &Machine, ids: Ids, time: Option<[i64; 2]>) -> Result<Option<[i64; 2]>, Failure> {
+    let Some(offsets) = time else { return Ok(None) };
+    if ids == Ids::Namespace || clocks::may_enter(offsets) {
+        return Ok(time);
+    }
+    match clocks::jump(members, &here.clocks) {
+        Some((true, what)) if !options.force => return Err(Failure(what, 1)),
+        Some((_, what)) if !options.checkpoint.quiet => eprintln!("ckpt_restart: risk: {what}"),
+        _ => {}
+    }
+    Ok(None)
+}
+
+/// Of members that were checkpointed under another kernel.
+fn forwards(members: &[Member], here: &Machine, options: &Options) -> Vec<Option<Forwarding>> {
+    let pretended = options.pretend.contains(&Pretended::OtherKernel);
+    let differs = |m: &&Member| m.meta.machine.vdso != here.vdso || pretended;
+    members.iter().map(|m| Some(m).filter(differs).and_then(|m| forward::between(&m.meta.machine.vdso, &here.vdso).ok())).collect()
 }
 
 /// The programs run: the coordinator is told, and a line goes to timings.jsonl beside the images.

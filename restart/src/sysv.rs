@@ -9,7 +9,7 @@ use std::io;
 
 fn same_boot(m: &Member) -> bool {
     let now = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    now.trim() == m.meta.boot_id
+    now.trim() == m.meta.machine.clocks.boot_id
 }
 
 /// With ids in a namespace, objects that are gone are made again in an IPC namespace, which all of them move to.

@@ -14,9 +14,11 @@ pub mod file;
 pub mod machine;
 pub mod meta;
 pub mod seal;
+pub mod vdso;
 pub mod verify;
 
 pub use file::{HEADER_LEN, Header, ImageError, ImageFile, ImageWriter, VERSION};
-pub use machine::Machine;
+pub use machine::{Clocks, Machine};
 pub use meta::*;
 pub use seal::UserKey;
+pub use vdso::Vdso;

@@ -1,6 +1,7 @@
-//! What of the machine a program may have picked up at its start: processor features, the kernel's vdso.
+//! What of the machine a program may have picked up at its start: processor features, the kernel's vdso, clocks.
+//! The agent is in the program's time namespace, so its own clocks are the program's.
 
-use ckpt_sys::crc::crc32c;
+use crate::vdso::Vdso;
 use serde::{Deserialize, Serialize};
 use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
 
@@ -12,8 +13,42 @@ pub struct Machine {
     pub features: [u32; 7],
     /// State that the kernel saves for programs (AVX, AVX-512, AMX); 0 without XSAVE.
     pub xcr0: u64,
-    /// Length of the vdso's image, bytes, and a checksum of its symbol table: where its functions are.
-    pub vdso: (u64, u32),
+    pub vdso: Vdso,
+    pub clocks: Clocks,
+}
+
+/// CLOCK_MONOTONIC and CLOCK_BOOTTIME, nanoseconds.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Clocks {
+    /// /proc/sys/kernel/random/boot_id: they go on only within a boot
+    pub boot_id: String,
+    pub now: [i64; 2],
+    /// of the time namespace: what is added to the kernel's own
+    pub offsets: [i64; 2],
+}
+
+impl Clocks {
+    /// Those of this process. In one that has called unshare(CLONE_NEWTIME), offsets are its children's.
+    pub fn here() -> Clocks {
+        let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
+        let text = std::fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
+        let offset = |name: &str| text.lines().find_map(|l| offset(l.strip_prefix(name)?)).unwrap_or(0);
+        Clocks { boot_id, now: [libc::CLOCK_MONOTONIC, libc::CLOCK_BOOTTIME].map(now), offsets: [offset("monotonic"), offset("boottime")] }
+    }
+}
+
+/// Seconds and nanoseconds, as time_namespaces(7) has them.
+fn offset(text: &str) -> Option<i64> {
+    let mut words = text.split_whitespace().map_while(|w| w.parse::<i64>().ok());
+    let (seconds, nanoseconds) = (words.next()?, words.next()?);
+    Some(seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds))
+}
+
+fn now(clock: libc::clockid_t) -> i64 {
+    let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: t is a struct timespec.
+    unsafe { libc::clock_gettime(clock, &mut t) };
+    t.tv_sec.saturating_mul(1_000_000_000).saturating_add(t.tv_nsec)
 }
 
 /// Bits that compilers and libraries ask for before they use the instructions: word, bit, name.
@@ -36,7 +71,8 @@ impl Machine {
             features: [one.ecx, one.edx, seven.ebx, seven.ecx, seven.edx, __cpuid_count(7, 1).eax, __cpuid(0x8000_0001).ecx],
             // SAFETY: OSXSAVE is set: the instruction may be used.
             xcr0: if has_xsave { unsafe { xcr0() } } else { 0 },
-            vdso: vdso(),
+            vdso: Vdso::here(),
+            clocks: Clocks::here(),
         }
     }
 
@@ -58,35 +94,6 @@ unsafe fn xcr0() -> u64 {
     unsafe { _xgetbv(0) }
 }
 
-/// Length and checksum of the dynamic symbols of the vdso that this process has; zeros without one.
-fn vdso() -> (u64, u32) {
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    let Some(line) = maps.lines().find(|l| l.ends_with("[vdso]")) else { return (0, 0) };
-    let range = line.split_whitespace().next().and_then(|r| r.split_once('-'));
-    let address = |text: &str| usize::from_str_radix(text, 16).ok();
-    let Some((start, end)) = range.and_then(|(a, b)| address(a).zip(address(b))) else { return (0, 0) };
-    // SAFETY: the kernel's own page, readable for the life of the process.
-    let image = unsafe { std::slice::from_raw_parts(start as *const u8, end - start) };
-    (image.len() as u64, symbols(image).map_or(0, crc32c))
-}
-
-/// `.dynsym` and `.dynstr`, which lie next to each other (elf(5)).
-fn symbols(image: &[u8]) -> Option<&[u8]> {
-    const PT_DYNAMIC: u64 = 2;
-    const DT_STRTAB: u64 = 5;
-    const DT_SYMTAB: u64 = 6;
-    const DT_STRSZ: u64 = 10;
-    let word = |at: usize| image.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes);
-    let (table, size, count) = (word(32)? as usize, word(54)? as u16 as usize, word(56)? as u16 as usize);
-    let headers = (0..count).map(|i| table + i * size);
-    let dynamic = headers.filter(|&h| word(h).is_some_and(|w| w & 0xffff_ffff == PT_DYNAMIC)).find_map(|h| word(h + 8))? as usize;
-    let entries = (0..64).map_while(|i| Some((word(dynamic + i * 16)?, word(dynamic + i * 16 + 8)?))).take_while(|e| e.0 != 0);
-    let entries: Vec<(u64, u64)> = entries.collect();
-    let value = |tag: u64| entries.iter().find(|e| e.0 == tag).map(|e| e.1 as usize);
-    let (symbols, strings, len) = (value(DT_SYMTAB)?, value(DT_STRTAB)?, value(DT_STRSZ)?);
-    image.get(symbols.min(strings)..strings.checked_add(len)?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,7 +102,7 @@ mod tests {
     fn a_machine_lacks_nothing_of_itself() {
         let here = Machine::here();
         assert!(here.missing_in(&here).is_empty());
-        assert_ne!(here.vdso.1, 0, "the vdso's symbols were not found");
+        assert!(here.clocks.now.iter().all(|&t| t > 0) && !here.clocks.boot_id.is_empty());
         let old = Machine { features: [0; 7], xcr0: 3, ..here.clone() };
         assert!(here.missing_in(&old).contains(&"SSE4.2"));
     }

@@ -33,12 +33,8 @@ pub struct ImageMeta {
     pub parent: Option<Parent>,
     pub program: String,
     pub host: String,
-    /// /proc/sys/kernel/random/boot_id: monotonic clocks go on only within a boot
-    pub boot_id: String,
     /// seconds since 1970
     pub created: u64,
-    /// CLOCK_MONOTONIC at the checkpoint, nanoseconds
-    pub monotonic: u64,
     /// The agent's pid, session and group then: what the program knew as its surroundings.
     pub agent: Surroundings,
     /// kernel's id then, program's id: where they differ

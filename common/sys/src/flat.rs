@@ -41,6 +41,8 @@ pub struct Control {
     pub outer: Outer,
     /// How often the computation was restarted since this process was born.
     pub restarts: u32,
+    /// The kernel's code in this process (vdso): start, end.
+    pub vdso: [u64; 2],
     /// `CKPT_AGENT=name,agent pid,program,descriptor of the agent's id table (v: ids are virtual) or -,five numbers of
     /// Outer,signal`
     pub agent: [u8; AGENT_LEN],
@@ -50,7 +52,7 @@ pub struct Control {
 
 impl Control {
     pub const fn new() -> Self {
-        Control { magic: 0, signal: 0, agent_pid: 0, program: 0, ids_virtual: 0, id_table: 0, outer: Outer { agent: 0, group: 0, real_group: 0, session: 0, real_session: 0 }, restarts: 0, agent: [0; AGENT_LEN], preload: [0; 4096] }
+        Control { magic: 0, signal: 0, agent_pid: 0, program: 0, ids_virtual: 0, id_table: 0, outer: Outer { agent: 0, group: 0, real_group: 0, session: 0, real_session: 0 }, restarts: 0, vdso: [0; 2], agent: [0; AGENT_LEN], preload: [0; 4096] }
     }
 }
 
@@ -416,6 +418,12 @@ pub mod plan {
         pub vdso_len: u64,
         pub vvar: u64,
         pub vvar_len: u64,
+        /// 1: this kernel's vdso is another one; it lies elsewhere, and the old one passes calls on to it
+        pub vdso_other: u64,
+        /// the old one
+        pub vdso_image: Table,
+        /// `Forward`
+        pub forwards: Table,
         /// socket to the agent
         pub agent: i32,
         /// the program's binary, -1: this process has exec'ed it
@@ -542,6 +550,19 @@ pub mod plan {
         pub value: u64,
         pub function: u64,
     }
+
+    /// A function of the old vdso, by its offset, and that of the new one which it passes calls on to. Where there is
+    /// none, `to` is `NO_FUNCTION` less the number of the system call.
+    #[repr(C)]
+    #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+    pub struct Forward {
+        pub at: u64,
+        pub to: u64,
+    }
+
+    pub const NO_FUNCTION: u64 = u64::MAX;
+    /// Bytes of code that a forward takes.
+    pub const FORWARD_LEN: u64 = 12;
 
     /// A ring to make again at its address, with so many events in it.
     #[repr(C)]

@@ -43,6 +43,8 @@ pub struct IdTable {
     reserved: AtomicU32,
     by_virtual: [AtomicU64; SLOTS],
     by_real: [AtomicU64; SLOTS],
+    /// processes by the ids that the kernel had for them at the checkpoint
+    by_then: [AtomicU64; SLOTS],
     /// What else the processes share after a restart.
     pub names: crate::names::Names,
 }
@@ -94,6 +96,16 @@ impl IdTable {
     pub fn insert(&self, virtual_id: VirtualPid, real: RealPid) -> Result<(), Full> {
         put(&self.by_virtual, virtual_id.0, real.0)?;
         put(&self.by_real, real.0, virtual_id.0)
+    }
+
+    /// What the kernel called a process at the checkpoint: it may have told its parent, who has not looked yet.
+    pub fn note_then(&self, then: RealPid, virtual_id: VirtualPid) -> Result<(), Full> {
+        put(&self.by_then, then.0, virtual_id.0)
+    }
+
+    /// The program's id for a child that the kernel gave this id, before or after the restart.
+    pub fn born(&self, id: RealPid) -> VirtualPid {
+        find(&self.by_then, id.0).map_or_else(|| self.to_virtual(id), VirtualPid)
     }
 
     /// Withdraws a pair: both numbers stand for themselves again.
@@ -224,6 +236,15 @@ mod tests {
         assert!(fresh.0 >= FIRST_UNUSED as i32);
         assert_eq!(table.to_virtual(RealPid(100)), fresh);
         assert_eq!(table.to_real(fresh), RealPid(100));
+    }
+
+    #[test]
+    fn a_child_that_was_told_of_before_the_restart_has_its_id() {
+        let table = table();
+        pair(table, 100, 200);
+        table.note_then(RealPid(100), VirtualPid(100)).expect("room");
+        assert_eq!(table.born(RealPid(100)), VirtualPid(100));
+        assert_eq!(table.born(RealPid(300)), VirtualPid(300));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::abi::{hook, load, store, Plain};
 use super::thread;
 use crate::ids;
+use crate::state::restarts;
 use ckpt_sys::idtable::RealPid;
 use core::ffi::{c_int, c_void};
 use libc::{pid_t, termios, winsize};
@@ -20,32 +21,35 @@ hook! {
 }
 
 fn fork() -> Plain<pid_t> {
-    born(fork::next())
+    let restarts = restarts();
+    born(fork::next(), restarts)
 }
 
 fn _fork() -> Plain<pid_t> {
-    born(_Fork::next())
+    let restarts = restarts();
+    born(_Fork::next(), restarts)
 }
 
 fn forkpty(master: *mut c_int, name: *mut i8, settings: *const termios, size: *const winsize) -> Plain<pid_t> {
-    born(forkpty::next(master, name, settings, size))
+    let restarts = restarts();
+    born(forkpty::next(master, name, settings, size), restarts)
 }
 
 /// In the child the kernel wrote the real tid into glibc's descriptor of the thread.
-fn born(child: pid_t) -> Plain<pid_t> {
+fn born(child: pid_t, restarts: u32) -> Plain<pid_t> {
     if child == 0 {
         if ids::active() {
             thread::name_self();
         }
         crate::plugin::forked();
     }
-    Plain(parent_sees(child))
+    Plain(parent_sees(child, restarts))
 }
 
 /// An error (-1) stays one.
-pub extern "C" fn parent_sees(child: pid_t) -> pid_t {
+pub extern "C" fn parent_sees(child: pid_t, restarts: u32) -> pid_t {
     if child > 0 {
-        ids::to_virtual(RealPid(child)).0
+        ids::of_child(RealPid(child), restarts).0
     } else {
         child
     }
@@ -60,21 +64,23 @@ fn clone(
     tls: usize,
     child_tid: *mut pid_t,
 ) -> Plain<c_int> {
+    let restarts = restarts();
     let child = clone::next(entry, stack, flags, argument, parent_tid, tls, child_tid);
     if child > 0 && flags & libc::CLONE_PARENT_SETTID != 0 && load(parent_tid.cast_const()) == Some(child) {
-        store(parent_tid, parent_sees(child));
+        store(parent_tid, parent_sees(child, restarts));
     }
-    Plain(parent_sees(child))
+    Plain(parent_sees(child, restarts))
 }
 
-/// The child borrows the parent's stack, so the return address is kept in a register, as in libc's own. Only the
-/// parent's way back asks whether ids are virtual.
+/// The child borrows the parent's stack, so the return address is kept in a register, as in libc's own, and so is
+/// the number of restarts. Only the parent's way back asks whether ids are virtual.
 #[cfg(target_arch = "x86_64")]
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn vfork() -> pid_t {
     core::arch::naked_asm!(
         "pop rdi",
+        "mov esi, dword ptr [rip + {control} + {restarts}]",
         "mov eax, 58",
         "syscall",
         "push rdi",
@@ -86,6 +92,8 @@ unsafe extern "C" fn vfork() -> pid_t {
         "ret",
         failed = sym vfork_failed,
         parent = sym parent_sees,
+        control = sym crate::state::CONTROL,
+        restarts = const core::mem::offset_of!(ckpt_sys::flat::Control, restarts),
     )
 }
 

@@ -65,9 +65,10 @@ fn spawn(
             a
         });
     let attributes = translated.as_ref().map_or(attributes, |a| core::ptr::from_ref(a).cast());
+    let restarts = crate::state::restarts();
     match real(&mut child, attributes, envp) {
         0 => {
-            store(pid, ids::to_virtual(RealPid(child)).0);
+            store(pid, ids::of_child(RealPid(child), restarts).0);
             Ok(())
         }
         code => Err(Errno(code)),

@@ -156,7 +156,7 @@ fn answer(n: c_long, a: [usize; 6]) -> Result<usize> {
         libc::SYS_rt_tgsigqueueinfo => queue(n, a, [0, 1], int(2), 3),
         libc::SYS_wait4 => pid(known(with_real(n, a, [0]))),
         libc::SYS_waitid => waitid(a),
-        libc::SYS_fork | libc::SYS_clone => born(kernel(n, a)),
+        libc::SYS_fork | libc::SYS_clone => born(|| kernel(n, a)),
         libc::SYS_clone3 => clone3(n, a),
         libc::SYS_execve => pid(exec::execve(a[0] as *const _, a[1] as *const _, a[2] as *const _)),
         libc::SYS_execveat => pid(exec::execveat(int(0), a[1] as *const _, a[2] as *const _, a[3] as *const _, int(4))),
@@ -214,22 +214,26 @@ fn with_mask(n: c_long, mut a: [usize; 6], mask: usize) -> Result<usize> {
     outcome
 }
 
-fn born(child: Result<usize>) -> Result<usize> {
+fn born(make: impl FnOnce() -> Result<usize>) -> Result<usize> {
+    let restarts = crate::state::restarts();
+    let child = make();
     if child == Ok(0) && ids::active() {
         thread::name_self();
     }
-    child.map(|pid| fork::parent_sees(pid as pid_t) as usize)
+    child.map(|pid| fork::parent_sees(pid as pid_t, restarts) as usize)
 }
 
 /// A child with all handlers cleared gets ours back.
 fn clone3(n: c_long, a: [usize; 6]) -> Result<usize> {
     const CLONE_CLEAR_SIGHAND: u64 = 1 << 32;
     let flags = load(a[0] as *const u64).unwrap_or(0);
-    let child = kernel(n, a);
-    if child == Ok(0) && flags & CLONE_CLEAR_SIGHAND != 0 {
-        let _ = crate::handler::install(crate::state::ckpt_signal());
-    }
-    born(child)
+    born(|| {
+        let child = kernel(n, a);
+        if child == Ok(0) && flags & CLONE_CLEAR_SIGHAND != 0 {
+            let _ = crate::handler::install(crate::state::ckpt_signal());
+        }
+        child
+    })
 }
 
 fn waitid(a: [usize; 6]) -> Result<usize> {

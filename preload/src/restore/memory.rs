@@ -29,36 +29,6 @@ pub fn clear(g: &Ground) -> Outcome {
     at(step::UNMAP, from as u64, unsafe { munmap(from, TASK_END - from) })
 }
 
-/// Moves vvar and vdso to where the program knows them, by way of a place that overlaps neither.
-pub fn place_vdso(g: &Ground, head: &PlanHead) -> Outcome {
-    let kernel = &g.kernel[..g.kernel_count];
-    let Some(&(first, _)) = kernel.first() else { return Ok(()) };
-    let len: usize = kernel.iter().map(|k| k.1).sum();
-    if head.vdso == 0 {
-        return Ok(());
-    }
-    if len as u64 != head.vvar_len + head.vdso_len {
-        return Err(Failure { step: step::VDSO, errno: Errno(libc::ENOEXEC), at: len as u64 });
-    }
-    let target = if head.vvar != 0 { head.vvar.min(head.vdso) } else { head.vdso } as usize;
-    if first == target {
-        return Ok(());
-    }
-    // SAFETY: the ground is surrounded by nothing now; a gap of `len` above it is free.
-    let between = g.start + g.len + ckpt_sys::PAGE;
-    let away = if target < between + len && between < target + len { target + len + ckpt_sys::PAGE } else { between };
-    for to in [away, target] {
-        let from = if to == away { first } else { away };
-        for &(start, piece) in kernel {
-            let flags = (libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED) as usize;
-            // SAFETY: moves the kernel's pages to a range where nothing lies.
-            let moved = unsafe { syscall5(libc::SYS_mremap, start - first + from, piece, piece, flags, start - first + to) };
-            at(step::VDSO, to as u64, moved)?;
-        }
-    }
-    Ok(())
-}
-
 const RW: u32 = (libc::PROT_READ | libc::PROT_WRITE) as u32;
 
 /// Private memory is made writable to be filled; shared memory comes as it is, and so does what holds nothing: an
@@ -292,6 +262,10 @@ fn advise(m: &Map, addr: usize, len: usize) {
         if m.advice & flag != 0 {
             let _ = madvise(addr, len, advice);
         }
+    }
+    if m.advice & plan::MAP_DROPPABLE != 0 {
+        // States of the vdso's getrandom: two restarts of one image must not draw the same numbers.
+        let _ = madvise(addr, len, libc::MADV_DONTNEED);
     }
 }
 

@@ -9,6 +9,7 @@ mod lazy;
 mod memory;
 mod process;
 mod threads;
+mod vdso;
 
 use crate::asm;
 use crate::channel::Channel;
@@ -34,6 +35,10 @@ pub struct Ground {
     /// vdso and vvar as this kernel placed them: start, length
     pub kernel: [(usize, usize); MAX_KERNEL],
     pub kernel_count: usize,
+    /// the vdso alone
+    pub vdso: (usize, usize),
+    /// room for them behind the ground
+    pub beside: usize,
     /// threads that are still on this ground
     pub here: AtomicU32,
     /// threads that are ready to leave
@@ -158,10 +163,10 @@ fn prepare(fd: Fd) -> Result<()> {
     let len = ground_head + lib_len + page_up(plan_len) + stacks;
     // SAFETY: the maps table lies in the mapped plan.
     let planned = unsafe { core::slice::from_raw_parts((plan + head.maps.at as usize) as *const plan::Map, head.maps.count as usize) };
-    let mut kernel = [(0, 0); MAX_KERNEL];
+    let mut kernel = KernelPages::default();
     // SAFETY: as the maps table.
     let rings = unsafe { core::slice::from_raw_parts((plan + head.aio.at as usize) as *const plan::Aio, head.aio.count as usize) };
-    let (start, kernel_count) = find_hole(len, (planned, rings), head, &mut kernel)?;
+    let start = find_hole(len + vdso::ROOM, (planned, rings), head, &mut kernel)?;
     let prot = libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
     // SAFETY: find_hole found the range free.
@@ -178,8 +183,10 @@ fn prepare(fd: Fd) -> Result<()> {
             len,
             plan: plan_copy,
             stacks: plan_copy + page_up(plan_len),
-            kernel,
-            kernel_count,
+            kernel: kernel.all,
+            kernel_count: kernel.count,
+            vdso: kernel.vdso,
+            beside: start + len + ckpt_sys::PAGE,
             here: AtomicU32::new(0),
             ready: AtomicU32::new(0),
             go: AtomicU32::new(0),
@@ -234,8 +241,16 @@ unsafe fn relocate(lib: usize, copy: usize) {
     }
 }
 
+/// vdso and vvar as this kernel placed them, in order.
+#[derive(Default)]
+struct KernelPages {
+    all: [(usize, usize); MAX_KERNEL],
+    count: usize,
+    vdso: (usize, usize),
+}
+
 /// A range that neither the present nor the planned address space uses; also where vdso and vvar are now.
-fn find_hole(len: usize, planned: (&[plan::Map], &[plan::Aio]), head: &PlanHead, kernel: &mut [(usize, usize); MAX_KERNEL]) -> Result<(usize, usize)> {
+fn find_hole(len: usize, planned: (&[plan::Map], &[plan::Aio]), head: &PlanHead, kernel: &mut KernelPages) -> Result<usize> {
     const FIRST: usize = 1 << 36;
     const LAST: usize = 0x7fff_0000_0000;
     let scratch = map_anon(64 << 10)?;
@@ -251,18 +266,22 @@ fn find_hole(len: usize, planned: (&[plan::Map], &[plan::Aio]), head: &PlanHead,
         planned.1.iter().for_each(|r| avoid(r.addr, r.addr + r.len));
         avoid(head.vvar, head.vvar + head.vvar_len);
         avoid(head.vdso, head.vdso + head.vdso_len);
-        let mut found = 0;
+        kernel.count = 0;
         // SAFETY: scratch is 64 KiB, ours.
         maps::each(unsafe { core::slice::from_raw_parts_mut(scratch, 64 << 10) }, |vma| {
             avoid(vma.start, vma.end);
-            if vma.special && vma.end < LAST as u64 + (1 << 32) && found < MAX_KERNEL {
-                kernel[found] = (vma.start as usize, (vma.end - vma.start) as usize);
-                found += 1;
+            if vma.special && vma.end < LAST as u64 + (1 << 32) && kernel.count < MAX_KERNEL {
+                let place = (vma.start as usize, (vma.end - vma.start) as usize);
+                kernel.all[kernel.count] = place;
+                kernel.count += 1;
+                if vma.vdso {
+                    kernel.vdso = place;
+                }
             }
             Ok(())
         })?;
         if start == before {
-            return Ok((start, found));
+            return Ok(start);
         }
         if start + len > LAST {
             return Err(Errno::NOMEM);
@@ -285,8 +304,9 @@ unsafe extern "C" fn run(ground: usize) -> ! {
 fn restore(g: &Ground, head: &PlanHead) -> Outcome {
     block_signals();
     memory::clear(g)?;
-    memory::place_vdso(g, head)?;
+    vdso::place(g, head)?;
     memory::map(g)?;
+    vdso::forward(g, head)?;
     memory::bind(g, head);
     memory::read(g, head)?;
     memory::finish(g, head)?;

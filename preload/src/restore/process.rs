@@ -53,6 +53,8 @@ fn patch_library(g: &Ground, head: &PlanHead) {
         control.outer = head.outer;
         control.ids_virtual = (head.exact_ids == 0) as i32;
         control.restarts += 1;
+        let (vdso, len) = super::vdso::now(g, head);
+        control.vdso = [vdso as u64, (vdso + len) as u64];
         crate::plugin::replace_library(&mut control.preload, preload);
         core::ptr::write_bytes(head.process.state_page as *mut u8, 0, ckpt_sys::PAGE);
         let state = &*(head.process.state_page as *const crate::state::StatePage);

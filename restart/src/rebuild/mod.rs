@@ -4,6 +4,7 @@ mod birth;
 mod prepare;
 mod release;
 
+use crate::forward::Forwarding;
 use crate::ids::{Ids, Known, SharedIds};
 use crate::image_set::Member;
 use crate::options::Options;
@@ -18,7 +19,7 @@ use ckpt_objects::ipc::Restored;
 use ckpt_objects::{AsProcess, PidMap, RebuildContext, Rebuilt};
 use ckpt_sys::fault::Stage;
 use ckpt_sys::flat::Outer;
-use ckpt_sys::idtable::VirtualPid;
+use ckpt_sys::idtable::{RealPid, VirtualPid};
 use prepare::Prepared;
 use std::collections::HashMap;
 use std::io;
@@ -36,6 +37,8 @@ pub struct Rebuild<'a> {
     /// Changes to it, as `PlanHead::environment` has them.
     pub environment: Vec<u8>,
     pub agent: &'a Agent,
+    /// by member, where its kernel was another one
+    pub forwards: Vec<Option<Forwarding>>,
     /// memory is filled while the program runs
     pub lazy: bool,
     /// for processes that had not exec'ed either, where the kernel lets us name their binary
@@ -50,6 +53,7 @@ impl Rebuild<'_> {
     pub fn run(&self) -> Result<i32, Failure> {
         let base = self.first_own();
         self.pair_surroundings()?;
+        self.note_then()?;
         let all: Vec<(usize, usize)> =
             self.members.iter().enumerate().flat_map(|(m, x)| (0..x.meta.processes.len()).map(move |p| (m, p))).collect();
         let gate = Gate::new(all.len())?;
@@ -105,6 +109,15 @@ impl Rebuild<'_> {
         let (pgid, sid) = unsafe { (libc::getpgrp(), libc::getsid(0)) };
         for (known, now) in [(session, sid), (agent, std::process::id() as i32), (group, pgid)] {
             self.shared_ids.pair(known, now)?;
+        }
+        Ok(())
+    }
+
+    /// A parent may have been told of a child and not have looked yet.
+    fn note_then(&self) -> Result<(), Failure> {
+        for p in self.members.iter().flat_map(|m| &m.meta.processes) {
+            let known = VirtualPid(self.known.program_id(p.pid));
+            self.shared_ids.table.note_then(RealPid(p.pid), known).map_err(|_| Failure("more processes than the table of ids holds".into(), 1))?;
         }
         Ok(())
     }

@@ -100,6 +100,7 @@ impl Rebuild<'_> {
             late_seals: &|id| m.meta.objects.late_seals(id),
             id_table: if body.id_table != 0 { (body.id_table, id_table.1) } else { id_table },
             agent_pid: std::process::id() as i32,
+            vdso: self.forwards[member].as_ref(),
             outer: self.outer(),
             renamed: &self.known.list(),
             program_id: &|then| self.known.program_id(then),

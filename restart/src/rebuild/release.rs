@@ -125,7 +125,7 @@ fn explain(m: &ckpt_sys::flat::Msg) -> String {
     let step = match m.stage {
         20 => "no place for the restorer was found",
         21 => "the old address space could not be removed",
-        22 => "the kernel's vdso differs from that at the checkpoint; restart under the same kernel",
+        22 => "the kernel's vdso could not be moved, or the old one not be passed on",
         23 => "a mapping could not be made",
         24 => "memory could not be read from the image",
         25 => "a protection could not be set",

@@ -97,9 +97,7 @@ impl Sample {
         let meta = ImageMeta {
             program: "sample".into(),
             host: "host".into(),
-            boot_id: "boot".into(),
             created: 1,
-            monotonic: 2,
             agent: Surroundings { pid: 50, pgid: 50, sid: 50, program: 100, known: [50, 50, 50], foreground: 0 },
             ids: vec![],
             parent: None,
