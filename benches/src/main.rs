@@ -11,6 +11,7 @@ mod ticker;
 mod tool;
 
 use measure::{Bench, Figures};
+use std::cell::RefCell;
 use std::io;
 use table::{Row, Table};
 use tool::Tool;
@@ -52,7 +53,7 @@ fn options() -> io::Result<Options> {
 fn run() -> io::Result<()> {
     let options = options()?;
     let bin = std::env::current_exe()?.parent().map(Into::into).unwrap_or_default();
-    let bench = Bench { bin, dir: options.dir.clone(), rounds: options.rounds };
+    let bench = Bench { bin, dir: options.dir.clone(), rounds: options.rounds, stages: RefCell::default() };
     bench.compile()?;
     let mut t = Table::new(options.only.clone());
     memory(&bench, &mut t, options.compare)?;
@@ -72,7 +73,7 @@ fn run() -> io::Result<()> {
     let chart = if t.wants("chart") { Some(chart::measure(&bench)?) } else { None };
     t.print();
     if options.write && options.only.is_empty() {
-        std::fs::write("docs/PERFORMANCE.md", t.page(&machine::name(&bench.dir)))?;
+        std::fs::write("docs/PERFORMANCE.md", t.page(&machine::name(&bench.dir), &bench.stages.borrow()))?;
         chart.map_or(Ok(()), |svg| std::fs::write("docs/performance.svg", svg))?;
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 use crate::ticker::Ticker;
 use crate::tool::{Run, Tool};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -13,6 +14,8 @@ pub struct Bench {
     pub bin: PathBuf,
     pub dir: PathBuf,
     pub rounds: usize,
+    /// of the last checkpoint of each program, as `ckpt_command --status` shows them
+    pub stages: RefCell<Vec<String>>,
 }
 
 /// Seconds, the median of the rounds; bytes of the image.
@@ -65,6 +68,9 @@ impl Bench {
             gaps.push(ticker.second_gap());
         }
         let bytes = run.image_bytes() / self.kept(tool, &run);
+        if let Some(stages) = run.stages() {
+            self.stages.borrow_mut().push(format!("| {mib} MiB {kind} {} | {stages} |", options.join(" ")));
+        }
         for _ in 0..self.rounds {
             run.stop()?;
             ticker.arm();

@@ -80,7 +80,8 @@ impl Table {
     }
 
     /// docs/PERFORMANCE.md.
-    pub fn page(&self, machine: &str) -> String {
-        format!("{}\nMachine: {machine}.\n\n{}\n{}", include_str!("above.md"), self.text(), include_str!("below.md"))
+    pub fn page(&self, machine: &str, stages: &[String]) -> String {
+        let stages = stages.iter().fold("| program | stages of the checkpoint |\n|---|---|\n".to_owned(), |all, s| all + s + "\n");
+        format!("{}\nMachine: {machine}.\n\n{}\n{}\n{stages}", include_str!("above.md"), self.text(), include_str!("below.md"))
     }
 }

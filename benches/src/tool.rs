@@ -95,6 +95,14 @@ impl Run {
         Ok(begun.elapsed().as_secs_f64())
     }
 
+    /// Where the time of the last checkpoint went.
+    pub fn stages(&self) -> Option<String> {
+        let mut c = Command::new(self.bin.join("ckpt_command"));
+        c.args(["-p", &self.port.to_string(), "--status"]);
+        let out = (self.tool == Tool::Ckpt).then(|| c.output().ok())??;
+        String::from_utf8_lossy(&out.stdout).lines().find_map(|l| l.trim().strip_prefix("agents: prepare")).map(|l| format!("prepare{l}"))
+    }
+
     /// Under CRIU the launcher is setsid: its child.
     fn program(&self) -> io::Result<i32> {
         let path = format!("/proc/{0}/task/{0}/children", self.child.id());
