@@ -5,7 +5,7 @@ mod freeze;
 mod image;
 mod refuse;
 
-use crate::copies::Copies;
+use crate::copies::{Copies, Pool};
 use crate::events::{Events, Seen};
 use crate::gather::{self, RawMap, VmFlags};
 use crate::link::{Link, Listener};
@@ -136,6 +136,8 @@ pub struct Choices {
     hold: AtomicBool,
     /// what the status says about it
     notes: Mutex<Vec<String>>,
+    /// for copies of shared memory
+    pool: Mutex<Pool>,
 }
 
 impl Choices {
@@ -218,6 +220,9 @@ impl Checkpoint<'_> {
         self.tracker().begin();
         let flags = self.read_flags();
         self.choose_pause(&flags);
+        if let Some(mut pool) = self.choices.pool.lock().ok().filter(|_| !self.holds()) {
+            *pool = Pool::prepare(flags.iter().map(|f| f.1.2).sum());
+        }
         clock.mark("prepare");
         let pause = Instant::now();
         let mut snapshot = self.capture(image, flags, barrier, &mut clock)?;

@@ -26,6 +26,50 @@ impl Drop for Copy {
     }
 }
 
+/// Memory for copies, made before the pause: to make a page takes longer than to copy one.
+#[derive(Default)]
+pub struct Pool(Vec<Copy>);
+
+impl Pool {
+    pub fn prepare(bytes: u64) -> Pool {
+        if bytes < LEAST || room::is_short(bytes).is_some() {
+            return Pool::default();
+        }
+        let Some(copy) = Copy::new(&SharedRange { addr: 0, len: bytes.next_multiple_of(PIECE as u64), offset: 0 }) else { return Pool::default() };
+        // SAFETY: our own mapping; where the kernel cannot do it, pages come later.
+        on_all((0..copy.len).step_by(PIECE).collect(), |at| unsafe {
+            libc::madvise((copy.at + at) as *mut _, PIECE.min(copy.len - at), libc::MADV_POPULATE_WRITE);
+        });
+        Pool(vec![copy])
+    }
+
+    /// A part of it, or new memory.
+    fn take(&mut self, r: &SharedRange) -> Option<Copy> {
+        let len = r.len as usize;
+        let Some(rest) = self.0.first_mut().filter(|rest| rest.len >= len && len > 0) else { return Copy::new(r) };
+        let copy = Copy { offset: r.offset, at: rest.at, len };
+        (rest.at, rest.len) = (rest.at + len, rest.len - len);
+        if rest.len == 0 {
+            self.0.clear();
+        }
+        Some(copy)
+    }
+}
+
+fn on_all<T: Sync + std::marker::Copy>(pieces: Vec<T>, work: impl Fn(T) + Sync) {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(&piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
+            work(piece);
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get()).min(pieces.len());
+    std::thread::scope(|s| {
+        (1..threads).for_each(|_| drop(s.spawn(work)));
+        work();
+    });
+}
+
 /// Less than this is written at once.
 const LEAST: u64 = 4 << 20;
 /// What one thread copies at a time.
@@ -33,25 +77,18 @@ const PIECE: usize = 4 << 20;
 
 /// Copies ranges of processes. None: there is no room, or a range cannot be read from here; the processes write them
 /// to the image themselves.
-pub fn take(ranges: &[(i32, SharedRange)]) -> Option<Copies> {
+pub fn take(ranges: &[(i32, SharedRange)], pool: &mut Pool) -> Option<Copies> {
     let total: u64 = ranges.iter().map(|r| r.1.len).sum();
-    if total < LEAST || room::is_short(total).is_some() {
+    if total < LEAST || (pool.0.is_empty() && room::is_short(total).is_some()) {
         return None;
     }
-    let copies: Vec<Copy> = ranges.iter().map(|(_, r)| Copy::new(r)).collect::<Option<_>>()?;
+    let copies: Vec<Copy> = ranges.iter().map(|(_, r)| pool.take(r)).collect::<Option<_>>()?;
     let pieces: Vec<(usize, usize)> = copies.iter().enumerate().flat_map(|(i, c)| (0..c.len).step_by(PIECE).map(move |at| (i, at))).collect();
-    let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let work = || {
-        while let Some(&(i, at)) = pieces.get(next.fetch_add(1, Ordering::Relaxed)).filter(|_| !failed.load(Ordering::Relaxed)) {
-            if !copies[i].fill(ranges[i].0, ranges[i].1.addr as usize, at) {
-                failed.store(true, Ordering::Relaxed);
-            }
+    let failed = AtomicBool::new(false);
+    on_all(pieces, |(i, at)| {
+        if !failed.load(Ordering::Relaxed) && !copies[i].fill(ranges[i].0, ranges[i].1.addr as usize, at) {
+            failed.store(true, Ordering::Relaxed);
         }
-    };
-    let threads = std::thread::available_parallelism().map_or(1, |n| n.get()).min(pieces.len());
-    std::thread::scope(|s| {
-        (1..threads).for_each(|_| drop(s.spawn(work)));
-        work();
     });
     (!failed.into_inner()).then_some(Copies(copies))
 }
@@ -111,7 +148,7 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("ckpt-copies-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let image = ImageWriter::create(&folder, "copies", None).unwrap();
-        take(&[(std::process::id() as i32, range)]).unwrap().write(&image, None).unwrap();
+        take(&[(std::process::id() as i32, range)], &mut Pool::prepare(4 << 20)).unwrap().write(&image, None).unwrap();
         let mut back = vec![0; memory.len()];
         image.file.read_exact_at(&mut back, 4096).unwrap();
         assert!(back == memory);
@@ -122,6 +159,6 @@ mod tests {
     #[test]
     fn memory_that_is_not_there_is_left_to_the_process() {
         let range = SharedRange { addr: 4096, len: 8 << 20, offset: 4096 };
-        assert!(take(&[(std::process::id() as i32, range)]).is_none());
+        assert!(take(&[(std::process::id() as i32, range)], &mut Pool::default()).is_none());
     }
 }

@@ -9,8 +9,9 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 
-/// VmFlags of smaps by the start of the mapping, and how many bytes are the process's own.
-pub struct VmFlags(Vec<(u64, u64, Vec<String>)>, pub u64);
+/// VmFlags of smaps by the start of the mapping, how many bytes are the process's own, and its part of the memory that it
+/// shares and no file system keeps.
+pub struct VmFlags(Vec<(u64, u64, Vec<String>)>, pub u64, pub u64);
 
 impl VmFlags {
     /// Before the pause: smaps walks the page tables.
@@ -18,17 +19,22 @@ impl VmFlags {
         let text = fs::read(format!("/proc/{pid}/smaps")).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let mut out = Vec::new();
-        let (mut range, mut anonymous) = ((0, 0), 0);
+        let (mut range, mut anonymous, mut shared, mut is_shared) = ((0, 0), 0, 0, false);
+        let kilobytes = |line: &str, key: &str| line.strip_prefix(key).and_then(|l| l.trim_end_matches("kB").trim().parse::<u64>().ok());
         for line in text.lines() {
             if let Some(flags) = line.strip_prefix("VmFlags:") {
                 out.push((range.0, range.1, flags.split_ascii_whitespace().map(str::to_owned).collect()));
-            } else if let Some(kb) = line.strip_prefix("Anonymous:").and_then(|l| l.trim_end_matches("kB").trim().parse::<u64>().ok()) {
+            } else if let Some(kb) = kilobytes(line, "Anonymous:") {
                 anonymous += kb << 10;
+            } else if let Some(kb) = kilobytes(line, "Pss:").filter(|_| is_shared) {
+                shared += kb << 10;
             } else if let Some(r) = line.split(' ').next().and_then(parse_range) {
                 range = r;
+                let without_file = ["/dev/zero (deleted)", "/SYSV", "/dev/shm/", "/memfd:"];
+                is_shared = line.contains("s ") && without_file.iter().any(|name| line.contains(name));
             }
         }
-        VmFlags(out, anonymous)
+        VmFlags(out, anonymous, shared)
     }
 
     /// The arena may have come since, and have been merged with what lies above it.

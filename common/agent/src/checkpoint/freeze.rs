@@ -23,7 +23,7 @@ impl Checkpoint<'_> {
     pub(super) fn copy_shared(&self, processes: &[Process], work: &shared::Assignments, to: &std::fs::File) -> Result<Copies, CheckpointError> {
         let pids = processes.iter().map(|p| p.stopped.who.stat.pid);
         let ranges: Vec<_> = pids.zip(work).flat_map(|(pid, ranges)| ranges.iter().map(move |&r| (pid, r))).collect();
-        let copies = if self.holds() { None } else { copies::take(&ranges) };
+        let copies = if self.holds() { None } else { self.choices.pool.lock().ok().and_then(|mut pool| copies::take(&ranges, &mut pool)) };
         match copies {
             Some(copies) => Ok(copies),
             None => write_shared(processes, work, to).map(|()| Copies::default()),
