@@ -1,7 +1,7 @@
 # Shared by the program scripts: phases are functions named have, run, before, after, stop.
 set -eu
 cd "$GUEST_DIR"
-port=$((GUEST_UNIQUE + 20000))
+port=$((GUEST_UNIQUE + 11000))
 
 skip() { echo "$*" >&2; exit 77; }
 need() { for c in "$@"; do command -v "$c" >/dev/null || skip "$c is not installed"; done; }
