@@ -12,12 +12,20 @@ struct Answer {
     fds: [RawFd; 2],
 }
 
-/// Runs `work` as process `pid`, which shares our descriptors. None: the number is not to be had.
-pub fn run(pid: i32, work: &dyn Fn() -> io::Result<[RawFd; 2]>) -> io::Result<Option<[RawFd; 2]>> {
+/// Who the stand-in is to the kernel.
+pub enum As<'a> {
+    /// this process
+    Exactly(i32),
+    /// anybody: is told who it was
+    Anybody(&'a dyn Fn(i32) -> io::Result<()>),
+}
+
+/// Runs `work` as another process, which shares our descriptors. None: the number is not to be had.
+pub fn run(who: As, work: &dyn Fn() -> io::Result<[RawFd; 2]>) -> io::Result<Option<[RawFd; 2]>> {
     let page = Page::new()?;
     // SAFETY: the mapping is as large as an answer and shared with the child.
     unsafe { page.0.write_volatile(Answer { errno: libc::EIO, fds: [-1; 2] }) };
-    let Some(child) = spawn(pid) else { return Ok(None) };
+    let Some(child) = spawn(&who) else { return Ok(None) };
     if child == 0 {
         let answer = match work() {
             Ok(fds) => Answer { errno: 0, fds },
@@ -32,6 +40,9 @@ pub fn run(pid: i32, work: &dyn Fn() -> io::Result<[RawFd; 2]>) -> io::Result<Op
     let mut status = 0;
     // SAFETY: status is an int; the child is ours.
     while unsafe { libc::waitpid(child, &mut status, 0) } < 0 && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted {}
+    if let As::Anybody(tell) = who {
+        tell(child)?;
+    }
     // SAFETY: as above; the child has ended.
     match unsafe { page.0.read_volatile() } {
         Answer { errno: 0, fds } => Ok(Some(fds)),
@@ -39,12 +50,17 @@ pub fn run(pid: i32, work: &dyn Fn() -> io::Result<[RawFd; 2]>) -> io::Result<Op
     }
 }
 
-/// fork(2) with that pid and with our table of descriptors.
-fn spawn(pid: i32) -> Option<i32> {
+/// fork(2) with our table of descriptors.
+fn spawn(who: &As) -> Option<i32> {
+    let As::Exactly(pid) = who else {
+        // SAFETY: a fork without CLONE_VM and without a stack of its own; we are single-threaded.
+        let child = unsafe { libc::syscall(libc::SYS_clone, libc::CLONE_FILES | libc::SIGCHLD, 0, 0, 0, 0) };
+        return i32::try_from(child).ok().filter(|&child| child >= 0);
+    };
     let mut args = [0u64; 11];
     args[0] = libc::CLONE_FILES as u64;
     args[4] = libc::SIGCHLD as u64;
-    args[8] = &raw const pid as u64;
+    args[8] = std::ptr::from_ref(pid) as u64;
     args[9] = 1;
     // SAFETY: struct clone_args of 88 bytes; memory is not shared, and we are single-threaded.
     let child = unsafe { libc::syscall(libc::SYS_clone3, args.as_ptr(), 88) };

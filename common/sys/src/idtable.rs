@@ -98,6 +98,16 @@ impl IdTable {
         put(&self.by_real, real.0, virtual_id.0)
     }
 
+    /// A real id that means a process to the program without being it: one that acted for it and has ended.
+    pub fn alias(&self, real: RealPid, virtual_id: VirtualPid) -> Result<(), Full> {
+        put(&self.by_real, real.0, virtual_id.0)
+    }
+
+    /// Every real id that a pair names or named.
+    pub fn real_ids(&self) -> impl Iterator<Item = RealPid> + '_ {
+        self.by_real.iter().map(|slot| slot.load(Acquire)).filter(|&slot| slot != 0).map(|slot| RealPid(key_of(slot)))
+    }
+
     /// What the kernel called a process at the checkpoint: it may have told its parent, who has not looked yet.
     pub fn note_then(&self, then: RealPid, virtual_id: VirtualPid) -> Result<(), Full> {
         put(&self.by_then, then.0, virtual_id.0)

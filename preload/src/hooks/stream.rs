@@ -33,11 +33,12 @@ fn popen(command: *const c_char, mode: *const c_char) -> Plain<*mut FILE> {
         return Plain(popen::next(command, mode));
     };
     set_environment(with_library);
+    let restarts = crate::state::restarts();
     let stream = popen::next(command, mode);
     if environment() == with_library {
         set_environment(own);
     }
-    rewrite_pid(stream, |pid| ids::to_virtual(RealPid(pid)).0);
+    rewrite_pid(stream, |pid| ids::of_child(RealPid(pid), restarts).0);
     Plain(stream)
 }
 

@@ -9,7 +9,8 @@ use crate::ids::{Ids, Known, SharedIds};
 use crate::image_set::Member;
 use crate::options::Options;
 use crate::session::{Gate, Restorer};
-use crate::{memory, plan, preflight, stand_in, sysv};
+use crate::stand_in::{self, As};
+use crate::{memory, plan, preflight, sysv};
 use ckpt_agent::agent::Agent;
 use ckpt_agent::launch::Failure;
 use ckpt_agent::libraries::is_same;
@@ -91,7 +92,14 @@ impl Rebuild<'_> {
     fn first_own(&self) -> i32 {
         let highest = self.members.iter().map(|m| m.meta.objects.highest_fd()).max().unwrap_or(2);
         ckpt_objects::raise_file_limit();
-        (highest + 1).max(400)
+        // SAFETY: limit is a struct rlimit.
+        let most = unsafe {
+            let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
+            limit.rlim_cur.min(1 << 20) as i32
+        };
+        // Under a low limit there is no room to keep a distance.
+        (highest + 1).max(400.min(most / 2))
     }
 
     /// The program's surroundings, as it knows them and as they are.
@@ -132,14 +140,23 @@ impl Rebuild<'_> {
     }
 
     fn objects(&self, m: &Member, pid_of: &PidMap) -> Result<Rebuilt, Failure> {
-        let as_process: &AsProcess = &|then, work| stand_in::run(self.known.program_id(then), work);
+        let as_process: &AsProcess = &|then, work| {
+            let known = self.known.program_id(then);
+            if self.ids != Ids::Virtual {
+                return stand_in::run(As::Exactly(known), work);
+            }
+            let named = |real: i32| -> io::Result<()> {
+                self.shared_ids.table.alias(RealPid(real), VirtualPid(known)).map_err(|_| io::ErrorKind::OutOfMemory.into())
+            };
+            stand_in::run(As::Anybody(&named), work)
+        };
         let ctx = RebuildContext {
             std: [0, 1, 2].map(|fd| is_open(fd).then_some(fd)),
             path_map: self.options.map_path.clone(),
             blobs: &m.file,
             pid_of: Rc::clone(pid_of),
             reserved: Vec::new(),
-            as_process: (self.ids != Ids::Virtual).then_some(as_process),
+            as_process: Some(as_process),
         };
         Ok(ckpt_objects::rebuild(&m.meta.objects, &ctx)?)
     }

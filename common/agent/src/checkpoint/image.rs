@@ -120,6 +120,10 @@ impl Checkpoint<'_> {
             all.extend([p.pid, p.ppid, p.pgid, p.sid]);
             all.extend(p.body.iter().flat_map(|b| b.threads.iter().map(|t| t.0.tid)));
         }
+        // Those that acted for a process, before the restart: the kernel still names them as the makers of sockets.
+        // SAFETY: signal 0 only asks.
+        let ended = |id: &i32| unsafe { libc::kill(*id, 0) } != 0 && std::io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH);
+        all.extend(table.real_ids().map(|id| id.0).filter(ended));
         all.sort_unstable();
         all.dedup();
         all.into_iter().map(|real| (real, table.to_virtual(RealPid(real)).0)).filter(|(r, v)| r != v).collect()
