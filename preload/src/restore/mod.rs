@@ -175,7 +175,7 @@ fn prepare(fd: Fd) -> Result<()> {
     let plan_copy = lib_copy + lib_len;
     // SAFETY: the ground is fresh and large enough for library, plan and stacks in this order.
     unsafe {
-        core::ptr::copy_nonoverlapping(lib as *const u8, lib_copy as *mut u8, lib_len);
+        copy_segments(lib, lib_copy);
         core::ptr::copy_nonoverlapping(plan as *const u8, plan_copy as *mut u8, plan_len);
         relocate(lib, lib_copy);
         (start as *mut Ground).write(Ground {
@@ -208,6 +208,24 @@ unsafe extern "C" {
 pub fn own_image() -> (usize, usize) {
     let (start, end) = (&raw const __ehdr_start as usize, &raw const _end as usize);
     (start, page_up(end) - start)
+}
+
+/// Between two segments there may be a page that cannot be read.
+///
+/// # Safety
+/// `copy` is writable for the length of the library at `lib`.
+unsafe fn copy_segments(lib: usize, copy: usize) {
+    const PT_LOAD: u32 = 1;
+    // SAFETY: the headers are those of the running library (elf(5)); its segments are mapped.
+    unsafe {
+        let (table, size, count) = (*((lib + 32) as *const u64), *((lib + 54) as *const u16), *((lib + 56) as *const u16));
+        for header in (0..count as usize).map(|i| lib + table as usize + i * size as usize) {
+            if *(header as *const u32) == PT_LOAD {
+                let (at, len) = (*((header + 16) as *const u64) as usize, *((header + 40) as *const u64) as usize);
+                core::ptr::copy_nonoverlapping((lib + at) as *const u8, (copy + at) as *mut u8, len);
+            }
+        }
+    }
 }
 
 const DT_RELA: usize = 7;
