@@ -610,3 +610,6 @@ fn merge(total: &mut CheckpointStats, one: CheckpointStats) {
 #[cfg(test)]
 #[path = "barrier_tests.rs"]
 mod tests;
+#[cfg(test)]
+#[path = "barrier_walks.rs"]
+mod walks;

@@ -75,7 +75,7 @@ pub fn main(options: Options) -> ExitCode {
         Ok(answer) => tell(&options, &answer),
         Err(error) => {
             complain(&options, &error.to_string());
-            ExitCode::from(if error.is_absent() { 2 } else { 1 })
+            ExitCode::from(if error.is_absent() || matches!(error, ClientError::Silent(_)) { 2 } else { 1 })
         }
     }
 }

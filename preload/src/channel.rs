@@ -86,6 +86,16 @@ impl Channel {
         }
     }
 
+    /// From here on an agent that says nothing for so many seconds counts as gone; 0: never.
+    pub fn limit_silence(&self, seconds: u64) {
+        let time = [seconds.min(i32::MAX as u64), 0];
+        // SAFETY: time has the layout of struct timeval.
+        let _ = unsafe {
+            syscall5(libc::SYS_setsockopt, self.fd as usize, libc::SOL_SOCKET as usize, libc::SO_RCVTIMEO as usize,
+                     time.as_ptr() as usize, size_of_val(&time))
+        };
+    }
+
     /// The next message and its descriptors; None when the agent is gone.
     pub fn recv(&self) -> Option<(Msg, [Fd; 4])> {
         // SAFETY: one thread uses a channel; the body is handed out only until the next recv.

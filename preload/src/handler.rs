@@ -4,10 +4,9 @@ use crate::state::{self, IDLE, QUIESCE, RELEASE, StatePage};
 use crate::{arena, thread};
 use ckpt_sys::calls::*;
 use ckpt_sys::raw::*;
-use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::*};
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::*, fence};
 
-/// `nr`, six arguments, stack pointer, program counter of /proc/self/task/T/syscall.
-pub type InCall = [u64; 9];
+pub use ckpt_sys::procfs::InCall;
 
 pub const ASKED: u32 = 7;
 pub const PARKED: u32 = 8;
@@ -62,7 +61,7 @@ pub struct Slot {
 /// `uc` is the ucontext that the kernel put on the stack.
 pub unsafe extern "C" fn on_signal(sig: i32, info: *mut libc::siginfo_t, uc: *mut libc::ucontext_t) {
     let Some(st) = state::state() else { return };
-    if sig != state::ckpt_signal() && !asked(st) {
+    if sig != state::ckpt_signal() && !is_for_us(st) {
         // SAFETY: the arguments are the kernel's, as glibc's own handler expects them.
         return unsafe { crate::signals::forward(sig, info, uc) };
     }
@@ -78,6 +77,17 @@ pub unsafe extern "C" fn on_signal(sig: i32, info: *mut libc::siginfo_t, uc: *mu
         // SAFETY: by the contract.
         unsafe { park(st, uc) };
     }
+    leave(st);
+}
+
+/// From here to `leave` the arena stays, if the phase says that there is one. The fence goes with that of `release`: one
+/// of the two sees the other.
+fn count_in(st: &StatePage) {
+    st.inside.fetch_add(1, AcqRel);
+    fence(SeqCst);
+}
+
+fn leave(st: &StatePage) {
     if st.inside.fetch_sub(1, AcqRel) == 1 {
         futex_wake_all(&st.inside);
     }
@@ -86,15 +96,24 @@ pub unsafe extern "C" fn on_signal(sig: i32, info: *mut libc::siginfo_t, uc: *mu
 /// The checkpoint before may be ending: who went on now would do so in spite of the signal, which is not sent again.
 fn enter(st: &StatePage) {
     loop {
-        st.inside.fetch_add(1, AcqRel);
+        count_in(st);
         if st.phase.load(Acquire) != RELEASE {
             return;
         }
-        if st.inside.fetch_sub(1, AcqRel) == 1 {
-            futex_wake_all(&st.inside);
-        }
+        leave(st);
         let _ = futex_wait(&st.phase, RELEASE, 1);
     }
+}
+
+/// Of another signal than ours. The arena stays while somebody is inside.
+fn is_for_us(st: &'static StatePage) -> bool {
+    if st.phase.load(Acquire) != QUIESCE {
+        return false;
+    }
+    count_in(st);
+    let asked = asked(st);
+    leave(st);
+    asked
 }
 
 /// Is this thread one that the checkpoint thread waits for?

@@ -1,7 +1,8 @@
 //! /proc, read by the checkpoint thread about its own process (proc(5)).
 
-use crate::handler::InCall;
 use ckpt_sys::calls::*;
+pub use ckpt_sys::procfs::number as parse;
+use ckpt_sys::procfs::{self, InCall};
 use ckpt_sys::raw::*;
 use core::ffi::CStr;
 
@@ -42,12 +43,6 @@ impl Path {
     pub fn c_str(&self) -> &CStr {
         CStr::from_bytes_until_nul(&self.buf).unwrap_or(c"")
     }
-}
-
-pub fn parse(digits: &[u8]) -> Option<i32> {
-    (!digits.is_empty())
-        .then(|| digits.iter().try_fold(0i32, |n, d| d.is_ascii_digit().then(|| n * 10 + (d - b'0') as i32)))
-        .flatten()
 }
 
 /// Calls `f` with each name in a directory of numbers. Errors: ENOENT where /proc is not mounted.
@@ -95,56 +90,31 @@ fn task_file<'a>(tid: i32, name: &str, buf: &'a mut [u8]) -> Option<&'a [u8]> {
 pub fn is_dead(tid: i32) -> bool {
     let mut buf = [0; 512];
     let Some(stat) = task_file(tid, "/stat", &mut buf) else { return true };
-    let after_name = stat.iter().rposition(|&b| b == b')').map_or(0, |i| i + 2);
-    matches!(stat.get(after_name), Some(b'Z' | b'X'))
+    matches!(procfs::state(stat), Some(b'Z' | b'X'))
 }
 
 /// The system call that the thread is in; None when it runs.
 pub fn in_call(tid: i32) -> Option<InCall> {
     let mut buf = [0; 256];
-    parse_in_call(task_file(tid, "/syscall", &mut buf)?)
+    procfs::in_call(task_file(tid, "/syscall", &mut buf)?)
 }
 
 /// `se.exec_start` of /proc/PID/task/TID/sched, nanoseconds: when the thread last ran, which for one that sleeps is when
 /// it fell asleep.
 pub fn last_ran(tid: i32) -> Option<u64> {
     let mut buf = [0; 512];
-    parse_last_ran(task_file(tid, "/sched", &mut buf)?)
+    procfs::last_ran(task_file(tid, "/sched", &mut buf)?)
 }
 
 /// The processor that the thread last ran on (field 39 of stat).
 pub fn processor(tid: i32) -> Option<u32> {
     let mut buf = [0; 512];
-    let stat = task_file(tid, "/stat", &mut buf)?;
-    let after_name = stat.iter().rposition(|&b| b == b')')? + 2;
-    let word = stat[after_name..].split(|&b| b == b' ').nth(36)?;
-    parse(word).map(|n| n as u32)
-}
-
-fn parse_last_ran(text: &[u8]) -> Option<u64> {
-    let line = text.split(|&b| b == b'\n').find_map(|l| l.strip_prefix(b"se.exec_start"))?;
-    let digits = line.iter().filter(|b| b.is_ascii_digit());
-    // milliseconds with six decimals
-    digits.clone().next()?;
-    Some(digits.fold(0u64, |n, d| n * 10 + (d - b'0') as u64))
-}
-
-fn parse_in_call(line: &[u8]) -> Option<InCall> {
-    let mut out = [0; 9];
-    let mut words = line.split(|b| b.is_ascii_whitespace()).filter(|w| !w.is_empty());
-    out[0] = parse(words.next()?)? as u64;
-    for slot in out[1..].iter_mut() {
-        let hex = words.next()?.strip_prefix(b"0x")?;
-        *slot = hex.iter().try_fold(0u64, |n, &c| Some(n << 4 | (c as char).to_digit(16)? as u64))?;
-    }
-    Some(out)
+    procfs::processor(task_file(tid, "/stat", &mut buf)?)
 }
 
 /// Is `sig` in the thread's SigBlk?
 pub fn blocks(tid: i32, sig: i32) -> bool {
     let mut buf = [0; 4096];
     let Some(status) = task_file(tid, "/status", &mut buf) else { return false };
-    let Some(line) = status.split(|&b| b == b'\n').find_map(|l| l.strip_prefix(b"SigBlk:\t")) else { return false };
-    let mask = line.iter().fold(0u64, |n, &c| n << 4 | (c as char).to_digit(16).unwrap_or(0) as u64);
-    mask & crate::signals::bit(sig) != 0
+    procfs::blocked(status).is_some_and(|mask| mask & crate::signals::bit(sig) != 0)
 }

@@ -8,7 +8,7 @@ use crate::{api, api_delay, asm, capture, descriptors, kept, plugin, procfs, sig
 use ckpt_sys::flat::{Msg, PROTOCOL, SigAction, Times, bytes_of, msg, stage};
 use ckpt_sys::calls::*;
 use ckpt_sys::raw::*;
-use core::sync::atomic::Ordering::*;
+use core::sync::atomic::{Ordering::*, fence};
 
 /// Starts the thread on the arena's stack. Signals are all blocked in the caller, so they are here.
 pub fn spawn(arena: *mut Arena) -> Result<()> {
@@ -47,6 +47,7 @@ unsafe extern "C" fn main(arena: usize) -> ! {
 fn release(st: &StatePage) {
     st.phase.store(RELEASE, Release);
     wake(st);
+    fence(SeqCst);
     loop {
         let inside = st.inside.load(Acquire);
         if inside == 0 {
@@ -162,15 +163,20 @@ fn stop(a: &Arena, st: &StatePage, ch: &Channel, proceed: &Msg, seen: &mut Times
     }
     rewind(a);
     borrowed.child = signals::silence_stops();
-    borrowed.subreaper = is_subreaper() && prctl(libc::PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0).is_ok();
     borrowed.undumpable = matches!(prctl(libc::PR_GET_DUMPABLE, 0, 0, 0, 0), Ok(0 | 2))
         && prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0).is_ok();
     let quiesced = Msg { kind: msg::QUIESCED, count: parked(a).count() as u32, ..Msg::default() };
     let _ = ch.send_with(quiesced, bytes_of(seen), &[]);
-    let was = capture::Was { child: borrowed.child, subreaper: borrowed.subreaper, undumpable: borrowed.undumpable };
+    // An agent that is stopped or hangs must not hold the program for ever.
+    let mut patience = (0, 0);
     while let Some((m, fds)) = ch.recv() {
         let done = match m.kind {
-            msg::CAPTURE => capture::run(a, st, ch, &was),
+            msg::CAPTURE => {
+                // Who was about to end has ended by now: no orphan of theirs goes to the agent instead.
+                borrowed.subreaper = is_subreaper() && prctl(libc::PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0).is_ok();
+                let was = capture::Was { child: borrowed.child, subreaper: borrowed.subreaper, undumpable: borrowed.undumpable };
+                capture::run(a, st, ch, &was)
+            }
             msg::SHARED => writer::shared(a, ch, &m, fds[0]),
             msg::TRACK => {
                 kept::track(ch);
@@ -181,7 +187,18 @@ fn stop(a: &Arena, st: &StatePage, ch: &Channel, proceed: &Msg, seen: &mut Times
                 ch.send(Msg { kind: m.kind, arg: told as u64, ..Msg::default() });
                 Ok(())
             }
-            msg::FREEZE => writer::freeze(a, ch, fds[0], &m),
+            msg::FREEZE => {
+                if m.arg != 0 {
+                    ch.limit_silence(patience.1);
+                    Channel::on(fds[0]).limit_silence(patience.1);
+                }
+                writer::freeze(a, ch, fds[0], &m)
+            }
+            msg::SILENCE => {
+                patience = (m.arg, m.arg2);
+                ch.limit_silence(patience.0);
+                Ok(())
+            }
             _ => return m.arg != 0 && writer::hand_over(a),
         };
         fds.iter().filter(|&&fd| fd >= 0).for_each(|&fd| close(fd));

@@ -178,7 +178,7 @@ impl Agent {
 
     /// The coordinator's side, until the program has ended.
     fn serve(&self, client: Client, welcome: Welcome, stop: OwnedFd) {
-        let mut session = Session { agent: self, client: Some(client), computation: welcome.computation.0, generation: welcome.next_generation.saturating_sub(1) };
+        let mut session = Session { agent: self, client: Some(client), next: None, computation: welcome.computation.0, generation: welcome.next_generation.saturating_sub(1) };
         loop {
             let mut fds = vec![stop.as_raw_fd(), self.listener.fd.as_raw_fd()];
             fds.extend(session.client.as_ref().map(AsRawFd::as_raw_fd));
@@ -269,6 +269,8 @@ fn aim_at_coordinator(client: &Client) {
 struct Session<'a> {
     agent: &'a Agent,
     client: Option<Client>,
+    /// The start of a checkpoint that came before the one before had ended here.
+    next: Option<CoordinatorMessage>,
     computation: [u8; 16],
     generation: u32,
 }
@@ -282,9 +284,13 @@ impl Session<'_> {
 
     fn serve_coordinator(&mut self) {
         if self.client.is_none() {
+            self.next = None;
             return self.reconnect();
         }
         loop {
+            if let Some(next) = self.next.take() {
+                self.handle(next);
+            }
             let Some(client) = &mut self.client else { return };
             match client.try_recv() {
                 Ok(Polled::Message(m)) => self.handle(*m),
@@ -439,6 +445,11 @@ impl Waiting<'_, '_> {
 }
 
 impl Barrier for Waiting<'_, '_> {
+    fn silence(&self) -> (u32, u32) {
+        let most = |patience: u32, stages: u32| patience.saturating_add(GRACE.as_secs() as u32).saturating_mul(stages);
+        (most(self.patience.0, 3), most(self.patience.1, 3))
+    }
+
     fn wait(&mut self, stage: Stage) -> Result<(u32, u32), String> {
         match self.reach(stage, None) {
             Heard::Release(index, count) => Ok((index, count)),
@@ -494,10 +505,15 @@ impl Barrier for Waiting<'_, '_> {
 }
 
 impl Session<'_> {
-    /// While a checkpoint is under way only questions are answered; a kill is obeyed.
+    /// While a checkpoint is under way only questions are answered; a kill is obeyed. One that was called off may have
+    /// to wait for a disk that stalls: the next is begun then.
     fn handle_during(&mut self, m: CoordinatorMessage) {
-        if !matches!(m, CoordinatorMessage::Checkpoint { .. }) {
-            self.handle(m);
+        match m {
+            CoordinatorMessage::Checkpoint { .. } => self.next = Some(m),
+            CoordinatorMessage::Abort { generation, .. } => {
+                self.next.take_if(|next| matches!(next, CoordinatorMessage::Checkpoint { generation: g, .. } if *g == generation));
+            }
+            other => self.handle(other),
         }
     }
 }

@@ -72,6 +72,9 @@ pub struct Settings {
 
 /// The other members' side: tell where we are, wait until all are there.
 pub trait Barrier {
+    /// Seconds after which a stopped process gives a silent agent up: until it is captured, and where it is held until
+    /// its image is committed. Longer than the coordinator waits for what may come in between.
+    fn silence(&self) -> (u32, u32);
     /// Err: another member failed. Ok: our place among the members.
     fn wait(&mut self, stage: Stage) -> Result<(u32, u32), String>;
     /// Has the work done on another thread and answers meanwhile. Err: it was called off, `give_up` was called.
@@ -377,6 +380,7 @@ impl Checkpoint<'_> {
             listener: self.listener,
             writers: &self.writers.known(),
             deadline: Instant::now() + STOP_PATIENCE,
+            silence: barrier.silence(),
         };
         let stop = quiesce.run()?;
         if let Some(last) = stop.stopped.last() {

@@ -16,8 +16,11 @@ pub struct VmFlags(Vec<(u64, u64, Vec<String>)>, pub u64, pub u64);
 impl VmFlags {
     /// Before the pause: smaps walks the page tables.
     pub fn read(pid: i32) -> VmFlags {
-        let text = fs::read(format!("/proc/{pid}/smaps")).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
+        VmFlags::parse(&fs::read(format!("/proc/{pid}/smaps")).unwrap_or_default())
+    }
+
+    pub fn parse(smaps: &[u8]) -> VmFlags {
+        let text = String::from_utf8_lossy(smaps);
         let mut out = Vec::new();
         let (mut range, mut anonymous, mut shared, mut is_shared) = ((0, 0), 0, 0, false);
         let kilobytes = |line: &str, key: &str| line.strip_prefix(key).and_then(|l| l.trim_end_matches("kB").trim().parse::<u64>().ok());
@@ -25,9 +28,9 @@ impl VmFlags {
             if let Some(flags) = line.strip_prefix("VmFlags:") {
                 out.push((range.0, range.1, flags.split_ascii_whitespace().map(str::to_owned).collect()));
             } else if let Some(kb) = kilobytes(line, "Anonymous:") {
-                anonymous += kb << 10;
+                anonymous = u64::saturating_add(anonymous, kb.saturating_mul(1024));
             } else if let Some(kb) = kilobytes(line, "Pss:").filter(|_| is_shared) {
-                shared += kb << 10;
+                shared = u64::saturating_add(shared, kb.saturating_mul(1024));
             } else if let Some(r) = line.split(' ').next().and_then(parse_range) {
                 range = r;
                 let without_file = ["/dev/zero (deleted)", "/SYSV", "/dev/shm/", "/memfd:"];

@@ -18,15 +18,20 @@ pub struct Raised {
 }
 
 impl Raised {
-    pub fn of(pid: i32) -> Raised {
-        let mut before = Vec::new();
+    pub fn none(pid: i32) -> Raised {
+        Raised { pid, before: Vec::new() }
+    }
+
+    /// While the process runs it could see this, and what it sets itself meanwhile would be lost: only where it does not
+    /// come to a stop otherwise.
+    pub fn raise(&mut self) {
+        let pid = self.pid;
         for resource in RESOURCES {
             let Some(was) = limit(pid, resource, None).filter(|l| l.rlim_cur < l.rlim_max) else { continue };
             if limit(pid, resource, Some(libc::rlimit64 { rlim_cur: was.rlim_max, ..was })).is_some() {
-                before.push((resource, was));
+                self.before.push((resource, was));
             }
         }
-        Raised { pid, before }
     }
 
     pub fn put_back(&mut self) {

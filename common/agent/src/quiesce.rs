@@ -89,6 +89,8 @@ struct Asked {
     asked_again: Instant,
 }
 
+/// Until a limit is suspected to be in the way.
+const ROOM_PATIENCE: Duration = Duration::from_millis(90);
 const THREADS_PATIENCE: Duration = Duration::from_secs(8);
 const LIBRARY_PATIENCE: Duration = Duration::from_millis(3000);
 
@@ -98,6 +100,8 @@ pub struct Quiesce<'a> {
     pub listener: &'a Listener,
     pub writers: &'a HashSet<i32>,
     pub deadline: Instant,
+    /// `Barrier::silence`
+    pub silence: (u32, u32),
 }
 
 impl Quiesce<'_> {
@@ -131,6 +135,7 @@ impl Quiesce<'_> {
                     return Err(QuiesceError::Nobody);
                 }
                 let zombies = members.into_iter().filter(|c| !alive.contains(&c.stat.pid)).collect();
+                done.iter_mut().for_each(look_again);
                 return Ok(Stop { stopped: in_order(done), zombies });
             }
             self.listen(&mut asked, &mut done, if waiting { 2 } else { 20 })?;
@@ -164,7 +169,7 @@ impl Quiesce<'_> {
                 // SAFETY: numbers only.
                 if unsafe { libc::syscall(libc::SYS_tgkill, pid, pid, self.signal) } == 0 {
                     let processor = c.stat.field(39) as u32;
-                    asked.insert(pid, Asked { who: c.clone(), tid: pid, in_call: None, last_ran: 0, processor, stop_told: false, stop_again: None, raised: Raised::of(pid), link: None, asked: Instant::now(), asked_again: Instant::now() });
+                    asked.insert(pid, Asked { who: c.clone(), tid: pid, in_call: None, last_ran: 0, processor, stop_told: false, stop_again: None, raised: Raised::none(pid), link: None, asked: Instant::now(), asked_again: Instant::now() });
                 }
                 Ok(false)
             }
@@ -179,7 +184,7 @@ impl Quiesce<'_> {
                 if let Some(what) = obstacle::of(pid) {
                     return Err(QuiesceError::Obstacle { pid, name: c.stat.name.clone(), what });
                 }
-                let raised = Raised::of(pid);
+                let raised = Raised::none(pid);
                 let in_call = procfs::in_call(pid, tid);
                 let last_ran = procfs::last_ran(pid, tid).unwrap_or(0);
                 let processor = c.stat.field(39) as u32;
@@ -227,8 +232,9 @@ impl Quiesce<'_> {
             return Err(QuiesceError::Version { pid, name: a.who.stat.name.clone() });
         }
         let body = a.in_call.map(|c| bytes_of(&c).to_vec()).unwrap_or_default();
+        let silence = Msg { kind: msg::SILENCE, arg: self.silence.0.into(), arg2: self.silence.1.into(), ..Msg::default() };
         let proceed = Msg { kind: msg::PROCEED, tid: a.tid, arg: THREADS_PATIENCE.as_millis() as u64, arg2: a.last_ran, count: a.processor, ..Msg::default() };
-        if link.send_with(proceed, &body, &[]).is_ok() {
+        if link.send_with(proceed, &body, &[]).is_ok() && link.send_with(silence, &[], &[]).is_ok() {
             a.link = Some(link);
         }
         Ok(())
@@ -240,8 +246,10 @@ impl Quiesce<'_> {
         match link.recv() {
             Ok(p) if p.msg.kind == msg::QUIESCED => {
                 let job_stopped = a.stop_again.is_some();
+                let mut raised = a.raised;
+                raised.raise();
                 let times = from_bytes(&p.body).unwrap_or_default();
-                done.push(Stopped { who: a.who, raised: a.raised, link, job_stopped, stop_told: a.stop_told, stop_again: a.stop_again, threads: p.msg.count, times, resumed: None });
+                done.push(Stopped { who: a.who, raised, link, job_stopped, stop_told: a.stop_told, stop_again: a.stop_again, threads: p.msg.count, times, resumed: None });
                 Ok(())
             }
             Ok(p) if p.msg.stage == stage::PLUGIN => {
@@ -275,6 +283,10 @@ impl Quiesce<'_> {
             // An exec may have swallowed the signal (it ignores it meanwhile); a thread may have ended with it.
             if now.duration_since(a.asked_again) > Duration::from_millis(50) && !still_pending(pid, a.tid, self.signal) {
                 a.asked_again = now;
+                // No room for the arena, the thread or the signal, perhaps.
+                if now.duration_since(a.asked) > ROOM_PATIENCE {
+                    a.raised.raise();
+                }
                 if let Readiness::Ready { tid } = members::readiness(&a.who, self.signal) {
                     a.tid = tid;
                     a.in_call = procfs::in_call(pid, tid);
@@ -301,6 +313,14 @@ fn signal(pid: i32, tid: i32, signal: i32) -> bool {
     let full = !sent && io::Error::last_os_error().raw_os_error() == Some(libc::EAGAIN);
     // SAFETY: as above.
     sent || full && unsafe { libc::kill(pid, signal) } == 0
+}
+
+/// Since it stood still its parent may have ended, or have moved it to another group.
+fn look_again(s: &mut Stopped) {
+    if let Some(now) = procfs::stat(s.who.stat.pid) {
+        let stat = &mut s.who.stat;
+        (stat.ppid, stat.pgid, stat.sid) = (now.ppid, now.pgid, now.sid);
+    }
 }
 
 /// Parents before children, as they were found.

@@ -14,6 +14,7 @@ pub enum Stage {
     Sync,
     Rename,
     FolderSync,
+    Script,
     Committed,
     Read,
     Validate,
@@ -40,13 +41,16 @@ pub enum Effect {
     KillMember,
     KillWriter,
     KillCoordinator,
+    /// SIGSTOP to the process that passes the stage
+    StopSelf,
+    StopCoordinator,
 }
 
 /// Seconds.
 pub const STALL: i64 = 3;
 
 impl Stage {
-    pub const CHECKPOINT: [Stage; 10] = [
+    pub const CHECKPOINT: [Stage; 11] = [
         Stage::Create,
         Stage::Quiesce,
         Stage::Capture,
@@ -56,6 +60,7 @@ impl Stage {
         Stage::Sync,
         Stage::Rename,
         Stage::FolderSync,
+        Stage::Script,
         Stage::Committed,
     ];
     pub const RESTART: [Stage; 8] = [
@@ -80,6 +85,7 @@ impl Stage {
             Stage::Sync => "sync",
             Stage::Rename => "rename",
             Stage::FolderSync => "folder-sync",
+            Stage::Script => "script",
             Stage::Committed => "committed",
             Stage::Read => "read",
             Stage::Validate => "validate",
@@ -94,7 +100,7 @@ impl Stage {
 }
 
 impl Effect {
-    pub const ALL: [Effect; 9] = [
+    pub const ALL: [Effect; 11] = [
         Effect::Eio,
         Effect::Enospc,
         Effect::Edquot,
@@ -104,6 +110,8 @@ impl Effect {
         Effect::KillMember,
         Effect::KillWriter,
         Effect::KillCoordinator,
+        Effect::StopSelf,
+        Effect::StopCoordinator,
     ];
 
     pub fn name(self) -> &'static str {
@@ -117,6 +125,8 @@ impl Effect {
             Effect::KillMember => "kill-member",
             Effect::KillWriter => "kill-writer",
             Effect::KillCoordinator => "kill-coordinator",
+            Effect::StopSelf => "stop-self",
+            Effect::StopCoordinator => "stop-coordinator",
         }
     }
 }
@@ -130,7 +140,7 @@ mod armed {
     static STAGE: AtomicU32 = AtomicU32::new(u32::MAX);
     static EFFECT: AtomicU32 = AtomicU32::new(0);
     static LEFT: AtomicU32 = AtomicU32::new(0);
-    static TARGETS: [AtomicI32; 9] = [const { AtomicI32::new(0) }; 9];
+    static TARGETS: [AtomicI32; Effect::ALL.len()] = [const { AtomicI32::new(0) }; Effect::ALL.len()];
 
     /// False: the text names no fault.
     pub fn arm(text: &str) -> bool {
@@ -166,15 +176,17 @@ mod armed {
                 // SAFETY: time has the layout of struct timespec.
                 unsafe { syscall2(libc::SYS_nanosleep, time.as_ptr() as usize, 0) }.map(drop)
             }
-            Effect::KillSelf => kill(crate::calls::getpid()),
-            _ => kill(TARGETS[effect as usize].load(Relaxed)),
+            Effect::KillSelf => send(libc::SIGKILL, crate::calls::getpid()),
+            Effect::StopSelf => send(libc::SIGSTOP, crate::calls::getpid()),
+            Effect::StopCoordinator => send(libc::SIGSTOP, TARGETS[Effect::KillCoordinator as usize].load(Relaxed)),
+            _ => send(libc::SIGKILL, TARGETS[effect as usize].load(Relaxed)),
         }
     }
 
-    fn kill(pid: i32) -> Result<()> {
+    fn send(signal: i32, pid: i32) -> Result<()> {
         if pid > 0 {
             // SAFETY: numbers only.
-            let _ = unsafe { syscall2(libc::SYS_kill, pid as usize, libc::SIGKILL as usize) };
+            let _ = unsafe { syscall2(libc::SYS_kill, pid as usize, signal as usize) };
         }
         Ok(())
     }

@@ -116,6 +116,9 @@ pub mod msg {
     pub const ASK_STOP: u32 = 46;
     /// arg: a child that was stopped again, of which the program had been told
     pub const TAKE_STOP: u32 = 47;
+    /// arg: seconds without a word from the agent after which the process goes on by itself; arg2: after FREEZE with
+    /// hold
+    pub const SILENCE: u32 = 48;
     // agent -> writer
     /// carries the image or a pipe; arg: file offset, u64::MAX for a pipe
     pub const WRITE: u32 = 38;

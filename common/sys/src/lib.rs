@@ -8,6 +8,7 @@ pub mod flat;
 pub mod idtable;
 pub mod names;
 pub mod pagemap;
+pub mod procfs;
 pub mod raw;
 pub mod sched;
 

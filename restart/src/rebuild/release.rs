@@ -5,14 +5,15 @@ use super::{Rebuild, is_open};
 use crate::lazy::{Filler, Share};
 use crate::memory;
 use ckpt_agent::launch::Failure;
-use ckpt_agent::passes;
-use ckpt_image::RunState;
+use ckpt_agent::link::{Link, Packet};
+use ckpt_agent::{passes, procfs};
+use ckpt_image::{ProcessMeta, RunState};
 use ckpt_objects::kinds::outer;
 use ckpt_sys::fault::Stage;
 use ckpt_sys::flat::msg;
 use ckpt_sys::idtable::VirtualPid;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 impl Rebuild<'_> {
     /// All restorers say that they are ready; then all may go.
@@ -30,7 +31,8 @@ impl Rebuild<'_> {
                     }
                 }
             }
-            prepared.iter().filter(|p| p.link.is_some()).try_for_each(|p| self.wait_one(p, &mut filler))
+            let all = &*prepared;
+            all.iter().filter(|p| p.link.is_some()).try_for_each(|p| self.wait_one(p, all, &mut filler))
         })?;
         if let Some(filler) = filler {
             let (helper, held) = filler.close()?;
@@ -99,11 +101,27 @@ impl Rebuild<'_> {
         if shares.is_empty() { Ok(None) } else { Ok(Some(Filler::start(self.members, &shares)?)) }
     }
 
-    fn wait_one(&self, p: &Prepared, filler: &mut Option<Filler>) -> Result<(), Failure> {
+    /// The next word of one process. It may be waiting for another one, which has ended.
+    fn hear(&self, link: &Link, all: &[Prepared]) -> Result<io::Result<Packet>, Failure> {
+        let end = Instant::now() + Duration::from_secs(600);
+        loop {
+            match link.recv_within(Duration::from_secs(1)) {
+                Err(e) if e.kind() == io::ErrorKind::TimedOut && Instant::now() < end => {}
+                heard => return Ok(heard),
+            }
+            let metas = all.iter().filter(|p| p.link.is_some()).map(|p| self.process(p));
+            let gone = |meta: &&ProcessMeta| procfs::stat(self.real(meta.pid)).is_none_or(|s| matches!(s.state, 'Z' | 'X'));
+            if let Some(meta) = metas.into_iter().find(gone) {
+                return Err(Failure(format!("process {} ({}): it was killed while it was restored", meta.pid, meta.name), 1));
+            }
+        }
+    }
+
+    fn wait_one(&self, p: &Prepared, all: &[Prepared], filler: &mut Option<Filler>) -> Result<(), Failure> {
         let meta = self.process(p);
         let Some(link) = &p.link else { return Ok(()) };
         let who = format!("process {} ({})", meta.pid, meta.name);
-        match link.recv_within(Duration::from_secs(600)) {
+        match self.hear(link, all)? {
             Ok(packet) if packet.msg.kind == msg::RESTORED => {
                 self.agent.with_events(|events| events.restarted(self.real(meta.pid)));
                 Ok(())
@@ -113,7 +131,7 @@ impl Rebuild<'_> {
                     let pid = self.shared_ids.table.to_real(VirtualPid(self.known.program_id(meta.pid))).0;
                     filler.add((p.member, p.process), pid, uffd)?;
                 }
-                self.wait_one(p, filler)
+                self.wait_one(p, all, filler)
             }
             Ok(packet) => Err(Failure(format!("{who}: {}", explain(&packet.msg)), 1)),
             Err(e) => Err(Failure(format!("{who}: its binary {} did not come up ({e})", p.exe.display()), 1)),

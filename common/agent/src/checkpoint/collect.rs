@@ -1,5 +1,6 @@
 //! What a stopped process sends.
 
+use super::freeze::gone;
 use super::{CAPTURE_PATIENCE, CheckpointError, Process};
 use crate::quiesce::Stopped;
 use crate::records::Records;
@@ -12,7 +13,7 @@ pub(super) fn receive_records(s: &Stopped) -> Result<Records, CheckpointError> {
     let mut records = None;
     let mut fds = Vec::new();
     loop {
-        let p = s.link.recv_within(CAPTURE_PATIENCE).map_err(|e| CheckpointError::Process { pid, what: format!("it does not answer ({e})") })?;
+        let p = s.link.recv_within(CAPTURE_PATIENCE).map_err(|e| gone(pid, &e))?;
         match p.msg.kind {
             msg::RECORDS => records = p.fds.into_iter().next(),
             msg::FDS => fds.extend(p.body.chunks_exact(size_of::<FdEntry>()).filter_map(from_bytes::<FdEntry>).zip(p.fds)),

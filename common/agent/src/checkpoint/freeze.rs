@@ -73,7 +73,8 @@ impl Checkpoint<'_> {
             .take(4000)
             .collect();
         let freeze = Msg { kind: msg::FREEZE, arg: (held || p.taken.is_some()) as u64, arg2: p.kept.is_some() as u64, ..Msg::default() };
-        p.stopped.link.send_with(freeze, &ranges, &[theirs.as_raw_fd()])?;
+        let sent = p.stopped.link.send_with(freeze, &ranges, &[theirs.as_raw_fd()]);
+        sent.map_err(|e| gone(p.stopped.who.stat.pid, &e))?;
         p.writer = Some(writer);
         Ok(())
     }
@@ -148,7 +149,7 @@ fn is_little(p: &Process) -> bool {
 pub(super) fn tell_kept(p: &mut Process) -> Result<(), CheckpointError> {
     let Some((kept, writer)) = p.kept.take().zip(p.writer.as_ref()) else { return Ok(()) };
     let kept = track::still_kept(p.stopped.who.stat.pid, kept).unwrap_or_default();
-    track::tell(writer, &kept)?;
+    track::tell(writer, &kept).map_err(|e| gone(p.stopped.who.stat.pid, &e))?;
     p.kept = Some(kept);
     Ok(())
 }
@@ -159,7 +160,8 @@ pub(super) fn write_shared(processes: &[Process], work: &shared::Assignments, to
     for (p, ranges) in busy() {
         for part in ranges.chunks(PER_MESSAGE) {
             let body: Vec<u8> = part.iter().flat_map(|r| bytes_of(r).to_vec()).collect();
-            p.stopped.link.send_with(Msg { kind: msg::SHARED, ..Msg::default() }, &body, &[to.as_raw_fd()])?;
+            let sent = p.stopped.link.send_with(Msg { kind: msg::SHARED, ..Msg::default() }, &body, &[to.as_raw_fd()]);
+            sent.map_err(|e| gone(p.stopped.who.stat.pid, &e))?;
         }
     }
     for (p, ranges) in busy() {
@@ -170,8 +172,16 @@ pub(super) fn write_shared(processes: &[Process], work: &shared::Assignments, to
     Ok(())
 }
 
+/// Its end of the link is closed, or it says nothing.
+pub(super) fn gone(pid: i32, e: &io::Error) -> CheckpointError {
+    let what = match e.kind() {
+        io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => "it ended during the checkpoint; try again".into(),
+        _ => format!("it does not answer ({e})"),
+    };
+    CheckpointError::Process { pid, what }
+}
+
 pub(super) fn expect(link: &Link, pid: i32, kind: u32) -> Result<Msg, CheckpointError> {
-    let gone = |e: io::Error| CheckpointError::Process { pid, what: format!("it does not answer ({e})") };
-    let p = link.recv_within(CAPTURE_PATIENCE).map_err(gone)?;
+    let p = link.recv_within(CAPTURE_PATIENCE).map_err(|e| gone(pid, &e))?;
     if p.msg.kind == kind { Ok(p.msg) } else { Err(CheckpointError::Process { pid, what: reason(&p.msg) }) }
 }

@@ -147,7 +147,8 @@ impl Checkpoint<'_> {
         snapshot.image.commit(&to).map_err(|e| CheckpointError::Folder(to.clone(), e))?;
         let undone = |_: &io::Error| drop(std::fs::remove_file(&to));
         let script = self.settings.folder.join(script::NAME);
-        script::write(&self.settings.folder, &self.settings.program, &self.computation)
+        passes(fault::Stage::Script)
+            .and_then(|()| script::write(&self.settings.folder, &self.settings.program, &self.computation))
             .inspect_err(undone)
             .map_err(|e| CheckpointError::Folder(script, e))?;
         let digest = ImageFile::open(&to).and_then(|image| image.digest());
