@@ -5,6 +5,8 @@ mod chain;
 mod clocks;
 mod environment;
 mod forward;
+#[doc(hidden)]
+pub mod hostile;
 mod ids;
 mod image_set;
 mod inspect;

@@ -25,6 +25,8 @@ pub fn check(members: &[Member], options: &Options) -> Vec<Problem> {
     members.iter().for_each(|m| problems.extend(machine(&m.meta.machine, &here)));
     problems.extend(memory(needed(members), available()));
     let objects = PreflightOptions { path_map: options.map_path.clone() };
+    let files = members.iter().flat_map(|m| std::iter::once(&m.file).chain(m.parents.iter().map(|p| &p.0)));
+    problems.extend(files.filter_map(owner));
     for m in members {
         problems.extend(ckpt_objects::preflight(&m.meta.objects, &objects));
         for body in m.meta.processes.iter().filter_map(|p| p.body.as_ref()) {
@@ -48,6 +50,18 @@ pub fn check(members: &[Member], options: &Options) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// Who can write to an image decides what runs with our rights.
+fn owner(image: &ckpt_image::ImageFile) -> Option<Problem> {
+    let status = image.file.metadata().ok()?;
+    let own = nix::unistd::geteuid().as_raw();
+    let path = image.path.display();
+    match status.uid() {
+        _ if status.mode() & 0o002 != 0 => Some(grave(format!("{path}: others may write to it (mode {:o}), and it would run with your rights; chmod o-w it if you know what it is", status.mode() & 0o7777))),
+        uid if uid != own && uid != 0 => Some(grave(format!("{path}: belongs to user {uid}, and would run with your rights; copy it if you trust it"))),
+        _ => None,
+    }
 }
 
 /// `--save-open-files`: put back before it is mapped.

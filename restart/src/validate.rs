@@ -1,7 +1,7 @@
 //! An image is hostile input until it has been checked: no address, length, offset or count is believed before.
 
 use crate::image_set::Member;
-use ckpt_image::{Body, CHUNK, Codec, MapKind};
+use ckpt_image::{Body, CHUNK, Codec, MapKind, MapMeta};
 use std::collections::HashSet;
 
 const TASK_END: u64 = 0x7fff_ffff_f000;
@@ -27,12 +27,14 @@ pub fn check(members: &[Member]) -> Result<(), Invalid> {
                 return Err(fail(format!("process id {} is impossible or used twice", p.pid)));
             }
             if let Some(body) = &p.body {
+                check_reach(body).map_err(|e| fail(format!("process {}: {e}", p.pid)))?;
                 check_body(body, m.file.header.total, m.meta.shared.len()).map_err(|e| fail(format!("process {}: {e}", p.pid)))?;
                 if m.parents.is_empty() && !body.memory.kept.is_empty() {
                     return Err(fail(format!("process {}: memory is left out, but no other image is named", p.pid)));
                 }
             }
         }
+        m.meta.objects.check().map_err(fail)?;
         for (file, meta) in &m.parents {
             for body in meta.processes.iter().filter_map(|p| p.body.as_ref()) {
                 let image = file.path.display().to_string();
@@ -41,6 +43,24 @@ pub fn check(members: &[Member]) -> Result<(), Invalid> {
         }
     }
     Ok(())
+}
+
+/// Nothing wraps around the end of the address space, whatever is added to it later.
+fn check_reach(b: &Body) -> Result<(), String> {
+    const KERNEL: u64 = 1 << 63;
+    let sound = |m: &MapMeta| m.start < m.end && (m.end <= TASK_END || m.start >= KERNEL && m.kind == MapKind::Kernel);
+    if let Some(m) = b.maps.iter().find(|m| !sound(m)) {
+        return Err(format!("mapping {:x}-{:x} is impossible", m.start, m.end));
+    }
+    let r = &b.record.0;
+    let places = [(r.arena, r.arena_len), (r.control, 8), (r.state_page, 8), (r.leave, 8)];
+    let aio = b.aio.iter().map(|a| (a.start, a.len));
+    let outside = places.into_iter().chain(aio).find(|p| p.0.checked_add(p.1).is_none_or(|end| end > TASK_END));
+    let frames = b.threads.iter().map(|t| t.0.frame).find(|&f| f > TASK_END);
+    match outside.map(|p| p.0).or(frames) {
+        Some(at) => Err(format!("address {at:x} is impossible")),
+        None => Ok(()),
+    }
 }
 
 fn check_body(b: &Body, total: u64, shared: usize) -> Result<(), String> {

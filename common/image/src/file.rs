@@ -327,13 +327,16 @@ impl ImageWriter {
     /// Writes a piece; where it is, and the checksum of what is stored.
     pub fn append(&self, bytes: &[u8]) -> io::Result<(BlobRef, u32)> {
         let len = bytes.len() as u64;
-        let Some(sealed) = &self.sealed else {
-            let offset = self.reserve(len);
-            return Ok((BlobRef { offset, len }, self.put(bytes, offset)?));
-        };
-        let offset = self.reserve(len + OVERHEAD);
-        let stored = sealed.seal.seal(offset, b"", bytes.to_vec())?;
-        Ok((BlobRef { offset, len }, self.put(&stored, offset)?))
+        let offset = self.reserve(if self.is_sealed() { len + OVERHEAD } else { len });
+        Ok((BlobRef { offset, len }, self.put_at(bytes, offset)?))
+    }
+
+    /// Writes a piece to a place that was reserved; the checksum of what is stored.
+    pub fn put_at(&self, bytes: &[u8], offset: u64) -> io::Result<u32> {
+        match &self.sealed {
+            None => self.put(bytes, offset),
+            Some(sealed) => self.put(&sealed.seal.seal(offset, b"", bytes.to_vec())?, offset),
+        }
     }
 
     fn put(&self, bytes: &[u8], offset: u64) -> io::Result<u32> {

@@ -8,6 +8,7 @@
 
 mod bytes;
 mod capture;
+mod check;
 mod error;
 mod install;
 mod intern;
@@ -15,6 +16,8 @@ pub mod ipc;
 pub mod kinds;
 mod locks;
 mod model;
+#[doc(hidden)]
+pub mod parsers;
 mod preflight;
 mod probe;
 mod rebuild;

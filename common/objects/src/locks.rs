@@ -37,7 +37,7 @@ pub fn set_signal_owner(fd: RawFd, owner: &SignalOwner, id: i32) -> io::Result<(
 }
 
 /// One line of /proc/locks or of fdinfo.
-struct Line {
+pub(crate) struct Line {
     family: String,
     exclusive: bool,
     pid: i32,
@@ -47,7 +47,7 @@ struct Line {
 }
 
 /// `1: POSIX  ADVISORY  WRITE 3548 fd:00:7867 0 EOF`; waiters (`1: -> POSIX`) are no locks.
-fn parse(line: &str) -> Option<Line> {
+pub(crate) fn parse(line: &str) -> Option<Line> {
     let words: Vec<&str> = line.split_whitespace().skip(1).collect();
     let [family, _, mode, pid, place, start, end] = words[..] else {
         return None;
@@ -55,7 +55,7 @@ fn parse(line: &str) -> Option<Line> {
     let start: i64 = start.parse().ok()?;
     let len = match end {
         "EOF" => 0,
-        end => end.parse::<i64>().ok()? - start + 1,
+        end => end.parse::<i64>().ok()?.checked_sub(start)?.checked_add(1)?,
     };
     let ino = place.rsplit(':').next()?.parse().ok()?;
     let exclusive = mode == "WRITE";

@@ -282,3 +282,12 @@ impl Drop for Folder {
         unsafe { libc::fchdir(self.0.as_raw_fd()) };
     }
 }
+
+/// A hidden name that nobody can have taken beforehand.
+pub fn spare_name() -> String {
+    let mut random = [0u8; 8];
+    // SAFETY: random is writable for its length; eight bytes come whole once the kernel has any.
+    let n = unsafe { libc::getrandom(random.as_mut_ptr().cast(), random.len(), 0) };
+    let number = if n == 8 { u64::from_ne_bytes(random) } else { u64::from(std::process::id()) };
+    format!(".ckpt-{number:016x}")
+}

@@ -6,7 +6,7 @@ use crate::image_set::Member;
 use ckpt_agent::codec::pack;
 use ckpt_image::chain::Piece;
 use ckpt_image::file::HEADER_LEN;
-use ckpt_image::{Codec, ImageFile, ImageWriter, Memory};
+use ckpt_image::{Codec, ImageFile, ImageMeta, ImageWriter, Memory, UserKey};
 use ckpt_objects::BlobRef;
 use ckpt_sys::crc::crc32c;
 use std::io;
@@ -14,19 +14,22 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-pub fn write(mut member: Member, out: &Path) -> io::Result<()> {
-    if member.file.is_sealed() {
-        return Err(io::Error::other("an encrypted image cannot be rewritten; restart from it and checkpoint again"));
-    }
+pub fn write(mut member: Member, out: &Path, key: Option<&UserKey>) -> io::Result<()> {
+    let key = key.filter(|_| member.file.is_sealed());
     let out = std::path::absolute(out)?;
     let name = out.file_name().map(|n| n.to_string_lossy().into_owned()).ok_or(io::ErrorKind::InvalidInput)?;
-    let mut image = ImageWriter::create(out.parent().unwrap_or(Path::new("/")), &name, None)?;
-    copy_data(&member.file, &image)?;
+    let mut image = ImageWriter::create(out.parent().unwrap_or(Path::new("/")), &name, key)?;
+    match key {
+        None => copy_data(&member.file, &image)?,
+        Some(_) => seal_again(&member.file, &mut member.meta, &image)?,
+    }
     let memories: Vec<Option<Memory>> =
         (0..member.meta.processes.len()).map(|i| Chain::of(&member, i).map(|c| complete(&c, &image)).transpose()).collect::<io::Result<_>>()?;
     for (process, memory) in member.meta.processes.iter_mut().zip(memories) {
         if let Some((body, memory)) = process.body.as_mut().zip(memory) {
-            drop_data(&image, &body.memory)?;
+            if key.is_none() {
+                drop_data(&image, &body.memory)?;
+            }
             body.memory = memory;
         }
     }
@@ -43,6 +46,16 @@ fn copy_data(from: &ImageFile, to: &ImageWriter) -> io::Result<()> {
         from.file.read_exact_at(&mut buffer[..n], at)?;
         to.file.write_all_at(&buffer[..n], at)?;
         at += n as u64;
+    }
+    Ok(())
+}
+
+/// Each file has a key of its own: what is not memory is sealed anew, at its place.
+fn seal_again(from: &ImageFile, meta: &mut ImageMeta, to: &ImageWriter) -> io::Result<()> {
+    to.reserve(from.header.meta_at.saturating_sub(HEADER_LEN));
+    let files = meta.files.iter_mut().flat_map(|f| &mut f.pieces).map(|(_, piece, crc)| (&*piece, crc));
+    for (piece, crc) in files.chain(meta.sums.iter_mut().map(|(piece, crc)| (&*piece, crc))) {
+        *crc = to.put_at(&from.read_blob(piece)?, piece.offset)?;
     }
     Ok(())
 }

@@ -98,5 +98,5 @@ fn consolidate(options: &Options, out: &Path) -> Result<(), String> {
     let [image] = &options.images[..] else { return Err("--consolidate takes one image, the newest of its chain".into()) };
     let member = open(image, options)?;
     verify::members(std::slice::from_ref(&member))?;
-    consolidate::write(member, out).map_err(|e| format!("{}: {e}", out.display()))
+    consolidate::write(member, out, key(options)?.as_ref()).map_err(|e| format!("{}: {e}", out.display()))
 }

@@ -2,7 +2,7 @@
 //! one that still lives is rewound, one that is gone is made again with the id that the program holds.
 
 mod message;
-mod proc_list;
+pub(crate) mod proc_list;
 mod semaphore;
 mod shm;
 

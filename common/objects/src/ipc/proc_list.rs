@@ -19,7 +19,7 @@ pub fn read(family: &str) -> Vec<Row> {
     parse(&std::fs::read_to_string(format!("/proc/sysvipc/{family}")).unwrap_or_default())
 }
 
-fn parse(text: &str) -> Vec<Row> {
+pub(crate) fn parse(text: &str) -> Vec<Row> {
     let mut lines = text.lines();
     let columns: Vec<&str> = lines.next().unwrap_or("").split_ascii_whitespace().collect();
     let row = |line: &str| {

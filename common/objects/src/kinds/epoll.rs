@@ -22,7 +22,7 @@ pub struct Watched {
 }
 
 /// One `tfd:` line.
-struct Line {
+pub(crate) struct Line {
     number: i32,
     events: u32,
     data: u64,
@@ -30,7 +30,7 @@ struct Line {
     dev: u64,
 }
 
-fn parse(line: &str) -> Option<Line> {
+pub(crate) fn parse(line: &str) -> Option<Line> {
     let mut words = line.split_whitespace();
     let mut value = |key: &str| {
         // `tfd: 3` or `pos:0`.

@@ -372,7 +372,7 @@ fn read_some_entries(fd: &OwnedFd) {
 
 /// A folder without a name; one in its place is not touched.
 pub fn create_deleted_folder(path: &Path) -> io::Result<OwnedFd> {
-    let spare = format!(".ckpt-{}", std::process::id());
+    let spare = sys::spare_name();
     let places = [path.to_path_buf(), path.with_file_name(&spare), std::env::temp_dir().join(&spare)];
     let made = places.iter().find(|p| std::fs::create_dir(p).is_ok());
     let path = made.ok_or_else(|| io::Error::other("it cannot be made again for the moment"))?;
@@ -409,7 +409,7 @@ fn unlinked_file(path: &Path, unnamed: bool) -> io::Result<OwnedFd> {
             return Ok(fd);
         }
     }
-    let candidates = [path.to_path_buf(), folder.join(format!(".ckpt-{}", std::process::id()))];
+    let candidates = [path.to_path_buf(), folder.join(sys::spare_name())];
     for name in candidates {
         if let Ok(fd) = sys::open(&name, libc::O_CREAT | libc::O_EXCL | libc::O_RDWR, 0o600) {
             std::fs::remove_file(&name)?;

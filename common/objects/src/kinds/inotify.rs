@@ -29,7 +29,7 @@ pub struct Watch {
     pub object: Option<ObjectId>,
 }
 
-struct Line {
+pub(crate) struct Line {
     wd: i32,
     ino: u64,
     dev: u64,
@@ -39,7 +39,7 @@ struct Line {
 }
 
 /// `inotify wd:1 ino:7a0003 sdev:fe00000 mask:fce ignored_mask:0 fhandle-bytes:8 fhandle-type:1 f_handle:03007a00`
-fn parse(line: &str) -> Option<Line> {
+pub(crate) fn parse(line: &str) -> Option<Line> {
     let value = |key: &str| {
         line.split_whitespace()
             .find_map(|w| w.strip_prefix(key)?.strip_prefix(':'))
@@ -48,7 +48,7 @@ fn parse(line: &str) -> Option<Line> {
     line.starts_with("inotify").then_some(())?;
     let dev = hex("sdev")?;
     let text = value("f_handle").unwrap_or_default();
-    let handle = (0..text.len() / 2).filter_map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).ok());
+    let handle = (0..text.len() / 2).filter_map(|i| u8::from_str_radix(text.get(2 * i..2 * i + 2)?, 16).ok());
     Some(Line {
         wd: hex("wd")? as i32,
         ino: hex("ino")?,

@@ -34,7 +34,7 @@ pub fn capture(fd: RawFd, domain: i32) -> Vec<Membership> {
     groups.into_iter().filter_map(|(level, group)| Some(Membership { level, filter: filter(fd, level, &group)? })).collect()
 }
 
-type Group = (i32, [u8; GROUP]);
+pub(crate) type Group = (i32, [u8; GROUP]);
 
 fn group(level: i32, interface: u32, family: i32, at: usize, address: &[u8]) -> Group {
     let mut out = [0; GROUP];
@@ -45,7 +45,7 @@ fn group(level: i32, interface: u32, family: i32, at: usize, address: &[u8]) -> 
 }
 
 /// `1 lo : 1 V3`, and below it, one line for each group: `010000E0 1 0:00000000 0`.
-fn v4_groups(text: &str) -> Vec<Group> {
+pub(crate) fn v4_groups(text: &str) -> Vec<Group> {
     let mut interface = 0;
     let mut found = Vec::new();
     for line in text.lines().skip(1) {
@@ -60,7 +60,7 @@ fn v4_groups(text: &str) -> Vec<Group> {
 }
 
 /// `1 lo ff020000000000000000000000000001 1 0000000C 0`
-fn v6_groups(text: &str) -> Vec<Group> {
+pub(crate) fn v6_groups(text: &str) -> Vec<Group> {
     let parse = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
         let address = u128::from_str_radix(words.get(2)?, 16).ok()?;

@@ -214,7 +214,7 @@ fn open_fifo(fifo: &Fifo, flags: i32, rb: &Rebuilding) -> io::Result<OwnedFd> {
     let path = rb.map_path(&fifo.path);
     if fifo.deleted {
         let folder = path.parent().unwrap_or(Path::new("/"));
-        let spare = format!(".ckpt-{}", std::process::id());
+        let spare = sys::spare_name();
         let places = [path.clone(), folder.join(&spare), std::env::temp_dir().join(&spare)];
         let made = places.iter().find(|p| make_fifo(p, fifo.mode).is_ok());
         let place = made.ok_or_else(|| io::Error::other("no place to make an unlinked fifo again"))?;

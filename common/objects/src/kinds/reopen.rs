@@ -90,7 +90,7 @@ fn own_namespace(kind: &str, ino: u64) -> io::Result<OwnedFd> {
 
 /// A name that existed only through the descriptor: make it, open it, remove it.
 fn deleted(state: &ReopenState, path: &Path, flags: i32) -> io::Result<OwnedFd> {
-    let spare = path.with_file_name(format!(".ckpt-{}", std::process::id()));
+    let spare = path.with_file_name(sys::spare_name());
     let make = |path: &&Path| match state.symlink {
         true => std::os::unix::fs::symlink(state.target.as_path(), path).is_ok(),
         false => sys::open(path, libc::O_CREAT | libc::O_EXCL | libc::O_RDWR, 0o600).is_ok(),

@@ -34,7 +34,7 @@ pub fn capture(probe: &Probe) -> io::Result<TimerfdState> {
 }
 
 /// `(12, 345)`
-fn pair(text: &str) -> io::Result<(i64, i64)> {
+pub(crate) fn pair(text: &str) -> io::Result<(i64, i64)> {
     let bad = || io::Error::other(format!("unexpected time in fdinfo: {text}"));
     let inner = text
         .strip_prefix('(')

@@ -61,6 +61,15 @@ pub struct SocketFile {
 }
 
 impl UnixState {
+    /// Every other object that it names.
+    pub fn refers_to(&self) -> impl Iterator<Item = ObjectId> + '_ {
+        let peer = match self.peer {
+            Peer::Object(id) | Peer::Backlog(id) => Some(id),
+            _ => None,
+        };
+        peer.into_iter().chain(self.pending.iter().copied()).chain(self.queue.iter().flat_map(|q| q.fds.iter().copied()))
+    }
+
     pub fn is_datagram(&self) -> bool {
         self.kind == libc::SOCK_DGRAM
     }

@@ -8,12 +8,12 @@ use crate::bytes::Bytes;
 use crate::model::{Kind, ObjectId};
 use crate::rebuild::Rebuilding;
 use crate::sock::{self, Cred, Stage};
-use crate::sys::Folder;
+use crate::sys::{self, Folder};
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// How to reach a bound socket; its file may go by another name for now.
@@ -144,7 +144,7 @@ pub fn bind(fd: RawFd, name: &Bytes, file: Option<&SocketFile>, rb: &mut Rebuild
         });
     }
     // The program had unlinked it: out of the way, but reachable until all is connected.
-    let hidden = path.with_file_name(format!(".ckpt-{}-{}", std::process::id(), rb.unix.unlink.len()));
+    let hidden = path.with_file_name(sys::spare_name());
     std::fs::rename(&path, &hidden)?;
     rb.unix.unlink.push(folder.join(&hidden));
     Ok(Route {
@@ -164,7 +164,11 @@ fn folder_for(path: &Path, file: Option<&SocketFile>, linked: bool, rb: &mut Reb
     }
     let scratch = match &rb.unix.scratch {
         Some(scratch) => scratch.clone(),
-        None => std::env::temp_dir().join(format!("ckpt-sockets-{}", std::process::id())),
+        None => {
+            let made = std::env::temp_dir().join(sys::spare_name());
+            std::fs::DirBuilder::new().mode(0o700).create(&made)?;
+            made
+        }
     };
     let depth = path.parent().unwrap_or(Path::new(""));
     std::fs::create_dir_all(scratch.join(depth))?;
