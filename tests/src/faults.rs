@@ -2,6 +2,8 @@
 //! processes. Each ends in one of two ways: the program runs on unharmed and an error is said, or the previous
 //! checkpoint restarts. Never a hang, nothing left behind.
 
+mod disk;
+
 use crate::build::Paths;
 use crate::leftovers;
 use ckpt_sys::fault::{Effect, Stage};
@@ -25,27 +27,31 @@ struct Case {
     dir: PathBuf,
     port: u16,
     foreground: Vec<Child>,
+    /// the folder of images
+    images: PathBuf,
 }
 
 /// One row of the table.
 struct Row {
-    stage: Stage,
-    effect: Effect,
+    stage: String,
+    effect: String,
     said: Result<String, String>,
 }
 
 pub fn faults(filter: Option<&str>, no_build: bool, report: Option<&Path>) -> Result<bool, String> {
     let paths = Paths::find()?;
-    let bin = if no_build { paths.bin() } else { build(&paths)? };
+    let bin = if no_build { paths.target.join("faults/debug") } else { build(&paths)? };
     nix::sys::prctl::set_child_subreaper(true).map_err(|e| e.to_string())?;
     let mut rows = Vec::new();
-    for (stage, effect) in plan() {
-        let name = format!("{}:{}", stage.name(), effect.name());
+    let disk = disk::ROWS.iter().map(|row| (row.0.to_string(), row.1.to_string(), Work::Disk(row.2)));
+    let all = plan().into_iter().map(|(stage, effect)| (stage.name().to_string(), effect.name().to_string(), Work::Fault(stage, effect)));
+    for (stage, effect, work) in all.chain(disk) {
+        let name = format!("{stage}:{effect}");
         if filter.is_some_and(|f| !name.contains(f)) {
             continue;
         }
         let begun = Instant::now();
-        let said = run(&bin, rows.len(), stage, effect);
+        let said = run(&bin, rows.len(), work);
         match &said {
             Ok(outcome) => println!("ok   {name} ({:.1} s): {outcome}", begun.elapsed().as_secs_f64()),
             Err(why) => println!("FAIL {name}: {why}"),
@@ -65,7 +71,13 @@ fn plan() -> Vec<(Stage, Effect)> {
     let mut all = Vec::new();
     for stage in Stage::CHECKPOINT {
         let has_writer = [Stage::Write, Stage::Sync].contains(&stage);
-        all.extend(Effect::ALL.into_iter().filter(|e| *e != Effect::KillWriter || has_writer).map(|e| (stage, e)));
+        let waits = [Stage::Quiesce, Stage::Write, Stage::Committed].contains(&stage);
+        let fits = |e: &Effect| match e {
+            Effect::KillWriter => has_writer,
+            Effect::StopCoordinator => waits,
+            _ => true,
+        };
+        all.extend(Effect::ALL.into_iter().filter(fits).map(|e| (stage, e)));
     }
     for stage in Stage::RESTART {
         let effects = [Effect::Eio, Effect::Stall, Effect::KillSelf, Effect::KillMember, Effect::KillCoordinator];
@@ -78,7 +90,7 @@ fn plan() -> Vec<(Stage, Effect)> {
 
 /// The programs with faults compiled in, beside the library as it is.
 fn build(paths: &Paths) -> Result<PathBuf, String> {
-    let target = paths.root.join("target/faults");
+    let target = paths.target.join("faults");
     let mut cargo = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
     cargo.current_dir(&paths.root).args(["build", "--quiet", "--features", "ckpt-sys/faults"]);
     cargo.args(["-p", "ckpt-sys", "-p", "ckpt-agent", "-p", "ckpt-coordinator", "-p", "ckpt-restart"]);
@@ -92,14 +104,25 @@ fn build(paths: &Paths) -> Result<PathBuf, String> {
     Ok(bin)
 }
 
-fn run(bin: &Path, number: usize, stage: Stage, effect: Effect) -> Result<String, String> {
+enum Work {
+    Fault(Stage, Effect),
+    Disk(disk::Row),
+}
+
+fn run(bin: &Path, number: usize, work: Work) -> Result<String, String> {
     let port = (41_000 + (std::process::id() as usize * 97 + number) % 20_000) as u16;
     let dir = std::env::temp_dir().join(format!("ckpt-faults-{port}"));
     fs::create_dir(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
     fs::write(dir.join("program.py"), PROGRAM).map_err(|e| e.to_string())?;
-    let mut case = Case { bin: bin.into(), dir, port, foreground: Vec::new() };
-    let fault = format!("{}:{}", stage.name(), effect.name());
-    let done = if Stage::CHECKPOINT.contains(&stage) { case.checkpoint(&fault, effect) } else { case.restart(&fault) };
+    let images = dir.join("images");
+    let mut case = Case { bin: bin.into(), dir, port, foreground: Vec::new(), images };
+    let done = match work {
+        Work::Disk(work) => work(&mut case),
+        Work::Fault(stage, effect) => {
+            let fault = format!("{}:{}", stage.name(), effect.name());
+            if Stage::CHECKPOINT.contains(&stage) { case.checkpoint(&fault, effect) } else { case.restart(&fault, effect) }
+        }
+    };
     let tidy = case.leave();
     done.and_then(|said| tidy.map(|()| said))
 }
@@ -137,10 +160,11 @@ impl Case {
     }
 
     fn launch(&mut self, fault: Option<&str>) -> Result<(), String> {
-        let mut command = self.command("ckpt_launch", &["python3", "program.py"]);
-        // The coordinator's deadline is shorter than a stall.
-        command.env("CKPT_STAGE_TIMEOUT", "2").env("CKPT_WRITE_TIMEOUT", "2");
+        let mut command = self.command("ckpt_launch", &[]);
+        command.arg("--ckptdir").arg(&self.images).args(["python3", "program.py"]);
         if let Some(fault) = fault {
+            // The coordinator's deadline is shorter than a stall.
+            command.env("CKPT_STAGE_TIMEOUT", "2").env("CKPT_WRITE_TIMEOUT", "2");
             command.env("CKPT_FAULT", fault);
         }
         self.start(command, "launch")?;
@@ -168,14 +192,19 @@ impl Case {
         if first.0 != 0 {
             return Err(format!("the first checkpoint failed: {}", first.1));
         }
-        let (status, said) = self.ask(self.command("ckpt_command", &["--checkpoint"]))?;
+        let (status, said) = match effect {
+            Effect::StopCoordinator => self.ask_a_stopped_one()?,
+            _ => self.ask(self.command("ckpt_command", &["--checkpoint"]))?,
+        };
         if status != 0 && said.is_empty() {
             return Err("the failed checkpoint says nothing".into());
         }
         let survivors: &[&str] = if effect == Effect::KillMember { &["main"] } else { &["main", "kid"] };
         self.counts(survivors)?;
-        if effect == Effect::KillCoordinator {
-            self.a_coordinator_answers()?;
+        match effect {
+            Effect::KillCoordinator => self.a_coordinator_answers()?,
+            Effect::StopSelf => wake_stopped(),
+            _ => {}
         }
         let (after, words) = self.ask(self.command("ckpt_command", &["--checkpoint"]))?;
         match (after, effect) {
@@ -190,6 +219,28 @@ impl Case {
         self.counts(if after == 0 { survivors } else { &["main", "kid"] })?;
         let outcome = if status == 0 { "complete".into() } else { format!("runs on; \"{}\"", cut(&said)) };
         Ok(if after == 0 { format!("{outcome}; next checkpoint restarts") } else { format!("{outcome}; previous checkpoint restarts") })
+    }
+
+    /// The coordinator stands still: the program does not, a second question is told so, and when the coordinator goes on
+    /// the first one is answered.
+    fn ask_a_stopped_one(&mut self) -> Result<Answer, String> {
+        self.start(self.command("ckpt_command", &["--checkpoint"]), "answer-1")?;
+        let end = Instant::now() + PATIENCE;
+        while !leftovers::descendants().iter().any(|p| p.state == 'T') {
+            if Instant::now() > end {
+                return Err("the coordinator was not stopped".into());
+            }
+            crate::run::nap();
+        }
+        self.counts(&["main", "kid"])?;
+        let (status, said) = self.ask(self.command("ckpt_command", &["--list"]))?;
+        if status != 2 || !said.contains("is it stopped?") {
+            return Err(format!("ckpt_command does not say that the coordinator is stopped: {said}"));
+        }
+        wake_stopped();
+        let mut asked = self.foreground.pop().ok_or("no question")?;
+        let status = wait(&mut asked).ok_or("ckpt_command hangs")?;
+        Ok((status, self.said("answer-1")))
     }
 
     /// The agent starts another one.
@@ -207,7 +258,7 @@ impl Case {
         }
     }
 
-    fn restart(&mut self, fault: &str) -> Result<String, String> {
+    fn restart(&mut self, fault: &str, effect: Effect) -> Result<String, String> {
         self.launch(None)?;
         let (status, said) = self.ask(self.command("ckpt_command", &["--checkpoint", "--kill"]))?;
         if status != 0 {
@@ -228,9 +279,11 @@ impl Case {
             self.nothing_left()?;
             self.kill_all()?;
             self.restart_all(None)?;
+            self.counts(&["main", "kid"])?;
             outcome += "; the same image restarts";
         }
-        self.counts(&["main", "kid"])?;
+        // A member that was killed when all had been restored is missing; nobody else is.
+        self.counts(if effect == Effect::KillMember { &["main"] } else { &["main", "kid"] })?;
         Ok(outcome)
     }
 
@@ -269,7 +322,7 @@ impl Case {
     }
 
     fn images(&self, extension: &str) -> Result<Vec<PathBuf>, String> {
-        let mut images = crate::guests::entries(&self.dir.join("images"))?;
+        let mut images = crate::guests::entries(&self.images)?;
         images.retain(|p| p.extension().is_some_and(|e| e == extension));
         Ok(images)
     }
@@ -308,6 +361,14 @@ impl Case {
         self.kill_all()?;
         let _ = fs::remove_dir_all(&self.dir);
         Ok(())
+    }
+}
+
+/// Agent or coordinator, stopped by a fault.
+fn wake_stopped() {
+    for process in leftovers::descendants().iter().filter(|p| p.state == 'T') {
+        // A process that is gone needs none.
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(process.pid), nix::sys::signal::Signal::SIGCONT);
     }
 }
 
@@ -353,7 +414,7 @@ fn write_report(path: &Path, rows: &[Row]) -> Result<(), String> {
     let mut table = String::from("\n| stage | fault | outcome |\n|---|---|---|\n");
     for r in rows {
         let outcome = r.said.as_ref().map_or_else(|e| format!("**FAILED**: {e}"), |o| o.replace('|', "/"));
-        let _ = writeln!(table, "| {} | {} | {outcome} |", r.stage.name(), r.effect.name());
+        let _ = writeln!(table, "| {} | {} | {outcome} |", r.stage, r.effect);
     }
     fs::write(path, format!("{before}{MARK}{table}{MARK}{after}")).map_err(|e| format!("{}: {e}", path.display()))
 }

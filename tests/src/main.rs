@@ -5,7 +5,9 @@
 
 mod build;
 mod demo;
+mod deep;
 mod faults;
+mod fixtures;
 mod guests;
 mod leftovers;
 mod product;
@@ -52,6 +54,23 @@ enum Task {
         /// Folder of the programs to test
         #[arg(long)]
         bin: Option<PathBuf>,
+    },
+    /// Make the stored images of tests/fixtures and what the fuzzers begin with anew
+    Fixtures,
+    /// The pure crates under Miri (nightly)
+    Miri,
+    /// The library's phases and locks, every interleaving (loom)
+    Loom,
+    /// Coordinator and agent under ThreadSanitizer (nightly, rust-src)
+    Tsan,
+    /// Every fuzzing target (nightly, cargo-fuzz)
+    Fuzz {
+        /// Of each target
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// Only this one
+        #[arg(long)]
+        target: Option<String>,
     },
     /// A thousand streams over twenty restarts, and a computation of two hundred processes
     Stress(stress::StressArgs),
@@ -120,6 +139,11 @@ fn main() -> ExitCode {
         Task::Demo => demo::demo().map(|()| true),
         Task::Faults { filter, no_build, report } => faults::faults(filter.as_deref(), no_build, report.as_deref()),
         Task::Soak { cycles, bin } => soak::soak(cycles, bin.as_deref()),
+        Task::Fixtures => fixtures::fixtures(),
+        Task::Miri => deep::miri(),
+        Task::Loom => deep::loom(),
+        Task::Tsan => deep::tsan(),
+        Task::Fuzz { seconds, target } => deep::fuzz(seconds, target.as_deref()),
         Task::RunOne(spec) => {
             println!("{}", run::run_one(spec));
             Ok(true)

@@ -62,7 +62,8 @@ impl Soak {
 
     fn run(&mut self, cycles: usize) -> Result<bool, String> {
         let mut launch = self.command("ckpt_launch");
-        launch.args(["python3", "program.py"]);
+        // Compressed or not must not depend on the load.
+        launch.args(["--compress", "none", "python3", "program.py"]);
         self.foreground = Some(launch.spawn().map_err(|e| e.to_string())?);
         let (begun, mut early, mut late) = (Instant::now(), Figures::default(), Figures::default());
         for cycle in 1..=cycles {
@@ -98,7 +99,7 @@ impl Soak {
             let _ = child.wait();
         }
         let mut restart = self.command("ckpt_restart");
-        restart.args(self.images()?);
+        restart.args(["--compress", "none"]).args(self.images()?);
         self.foreground = Some(restart.spawn().map_err(|e| e.to_string())?);
         Ok(())
     }
