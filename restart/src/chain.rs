@@ -1,13 +1,14 @@
 //! A process's memory over all the images that hold parts of it.
 
 use crate::image_set::Member;
-use ckpt_agent::codec::unpack;
+use ckpt_agent::codec::unpack_into;
 use ckpt_image::chain::{self, Piece};
 use ckpt_image::verify::chunk_place;
 use ckpt_image::{CHUNK, Codec, ImageFile, Memory};
 use ckpt_objects::BlobRef;
 use ckpt_sys::crc::crc32c;
 use std::io;
+use std::os::unix::fs::FileExt;
 
 /// What one image holds of it.
 #[derive(Clone, Copy)]
@@ -19,14 +20,39 @@ pub struct Source<'a> {
 impl Source<'_> {
     /// The bytes of one chunk, decoded; its checksum, or its seal, must be right.
     pub fn chunk(&self, i: usize) -> io::Result<Vec<u8>> {
-        let (offset, len) = chunk_place(self.memory, i).ok_or(io::ErrorKind::InvalidData)?;
-        let packed = self.file.read_blob(&BlobRef { offset, len })?;
-        if !self.file.is_sealed() && self.memory.checksums.get(i) != Some(&crc32c(&packed)) {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{}: memory does not match its checksum", self.file.path.display())));
-        }
-        let raw = CHUNK.min(self.memory.bytes - i as u64 * CHUNK) as usize;
-        unpack(self.memory.codec, &packed, raw)
+        let mut out = vec![0; self.chunk_len(i)];
+        self.chunk_into(i, &mut out, &mut Tools::default())?;
+        Ok(out)
     }
+
+    fn chunk_len(&self, i: usize) -> usize {
+        CHUNK.min(self.memory.bytes.saturating_sub(i as u64 * CHUNK)) as usize
+    }
+
+    /// The same into place: `out` is as long as the chunk.
+    fn chunk_into(&self, i: usize, out: &mut [u8], tools: &mut Tools) -> io::Result<()> {
+        let (offset, len) = chunk_place(self.memory, i).ok_or(io::ErrorKind::InvalidData)?;
+        if self.file.is_sealed() {
+            tools.packed = self.file.read_blob(&BlobRef { offset, len })?;
+        } else {
+            if offset.checked_add(len).is_none_or(|end| end > self.file.header.total) {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            tools.packed.resize(len as usize, 0);
+            self.file.file.read_exact_at(&mut tools.packed, offset)?;
+            if self.memory.checksums.get(i) != Some(&crc32c(&tools.packed)) {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{}: memory does not match its checksum", self.file.path.display())));
+            }
+        }
+        unpack_into(self.memory.codec, &tools.packed, out, &mut tools.scratch)
+    }
+}
+
+/// Memory that decoding needs, kept from chunk to chunk.
+#[derive(Default)]
+pub struct Tools {
+    packed: Vec<u8>,
+    scratch: Vec<u8>,
 }
 
 /// The sources of a process's memory, the newest first, and its pieces in order of address.
@@ -89,6 +115,24 @@ impl<'a> Chain<'a> {
             }
         }
         out
+    }
+
+    /// The bytes of some pieces, end to end, into place: `out` is as long as they are.
+    pub fn read_into(&self, pieces: &[Piece], out: &mut [u8], tools: &mut Tools, cache: &mut Cache) -> io::Result<()> {
+        if let Some((image, chunk)) = self.whole_chunk(pieces, out.len()) {
+            return self.sources[image].chunk_into(chunk, out, tools);
+        }
+        out.copy_from_slice(&self.read(pieces, cache)?);
+        Ok(())
+    }
+
+    /// The chunk that these pieces are: so it is in a full image.
+    fn whole_chunk(&self, pieces: &[Piece], len: usize) -> Option<(usize, usize)> {
+        let first = pieces.first()?;
+        let follow = |w: &[Piece]| w[0].image == w[1].image && w[0].at + w[0].len == w[1].at;
+        let chunk = (first.at / CHUNK) as usize;
+        let whole = first.at % CHUNK == 0 && pieces.windows(2).all(follow) && self.sources[first.image].chunk_len(chunk) == len;
+        whole.then_some((first.image, chunk))
     }
 
     /// The bytes of some pieces, end to end.

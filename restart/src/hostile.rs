@@ -41,6 +41,7 @@ fn validated(member: Member) -> Result<(), String> {
             agent: 3,
             exe: -1,
             reads: &[],
+            feed: ckpt_sys::flat::plan::Feed::NONE,
             lazy: &[],
             first_own: objects.highest_fd() + 1,
             exact: true,

@@ -8,6 +8,7 @@ mod forward;
 #[doc(hidden)]
 pub mod hostile;
 mod ids;
+mod feed;
 mod image_set;
 mod inspect;
 mod lazy;

@@ -1,54 +1,14 @@
-//! Contents, verified by now: decoded for those that are compressed, shared memory refilled.
+//! Contents, verified by now: shared memory and saved files refilled.
 
 use crate::image_set::Member;
-use crate::chain::{Cache, Chain};
 use ckpt_image::{CHUNK, SavedFile, SharedKind, SharedMemory};
 use ckpt_objects::BlobRef;
 use std::ffi::CString;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-
-/// Runs `work` here and on up to `most - 1` other threads.
-fn on_all_cores(most: usize, work: impl Fn() + Sync) {
-    let threads = std::thread::available_parallelism().map_or(1, |n| n.get()).min(most);
-    std::thread::scope(|s| {
-        (1..threads).for_each(|_| drop(s.spawn(&work)));
-        work();
-    });
-}
-
-/// Decodes on all cores into a pipe that the restorer reads: whoever has the next chunk writes it.
-pub fn feed(chain: &Chain, pipe: OwnedFd) {
-    let _ = nix::fcntl::fcntl(&pipe, nix::fcntl::FcntlArg::F_SETPIPE_SZ(1 << 20));
-    let windows = chain.windows();
-    let next = AtomicUsize::new(0);
-    let (turn, turned) = (Mutex::new((0, File::from(pipe))), Condvar::new());
-    on_all_cores(windows.len(), || {
-        let mut cache = Cache::default();
-        loop {
-            let i = next.fetch_add(1, Ordering::Relaxed);
-            let Some(window) = windows.get(i) else { return };
-            let bytes = chain.read(window, &mut cache);
-            let Ok(mut at) = turned.wait_while(lock(&turn), |at| at.0 != i && at.0 != usize::MAX) else { return };
-            let written = at.0 == i && bytes.and_then(|bytes| at.1.write_all(&bytes)).is_ok();
-            // A short pipe is what tells the restorer; nobody may wait for a turn that never comes.
-            at.0 = if written { i + 1 } else { usize::MAX };
-            turned.notify_all();
-            if !written {
-                return;
-            }
-        }
-    });
-}
-
-fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
-    m.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// A new object for shared memory that no file and no descriptor holds.
 pub fn shared(member: &Member, s: &SharedMemory) -> io::Result<OwnedFd> {
@@ -68,7 +28,7 @@ pub fn shared(member: &Member, s: &SharedMemory) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-fn memfd(name: &[u8]) -> io::Result<File> {
+pub fn memfd(name: &[u8]) -> io::Result<File> {
     let name = CString::new(&name[..name.len().min(200)]).unwrap_or_default();
     // SAFETY: name is NUL-terminated; the descriptor is new.
     unsafe {

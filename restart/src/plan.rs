@@ -15,6 +15,8 @@ pub struct Given<'a> {
     pub exe: i32,
     /// what goes into memory and where it comes from
     pub reads: &'a [Read],
+    /// or through what
+    pub feed: plan::Feed,
     /// what is filled later
     pub lazy: &'a [Run],
     /// first descriptor number that is ours
@@ -93,6 +95,7 @@ pub fn build(body: &Body, g: &Given) -> Vec<u8> {
         exact_ids: g.exact as u32,
         oom_score_adj: body.oom_score_adj,
         flags: g.first_own as u64,
+        feed: g.feed,
         id_table: g.id_table.0,
         agent_pid: g.agent_pid,
         outer: g.outer,

@@ -76,14 +76,13 @@ pub fn verify(image: &ImageFile, meta: &ImageMeta, memory_later: bool) -> Result
         end = next;
     }
     gaps.push((end, image.header.meta_at));
-    let view = View::new(image)?;
     let (next, bad) = (AtomicUsize::new(0), Mutex::new(None));
     let check = || {
         while let Some(s) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
             if memory_later && matches!(s.owner, Owner::Memory(_)) {
                 continue;
             }
-            let sound = view.with(image, s.offset, s.len, |bytes| {
+            let sound = with(image, s.offset, s.len, |bytes| {
                 crc32c(bytes) == s.crc && (!image.is_sealed() || image.open_piece(s.offset, bytes).is_ok())
             });
             if !sound.unwrap_or(false) {
@@ -98,7 +97,7 @@ pub fn verify(image: &ImageFile, meta: &ImageMeta, memory_later: bool) -> Result
     }
     for (from, to) in gaps.into_iter().filter(|g| g.0 < g.1) {
         let zero = (from..to).step_by(CHUNK as usize).try_fold(true, |zero, at| {
-            view.with(image, at, CHUNK.min(to - at), |bytes| zero && bytes.iter().all(|&b| b == 0))
+            with(image, at, CHUNK.min(to - at), |bytes| zero && bytes.iter().all(|&b| b == 0))
         });
         if !zero.unwrap_or(false) {
             return Err(damaged(format!("the padding at {from}")));
@@ -124,43 +123,51 @@ fn on_all_cores(most: usize, work: impl Fn() + Sync) {
     });
 }
 
-/// An image mapped to be looked at: half the time of reading it.
+/// Less than this is read.
+const SMALL: u64 = 64 << 10;
+
+/// Part of the image, mapped to be looked at: half the time of reading it.
+fn with<T>(image: &ImageFile, offset: u64, len: u64, look: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
+    if offset.checked_add(len).is_none_or(|end| end > image.header.total) {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    if len >= SMALL {
+        if let Some(view) = View::new(image, offset, len) {
+            return Ok(look(view.bytes()));
+        }
+    }
+    let mut bytes = vec![0; len as usize];
+    image.file.read_exact_at(&mut bytes, offset)?;
+    Ok(look(&bytes))
+}
+
+/// Unmapped by the thread that mapped it: a whole image at the end would take one thread a while.
 struct View {
     at: usize,
+    /// of the first byte in its page
+    skip: usize,
     len: usize,
 }
 
-const PROT_READ: i32 = libc::PROT_READ;
-
 impl View {
-    fn new(image: &ImageFile) -> Result<View, ImageError> {
-        let len = image.header.total as usize;
-        let fd = image.file.as_raw_fd();
+    /// Pages are made present first: a disk error is an error there, but a signal in the checksum.
+    fn new(image: &ImageFile, offset: u64, len: u64) -> Option<View> {
+        let skip = offset as usize % ckpt_sys::PAGE;
+        let (fd, from, whole) = (image.file.as_raw_fd(), offset as i64 - skip as i64, skip + len as usize);
         // SAFETY: a fresh read-only mapping.
-        let at = unsafe { libc::mmap(std::ptr::null_mut(), len, PROT_READ, libc::MAP_SHARED, fd, 0) };
+        let at = unsafe { libc::mmap(std::ptr::null_mut(), whole, libc::PROT_READ, libc::MAP_SHARED, fd, from) };
         if at == libc::MAP_FAILED {
-            return Err(ImageError::Io(image.path.clone(), io::Error::last_os_error()));
+            return None;
         }
+        let view = View { at: at as usize, skip, len: whole };
         // SAFETY: the mapping of above.
-        unsafe { libc::madvise(at, len, libc::MADV_SEQUENTIAL) };
-        Ok(View { at: at as usize, len })
+        let there = unsafe { libc::madvise(at, whole, libc::MADV_POPULATE_READ) } == 0;
+        there.then_some(view)
     }
 
-    /// Pages are made present first: a disk error is an error there, but a signal in the checksum.
-    fn with<T>(&self, image: &ImageFile, offset: u64, len: u64, look: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
-        let page = offset as usize % ckpt_sys::PAGE;
-        let (from, whole) = (self.at + offset as usize - page, page + len as usize);
-        if (offset as usize).checked_add(len as usize).is_none_or(|end| end > self.len) {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        // SAFETY: inside the mapping.
-        if unsafe { libc::madvise(from as *mut _, whole, libc::MADV_POPULATE_READ) } == 0 {
-            // SAFETY: as above, and the pages are there.
-            return Ok(look(unsafe { std::slice::from_raw_parts((from + page) as *const u8, len as usize) }));
-        }
-        let mut bytes = vec![0; len as usize];
-        image.file.read_exact_at(&mut bytes, offset)?;
-        Ok(look(&bytes))
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: inside the mapping, whose pages are there.
+        unsafe { std::slice::from_raw_parts((self.at + self.skip) as *const u8, self.len - self.skip) }
     }
 }
 

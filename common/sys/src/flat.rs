@@ -458,8 +458,28 @@ pub mod plan {
         pub lazy: Table,
         /// Changes to the environment: `NAME=VALUE`, or `NAME` to remove it, each with a NUL behind it.
         pub environment: Table,
+        pub feed: Feed,
         /// first descriptor number that is ours
         pub flags: u64,
+    }
+
+    /// Bytes that a `Feed` hands over at a time.
+    pub const WINDOW: u64 = 1 << 20;
+
+    /// What ckpt_restart decodes for a process. The bytes of all reads, laid end to end, are cut into windows; each
+    /// lies in a slot of `memory` from when `ready` has (window, slot) to when `free` has the slot, u32 each.
+    #[repr(C)]
+    #[derive(Clone, Copy)]
+    pub struct Feed {
+        /// -1: the reads say where the bytes are
+        pub memory: i32,
+        pub ready: i32,
+        pub free: i32,
+        pub pad: i32,
+    }
+
+    impl Feed {
+        pub const NONE: Feed = Feed { memory: -1, ready: -1, free: -1, pad: 0 };
     }
 
     impl Default for PlanHead {
@@ -515,7 +535,7 @@ pub mod plan {
     pub struct Read {
         pub addr: u64,
         pub len: u64,
-        /// in the file; u64::MAX: the next bytes of a pipe
+        /// in the file
         pub offset: u64,
         /// bytes of all reads before this one
         pub before: u64,

@@ -1,12 +1,10 @@
 //! The address space: gone, then as it was.
 
-use super::{Failure, Ground, Outcome, at, step};
-use crate::asm;
+use super::{Ground, Outcome, at, step};
 use ckpt_sys::calls::*;
 use ckpt_sys::flat::{RangePolicy, Run};
 use ckpt_sys::flat::plan::{self, Map, PlanHead, Read};
 use ckpt_sys::raw::*;
-use core::sync::atomic::{AtomicU64, Ordering::*};
 
 const TASK_END: usize = 0x7fff_ffff_f000;
 
@@ -100,133 +98,6 @@ pub fn bind(g: &Ground, head: &PlanHead) {
         // SAFETY: the range is the plan's; nodes are 64 readable bits.
         let _ = unsafe { syscall6(libc::SYS_mbind, p.addr as usize, p.len as usize, p.mode as usize, nodes, BITS, 0) };
     }
-}
-
-/// Fills memory from the images: a pipe in order, files by all processors.
-pub fn read(g: &Ground, head: &PlanHead) -> Outcome {
-    let reads = g.table::<Read>(head.reads);
-    let Some((first, last)) = reads.first().zip(reads.last()) else { return Ok(()) };
-    if first.offset == u64::MAX {
-        return reads.iter().try_for_each(|r| fill(r.fd, r.addr, r.len, None).map_err(|errno| unreadable(r.addr, errno)));
-    }
-    let work = Work { reads, total: last.before + last.len, next: AtomicU64::new(0), failed: AtomicU64::new(0), failed_at: AtomicU64::new(0) };
-    let mut helpers = [0; HELPERS];
-    let wanted = processors().saturating_sub(1).min(work.total.div_ceil(SPAN) as usize - 1).min(HELPERS);
-    for (i, helper) in helpers[..wanted].iter_mut().enumerate() {
-        *helper = spawn_helper(g, i, &work);
-    }
-    work.run();
-    for helper in helpers.into_iter().filter(|&pid| pid > 0) {
-        reap(helper);
-    }
-    match work.failed.load(Acquire) {
-        0 => Ok(()),
-        errno => Err(unreadable(work.failed_at.load(Acquire), Errno(errno as i32))),
-    }
-}
-
-fn unreadable(addr: u64, errno: Errno) -> Failure {
-    Failure { step: step::READ, errno, at: addr }
-}
-
-/// Helpers at most; their stacks are those of threads that do not exist yet.
-pub const HELPERS: usize = 15;
-/// Bytes that one helper takes at a time: neighbours meet in few page tables.
-const SPAN: u64 = 8 << 20;
-/// Bytes that are made present, then read: they stay in the cache in between.
-const STEP: u64 = 512 << 10;
-
-/// The bytes of all reads, laid end to end: where each goes, and who does what.
-struct Work<'a> {
-    reads: &'a [Read],
-    total: u64,
-    next: AtomicU64,
-    failed: AtomicU64,
-    failed_at: AtomicU64,
-}
-
-impl Work<'_> {
-    fn run(&self) {
-        loop {
-            let from = self.next.fetch_add(SPAN, Relaxed);
-            if from >= self.total || self.failed.load(Relaxed) != 0 {
-                return;
-            }
-            self.span(from, (from + SPAN).min(self.total));
-        }
-    }
-
-    fn span(&self, mut from: u64, to: u64) {
-        let mut i = self.reads.partition_point(|r| r.before + r.len <= from);
-        while from < to {
-            let r = &self.reads[i];
-            let len = (r.before + r.len).min(to) - from;
-            let skip = from - r.before;
-            if let Err(errno) = fill(r.fd, r.addr + skip, len, Some(r.offset + skip)) {
-                self.failed_at.store(r.addr + skip, Release);
-                self.failed.store(errno.0 as u64, Release);
-                return;
-            }
-            from += len;
-            i += 1;
-        }
-    }
-}
-
-/// `offset` None: the next bytes of a pipe.
-fn fill(image: Fd, addr: u64, len: u64, offset: Option<u64>) -> Result<()> {
-    let mut done = 0;
-    while done < len {
-        let (to, n) = ((addr + done) as usize, (len - done).min(STEP) as usize);
-        if n > ckpt_sys::PAGE {
-            // A fault for each page costs more; where this fails, the read says why.
-            let _ = madvise(to, n, libc::MADV_POPULATE_WRITE);
-        }
-        // SAFETY: ckpt_restart checked that every run lies in a private mapping of the plan.
-        let got = unsafe {
-            match offset {
-                None => syscall3(libc::SYS_read, image as usize, to, n),
-                Some(offset) => syscall4(libc::SYS_pread64, image as usize, to, n, (offset + done) as usize),
-            }
-        };
-        match got {
-            Ok(0) => return Err(Errno(libc::ENODATA)),
-            Ok(n) => done += n as u64,
-            Err(Errno::INTR) => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(())
-}
-
-/// Processors that this process may use.
-fn processors() -> usize {
-    let mut mask = [0u64; 128];
-    // SAFETY: mask is writable for its size.
-    let n = unsafe { syscall3(libc::SYS_sched_getaffinity, 0, size_of_val(&mask), mask.as_mut_ptr() as usize) };
-    mask[..n.unwrap_or(0) / 8].iter().map(|w| w.count_ones() as usize).sum()
-}
-
-/// A process in our memory rather than a thread: once waited for, its id is free again for a thread of the program.
-/// 0: there is none, which is slower, no more.
-fn spawn_helper(g: &Ground, index: usize, work: &Work) -> i32 {
-    let flags = libc::CLONE_VM | libc::CLONE_FS | libc::CLONE_FILES;
-    let arg = core::ptr::from_ref(work) as usize;
-    // SAFETY: the stack is unused until the program's threads are made; `work` outlives the helper, which is waited for.
-    let made = unsafe { asm::clone_thread(flags as usize, g.thread_stack_top(index), help, arg) };
-    check(made).unwrap_or(0) as i32
-}
-
-unsafe extern "C" fn help(work: usize) -> ! {
-    // SAFETY: spawn_helper passes its Work.
-    unsafe { (*(work as *const Work)).run() };
-    exit_group(0)
-}
-
-fn reap(pid: i32) {
-    const WALL: usize = 0x4000_0000;
-    // SAFETY: numbers only.
-    while unsafe { syscall4(libc::SYS_wait4, pid as usize, 0, WALL, 0) } == Err(Errno::INTR) {}
 }
 
 /// Final protections and advice; then the numbers that /proc shows.

@@ -4,6 +4,7 @@
 
 mod aio;
 mod credentials;
+mod fill;
 mod ids;
 mod lazy;
 mod memory;
@@ -158,7 +159,7 @@ fn prepare(fd: Fd) -> Result<()> {
         return Err(Errno::INVAL);
     }
     let (lib, lib_len) = own_image();
-    let stacks = LEADER_STACK + (head.threads.count as usize).max(memory::HELPERS) * THREAD_STACK;
+    let stacks = LEADER_STACK + (head.threads.count as usize).max(fill::HELPERS) * THREAD_STACK;
     let ground_head = page_up(size_of::<Ground>());
     let len = ground_head + lib_len + page_up(plan_len) + stacks;
     // SAFETY: the maps table lies in the mapped plan.
@@ -326,7 +327,7 @@ fn restore(g: &Ground, head: &PlanHead) -> Outcome {
     memory::map(g)?;
     vdso::forward(g, head)?;
     memory::bind(g, head);
-    memory::read(g, head)?;
+    fill::read(g, head)?;
     memory::finish(g, head)?;
     lazy::register(g, head)?;
     aio::restore(g, head)?;

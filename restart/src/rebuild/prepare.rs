@@ -5,7 +5,8 @@ use crate::chain::Chain;
 use crate::ids::Ids;
 use crate::image_set::Member;
 use crate::lazy::{self, Share, Split};
-use crate::{memory, plan, preflight};
+use crate::feed::Feed;
+use crate::{memory, plan as restore_plan, preflight};
 use ckpt_agent::launch::{Failure, agent_variable};
 use ckpt_agent::link::{self, Link};
 use ckpt_agent::passes;
@@ -13,7 +14,7 @@ use ckpt_image::chain::Piece;
 use ckpt_image::{Body, Credentials, MapKind, MapMeta, ProcessMeta, RunState, SharedKind};
 use ckpt_objects::{FdEntry, Kind, ObjectSet, ipc};
 use ckpt_sys::fault::Stage;
-use ckpt_sys::flat::plan::{MqNotify, Read};
+use ckpt_sys::flat::plan::{self, MqNotify, Read};
 use ckpt_sys::flat::{Run, SemUndo};
 use std::collections::HashMap;
 use std::io;
@@ -30,7 +31,7 @@ pub(super) struct Prepared {
     pub theirs: Option<OwnedFd>,
     pub plan: Option<OwnedFd>,
     pub images: Vec<OwnedFd>,
-    pub feed: Option<OwnedFd>,
+    pub feed: Option<Feed>,
     /// what is restored before the start, where the rest is not
     pub eager: Option<Vec<Piece>>,
     pub share: Option<Share>,
@@ -59,7 +60,7 @@ impl Rebuild<'_> {
             self.split(&mut out, body);
         }
         let lazy: Vec<Run> = out.share.iter().flat_map(|s| &s.ranges).map(|&(addr, bytes)| Run { addr, bytes }).collect();
-        let reads = self.reads(&mut out, base)?;
+        let (reads, feed) = self.reads(&mut out, base)?;
         let map_fd = |map: &MapMeta| -> Option<i32> {
             match &map.kind {
                 MapKind::File(f) if !anonymous_now(map, f) => files.get(&file_key(map, f)).map(AsRawFd::as_raw_fd),
@@ -81,11 +82,12 @@ impl Rebuild<'_> {
         let own = |u: &&ipc::Undo| u.pid == m.meta.processes[process].pid;
         let undo = m.meta.sysv.undo.iter().filter(own).map(|u| SemUndo { id: u.id, number: u.number, adjust: u.adjust });
         let undo: Vec<SemUndo> = undo.collect();
-        let given = plan::Given {
+        let given = restore_plan::Given {
             map_fd: &map_fd,
             agent: theirs.as_raw_fd(),
             exe: out.exe_named.as_ref().map_or(-1, AsRawFd::as_raw_fd),
             reads: &reads,
+            feed,
             lazy: &lazy,
             first_own: base,
             exact: self.ids != Ids::Virtual,
@@ -105,9 +107,9 @@ impl Rebuild<'_> {
             renamed: &self.known.list(),
             program_id: &|then| self.known.program_id(then),
         };
-        let mut bytes = plan::build(body, &given);
+        let mut bytes = restore_plan::build(body, &given);
         if passes(Stage::Map).is_err() {
-            plan::spoil(&mut bytes);
+            restore_plan::spoil(&mut bytes);
         }
         out.plan = Some(move_up(plan_file(&bytes)?, base)?);
         (out.link, out.theirs) = (Some(link), Some(theirs));
@@ -131,29 +133,31 @@ impl Rebuild<'_> {
         })
     }
 
-    /// What fills the process's memory: places in the images, or, where there is something to decode, a pipe.
-    fn reads(&self, p: &mut Prepared, base: i32) -> Result<Vec<Read>, Failure> {
-        let Some(chain) = self.chain(p) else { return Ok(Vec::new()) };
+    /// What fills the process's memory: places in the images, or, where there is something to decode, a feed.
+    fn reads(&self, p: &mut Prepared, base: i32) -> Result<(Vec<Read>, plan::Feed), Failure> {
+        let Some(chain) = self.chain(p) else { return Ok((Vec::new(), plan::Feed::NONE)) };
+        let mut fed = plan::Feed::NONE;
         // What is read in advance in a lazy restore is verified on the way.
-        let compressed = chain.is_compressed() || self.lazy;
-        if compressed {
-            let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
-            p.feed = Some(write);
-            p.images.push(move_up(read, base)?);
+        if chain.is_compressed() || self.lazy {
+            let (feed, theirs) = Feed::new()?;
+            p.images = theirs.into_iter().map(|fd| move_up(fd, base)).collect::<io::Result<_>>()?;
+            let fd = |i: usize| p.images[i].as_raw_fd();
+            fed = plan::Feed { memory: fd(0), ready: fd(1), free: fd(2), pad: 0 };
+            p.feed = Some(feed);
         } else {
             let files = chain.sources.iter().map(|s| move_up(s.file.file.try_clone()?.into(), base));
             p.images = files.collect::<io::Result<_>>()?;
         }
         let mut before = 0;
         let read = |piece: &Piece| {
-            let (fd, offset) = match compressed {
-                true => (p.images[0].as_raw_fd(), u64::MAX),
-                false => (p.images[piece.image].as_raw_fd(), chain.sources[piece.image].memory.pieces[0].offset + piece.at),
+            let (fd, offset) = match p.feed {
+                Some(_) => (-1, 0),
+                None => (p.images[piece.image].as_raw_fd(), chain.sources[piece.image].memory.pieces[0].offset + piece.at),
             };
             before += piece.len;
             Read { addr: piece.addr, len: piece.len, offset, before: before - piece.len, fd, pad: 0 }
         };
-        Ok(chain.pieces.iter().map(read).collect())
+        Ok((chain.pieces.iter().map(read).collect(), fed))
     }
 
     /// SysV mappings are attached, not mapped: said in the plan by a flag.

@@ -3,7 +3,7 @@
 use super::prepare::Prepared;
 use super::{Rebuild, is_open};
 use crate::lazy::{Filler, Share};
-use crate::memory;
+use crate::feed;
 use ckpt_agent::launch::Failure;
 use ckpt_agent::link::{Link, Packet};
 use ckpt_agent::{passes, procfs};
@@ -24,12 +24,9 @@ impl Rebuild<'_> {
         let mut filler = self.filler(prepared)?;
         passes(Stage::Restore)?;
         std::thread::scope(|scope| {
-            for p in prepared.iter_mut() {
-                if let Some(pipe) = p.feed.take() {
-                    if let Some(chain) = self.chain(p) {
-                        scope.spawn(move || memory::feed(&chain, pipe));
-                    }
-                }
+            let fed: Vec<_> = prepared.iter().filter_map(|p| Some((self.chain(p)?, p.feed.as_ref()?))).collect();
+            if !fed.is_empty() {
+                scope.spawn(move || feed::serve(&fed));
             }
             let all = &*prepared;
             all.iter().filter(|p| p.link.is_some()).try_for_each(|p| self.wait_one(p, all, &mut filler))
