@@ -24,7 +24,7 @@ pub fn miri() -> Result<bool, String> {
     let flags = [("MIRIFLAGS", "-Zmiri-disable-isolation")];
     all([
         cargo("+nightly miri test -q -p ckpt-wire", &flags, "."),
-        cargo("+nightly miri test -q -p ckpt-sys", &flags, "."),
+        cargo("+nightly miri test -q -p ckpt-sys procfs", &flags, "."),
         cargo("+nightly miri test -q -p ckpt-image --lib chain", &flags, "."),
     ])
 }
