@@ -129,6 +129,22 @@ global_asm!(
     "mov r11, [rsp]",
     "lea rsp, [rsp + 256]",
     "jmp r11",
+    // finish_messages: the same for messages (struct mmsghdr, 64 bytes each).
+    ".p2align 4",
+    ".hidden ckpt_finish_messages",
+    ".globl ckpt_finish_messages",
+    "ckpt_finish_messages:",
+    "mov rax, [rsp + 32]",
+    "syscall",
+    "test rax, rax",
+    "jle 6b",
+    "add [rsp + 24], rax",
+    "sub rdx, rax",
+    "shl rax, 6",
+    "add rsi, rax",
+    "test rdx, rdx",
+    "jnz ckpt_finish_messages",
+    "jmp 6b",
     // finish_vector: the same for several pieces of memory, one after the other. On the stack: return address, rsi, rdx,
     // bytes done, call number, r10, iovec, how many, bytes done of the first, r8, r9, flags or file offset; 256 bytes.
     ".p2align 4",
@@ -226,6 +242,8 @@ unsafe extern "C" {
     pub fn unmap_exit(addr: usize, len: usize) -> !;
     #[link_name = "ckpt_finish_write"]
     pub fn finish_write();
+    #[link_name = "ckpt_finish_messages"]
+    pub fn finish_messages();
     #[link_name = "ckpt_finish_vector"]
     pub fn finish_vector();
     #[link_name = "ckpt_leave"]

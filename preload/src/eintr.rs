@@ -56,6 +56,9 @@ pub unsafe fn rewind(slot: &Slot, clocks: &mut Clocks) {
     if rip == pc as i64 && (1..args[2] as i64).contains(&rax) && is_cut_short(nr as i64, &args) {
         // SAFETY: by the contract.
         unsafe { go_on(r, nr, rax) };
+    } else if rip == pc as i64 && nr as i64 == libc::SYS_recvmmsg && (1..args[2] as i64).contains(&rax) {
+        // SAFETY: by the contract.
+        unsafe { more_messages(r, &args, rax) };
     } else if let Some(v) = Vector::cut_short(nr as i64, &args, rax).filter(|_| rip == pc as i64) {
         // SAFETY: by the contract.
         unsafe { v.go_on(r) };
@@ -213,6 +216,31 @@ unsafe fn go_on(r: &mut [i64; 23], nr: u64, done: i64) {
         r[reg(libc::REG_R10)] = r10 + done;
     }
     r[reg(libc::REG_RIP)] = crate::asm::finish_write as *const () as i64;
+}
+
+/// recvmmsg that our signal cut short. The kernel has left its own ERESTARTSYS in the socket for the next call
+/// (net/socket.c, do_recvmmsg), which no program should ever see.
+///
+/// # Safety
+/// As `go_on`.
+unsafe fn more_messages(r: &mut [i64; 23], args: &[u64; 6], done: i64) {
+    const MESSAGE: i64 = size_of::<libc::mmsghdr>() as i64;
+    let at_once = args[3] & (libc::MSG_DONTWAIT | libc::MSG_WAITFORONE) as u64 != 0;
+    if at_once || !is_blocking(args[0]) {
+        return;
+    }
+    let (mut error, mut len) = (0i32, 4u32);
+    let (error, len) = (&raw mut error as usize, &raw mut len as usize);
+    // SAFETY: room for an int and its length; reading the error takes it away.
+    let _ = unsafe { ckpt_sys::raw::syscall5(libc::SYS_getsockopt, args[0] as usize, libc::SOL_SOCKET as usize, libc::SO_ERROR as usize, error, len) };
+    if args[4] != 0 {
+        // With a timeout it may end early.
+        return;
+    }
+    // SAFETY: by the contract.
+    unsafe { go_on(r, libc::SYS_recvmmsg as u64, done) };
+    r[reg(libc::REG_RSI)] += done * (MESSAGE - 1);
+    r[reg(libc::REG_RIP)] = crate::asm::finish_messages as *const () as i64;
 }
 
 /// After EINTR the descriptor of close(2) is gone and connect(2) goes on by itself; restart_syscall(2) has

@@ -2,8 +2,8 @@
 
 use crate::forward::Forwarding;
 use ckpt_image::{AioContext, Body, Credentials, MapKind, MapMeta};
-use ckpt_sys::flat::plan::{self, Map, PlanHead, Read, Rlimit, Table};
-use ckpt_sys::flat::{FdEntry, Outer, Pending, ProcessRecord, Run, SemUndo, SigAction, ThreadRecord, Timer, bytes_of};
+use ckpt_sys::flat::plan::{self, Descriptor, Map, PlanHead, Read, Rlimit, Table};
+use ckpt_sys::flat::{Outer, Pending, ProcessRecord, Run, SemUndo, SigAction, ThreadRecord, Timer, bytes_of};
 use ckpt_sys::idtable;
 
 /// What the plan needs besides the image.
@@ -28,7 +28,7 @@ pub struct Given<'a> {
     pub preload: &'a [u8],
     pub environment: &'a [u8],
     pub fds: &'a [ckpt_objects::FdEntry],
-    pub late_seals: &'a dyn Fn(ckpt_objects::ObjectId) -> i32,
+    pub late: &'a dyn Fn(ckpt_objects::ObjectId) -> ckpt_objects::Late,
     pub undo: &'a [SemUndo],
     /// stopped children (kernel's ids then) of whose stop the program was told
     pub told: &'a [i32],
@@ -205,8 +205,12 @@ fn aio(a: &AioContext) -> plan::Aio {
     plan::Aio { addr: a.start, len: a.len, slots: a.slots as u64, events: a.events.len() as u64 }
 }
 
-fn fds(g: &Given) -> Vec<FdEntry> {
-    let one = |f: &ckpt_objects::FdEntry| FdEntry { number: f.number, cloexec: f.cloexec as u32 | ((g.late_seals)(f.object) as u32) << 8 };
+fn fds(g: &Given) -> Vec<Descriptor> {
+    let one = |f: &ckpt_objects::FdEntry| {
+        let late = (g.late)(f.object);
+        let owner = if late.owner == 0 { 0 } else { (g.program_id)(late.owner) };
+        Descriptor { number: f.number, cloexec: f.cloexec as u32, seals: late.seals as u32, owner, reopen: late.reopen as u32 }
+    };
     g.fds.iter().map(one).collect()
 }
 

@@ -18,7 +18,7 @@ C
     nginx -p "$PWD" -c "$PWD/nginx.conf" -e "$PWD/error.log" &
     server=$!
     n=0
-    sleep 0.5
+    await ab -q -n 1 "http://127.0.0.1:$port/index.html" > first.log
     until [ -e stop ]; do
         ab -q -k -n 2000 -c 5 "http://127.0.0.1:$port/index.html" > ab.log 2>&1 || fail "ab: $(tail -1 ab.log)"
         grep -q '^Failed requests: *0$' ab.log || fail "$(grep '^Failed' ab.log)"

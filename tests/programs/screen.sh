@@ -18,7 +18,7 @@ before() {
     type_ 'cat > typed'
     await test -e typed
     type_ '^Z'
-    stopped() { type_ 'jobs > j'; sleep 0.1; grep -q Stopped j; }
+    stopped() { type_ 'jobs > j.new; mv j.new j'; await test -e j; mv j seen; grep -q Stopped seen; }
     await stopped
 }
 after() {

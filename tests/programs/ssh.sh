@@ -21,10 +21,11 @@ PidFile none
 C
     "$(command -v sshd)" -D -f sshd_config -E sshd.log &
     server=$!
-    sleep 0.5
+    listening() { (exec 9<> "/dev/tcp/127.0.0.1/$port"); }
+    await listening
     n=0
     ssh -F none -p "$port" -i key -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR \
-        127.0.0.1 "cd $PWD; while read -r n; do echo got \$n; done" < <(n=0; until [ -e stop ]; do n=$((n + 1)); echo $n; sleep 0.01; done) |
+        127.0.0.1 "cd $PWD; while read -r n; do echo got \$n; done" < <(n=0; until [ -e stop ]; do n=$((n + 1)); echo $n; done) |
         while read -r got n; do
             [ "$got" = got ] || exit 1
             echo "$n" > count.new

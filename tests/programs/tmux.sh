@@ -10,7 +10,7 @@ up() { t list-sessions; }
 before() {
     await test -S s
     await t new-session -d -s w -x 80 -y 24 'PS1="$ " exec sh'
-    start() { type_ 'x=5; echo start-$((x + 1))'; sleep 0.1; shows start-6; }
+    start() { type_ 'x=5; echo start-$((x + 1))'; shows start-6; }
     await start
 }
 after() { n=$RANDOM; type_ "echo again-\$((x + $n))"; await shows "again-$((n + 5))"; }

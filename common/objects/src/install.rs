@@ -60,7 +60,7 @@ impl Rebuilt {
 
     fn open_late_object(&self, object: &Object) -> io::Result<Option<OwnedFd>> {
         match &object.kind {
-            Kind::Pidfd(state) => pidfd::open(state, (self.pid_of)(state.pid)).map(Some),
+            Kind::Pidfd(state) => pidfd::open(state, (self.pid_of)(state.pid), object.flags).map(Some),
             Kind::ProcFile(state) => procfile::open(state, (self.pid_of)(state.pid), object.flags).map(Some),
             _ => Ok(None),
         }
@@ -93,6 +93,11 @@ impl Rebuilt {
                     .and_then(|()| epoll::disarm(epoll, watched))
                     .map_err(fail)?;
             }
+            let (told, armed): (Vec<_>, Vec<_>) = armed.into_iter().partition(|w| w.told && !is_outside(set, w.object));
+            told.iter().try_for_each(|w| place(w)).map_err(fail)?;
+            if !told.is_empty() {
+                epoll::take_edges(epoll).map_err(fail)?;
+            }
             armed.iter().try_for_each(|w| place(w)).map_err(fail)?;
         }
         Ok(())
@@ -102,17 +107,27 @@ impl Rebuilt {
     fn set_owners(&self, set: &ObjectSet, pid: i32, entries: &[FdEntry]) {
         for entry in entries {
             let object = set.object(entry.object);
-            let Some(owner) = &object.owner else { continue };
             if set.holder(entry.object).map(|h| h.0) != Some(pid) {
                 continue;
             }
-            let id = if owner.id == 0 { 0 } else { (self.pid_of)(owner.id) };
-            // An owner that is gone gets no signal, as before.
-            let _ = locks::set_signal_owner(entry.number, owner, id);
+            if let Some(owner) = &object.owner {
+                let id = if owner.id == 0 { 0 } else { (self.pid_of)(owner.id) };
+                locks::set_signal_owner(entry.number, owner, id);
+            }
             if object.flags & libc::O_ASYNC != 0 {
                 let _ = sys::fcntl(entry.number, libc::F_SETFL, object.flags);
             }
         }
+    }
+}
+
+/// It may have something else to tell than before.
+fn is_outside(set: &ObjectSet, id: ObjectId) -> bool {
+    match &set.object(id).kind {
+        Kind::Inherited(_) | Kind::Pidfd(_) | Kind::Timerfd(_) => true,
+        Kind::Tcp(state) => state.peer == tcp::Peer::Outside,
+        Kind::Unix(state) => matches!(state.peer, unix::Peer::Outside),
+        _ => false,
     }
 }
 

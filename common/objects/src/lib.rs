@@ -28,7 +28,7 @@ mod sys;
 pub use bytes::Bytes;
 pub use capture::{capture, BlobSink, CaptureContext, ProcessFd, ProcessFds};
 pub use error::{CaptureError, RebuildError, Refusal};
-pub use model::{BlobRef, FdEntry, Kind, Object, ObjectId, ObjectSet, RangeLock, RecordLock, SignalOwner};
+pub use model::{BlobRef, FdEntry, Kind, Late, Object, ObjectId, ObjectSet, RangeLock, RecordLock, SignalOwner};
 pub use kinds::tcpend::end_without_trace;
 pub use preflight::{preflight, PreflightOptions, Problem, Severity};
 pub use sys::raise_file_limit;

@@ -28,12 +28,13 @@ pub fn signal_owner(probe: &Probe) -> Option<SignalOwner> {
     })
 }
 
-/// `id` is the owner's id now.
-pub fn set_signal_owner(fd: RawFd, owner: &SignalOwner, id: i32) -> io::Result<()> {
+/// `id` is the owner's id now. An owner that is gone gets no signal, as before; a thread is there later, the restorer
+/// names it.
+pub fn set_signal_owner(fd: RawFd, owner: &SignalOwner, id: i32) {
     if owner.id != 0 {
-        sys::fcntl_struct(fd, F_SETOWN_EX, &mut [owner.kind, id])?;
+        let _ = sys::fcntl_struct(fd, F_SETOWN_EX, &mut [owner.kind, id]);
     }
-    sys::fcntl(fd, F_SETSIG, owner.signal).map(drop)
+    let _ = sys::fcntl(fd, F_SETSIG, owner.signal);
 }
 
 /// One line of /proc/locks or of fdinfo.

@@ -111,6 +111,16 @@ pub struct ObjectSet {
     pub risks: Vec<String>,
 }
 
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct Late {
+    /// `F_ADD_SEALS`.
+    pub seals: i32,
+    /// The thread that its signals go to, by the kernel's id then; 0: none.
+    pub owner: i32,
+    /// A file of /proc that shows the process's memory.
+    pub reopen: bool,
+}
+
 impl ObjectSet {
     /// The object that a mapping of this file can be made from. Any description of the inode is as good as another
     /// for reading; one open for writing is preferred.
@@ -124,12 +134,20 @@ impl ObjectSet {
         writable.or_else(|| all.iter().find(same)).map(|o| ObjectId(o.0 as u32))
     }
 
-    /// `F_ADD_SEALS` to be made by whoever has the descriptor, when all processes have their mappings.
-    pub fn late_seals(&self, id: ObjectId) -> i32 {
-        match &self.object(id).kind {
-            Kind::Memfd(state) => memfd::late_seals(state),
-            _ => 0,
+    /// What process `pid`, which has the descriptor, does to it when all processes have their mappings and threads.
+    pub fn late(&self, id: ObjectId, pid: i32) -> Late {
+        const F_OWNER_TID: i32 = 0;
+        let object = self.object(id);
+        let mut late = Late::default();
+        match &object.kind {
+            Kind::Memfd(state) => late.seals = memfd::late_seals(state),
+            Kind::ProcFile(state) => late.reopen = state.of_memory && state.pid == pid,
+            _ => {}
         }
+        if let Some(owner) = object.owner.as_ref().filter(|o| o.kind == F_OWNER_TID) {
+            late.owner = owner.id;
+        }
+        late
     }
 
     pub fn object(&self, id: ObjectId) -> &Object {

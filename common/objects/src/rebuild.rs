@@ -281,22 +281,24 @@ impl<'a> Rebuilding<'a> {
                 Ok(fd) => fd,
             },
             Kind::Directory(state) => file::rebuild_directory(state, flags, (object.dev, object.ino), self)?,
+            // Opened when the socket is bound.
+            Kind::Reopen(state) if state.socket => return Ok(None),
             Kind::Reopen(state) => reopen::rebuild(state, flags, (object.dev, object.ino), self)?,
             Kind::Memfd(_) => self.memfd(id)?,
             Kind::Eventfd(state) => eventfd::rebuild(state)?,
             Kind::Timerfd(state) => timerfd::rebuild(state)?,
             Kind::Signalfd(state) => signalfd::rebuild(state)?,
-            Kind::Epoll(_) => epoll::rebuild()?,
+            Kind::Epoll(state) => epoll::rebuild(state)?,
             Kind::Netlink(state) => netlink::rebuild(state, self)?,
             Kind::Packet(state) => packet::rebuild(state)?,
             Kind::Udp(state) => udp::rebuild(state, self)?,
             Kind::Mqueue(state) => mqueue::open(state, flags, self)?,
+            Kind::Inotify(_) => inotify::rebuild()?,
             // Opened with their relatives, or by `install`.
             Kind::Pipe(_)
             | Kind::Pty(_)
             | Kind::Unix(_)
             | Kind::Tcp(_)
-            | Kind::Inotify(_)
             | Kind::Pidfd(_)
             | Kind::ProcFile(_) => return Ok(None),
         };
@@ -314,7 +316,22 @@ impl<'a> Rebuilding<'a> {
         }
         pty::rebuild(self).map_err(|(id, e)| self.error(id, "rebuilding the terminal", e))?;
         tcprebuild::rebuild(self).map_err(|(id, e)| self.error(id, "rebuilding the TCP socket", e))?;
-        unixrebuild::rebuild(self).map_err(|(id, e)| self.error(id, "rebuilding the UNIX socket", e))
+        unixrebuild::rebuild(self).map_err(|(id, e)| self.error(id, "rebuilding the UNIX socket", e))?;
+        self.open_socket_files()
+    }
+
+    /// `O_PATH` descriptors of sockets' names.
+    fn open_socket_files(&mut self) -> Result<(), RebuildError> {
+        let set = self.set;
+        for (id, object) in set.ids() {
+            let Kind::Reopen(state) = &object.kind else { continue };
+            if state.socket {
+                let fd = reopen::rebuild(state, object.flags, (object.dev, object.ino), self);
+                let fd = fd.map_err(|e| self.error(id, "opening it again", e))?;
+                self.put(id, fd).map_err(RebuildError::TooManyDescriptors)?;
+            }
+        }
+        Ok(())
     }
 
     fn refill(&mut self) -> Result<(), RebuildError> {
@@ -328,8 +345,8 @@ impl<'a> Rebuilding<'a> {
         let set = self.set;
         for (id, object) in set.ids() {
             let Kind::Inotify(state) = &object.kind else { continue };
-            let fd = inotify::rebuild(state, self).map_err(|e| self.error(id, "opening it again", e))?;
-            self.put(id, fd).map_err(RebuildError::TooManyDescriptors)?;
+            let fd = self.raw(id).map_err(|e| self.error(id, "watching again", e))?;
+            inotify::watch(fd, state, self);
         }
         Ok(())
     }

@@ -187,7 +187,7 @@ pub mod stage {
 #[derive(Clone, Copy, Default)]
 pub struct FdEntry {
     pub number: i32,
-    /// Bit 0: close-on-exec. At a restart, from bit 8: seals to add to it when all is mapped.
+    /// 0 or 1
     pub cloexec: u32,
 }
 
@@ -398,6 +398,21 @@ pub mod plan {
     pub struct Table {
         pub at: u64,
         pub count: u64,
+    }
+
+    /// What is done to a descriptor when all is mapped and every thread is there.
+    #[repr(C)]
+    #[derive(Clone, Copy, Default)]
+    pub struct Descriptor {
+        pub number: i32,
+        /// 0 or 1
+        pub cloexec: u32,
+        /// F_ADD_SEALS
+        pub seals: u32,
+        /// F_SETOWN_EX: the thread that its signals go to, by the program's id; 0: none
+        pub owner: i32,
+        /// 1: a file of /proc that shows this process's memory, opened before it had that
+        pub reopen: u32,
     }
 
     #[repr(C)]

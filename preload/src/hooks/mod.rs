@@ -13,7 +13,7 @@ mod mqueue;
 mod path_search;
 mod proc_contents;
 mod proc_dirs;
-mod proc_paths;
+pub mod proc_paths;
 mod process;
 mod sched;
 mod scratch;

@@ -2,8 +2,8 @@
 
 use super::{Ground, Outcome, at, step};
 use ckpt_sys::calls::*;
-use ckpt_sys::flat::plan::{MqNotify, PlanHead, Rlimit};
-use ckpt_sys::flat::{Control, FdEntry, SigAction, Timer};
+use ckpt_sys::flat::plan::{Descriptor, MqNotify, PlanHead, Rlimit};
+use ckpt_sys::flat::{Control, SigAction, Timer};
 use ckpt_sys::idtable::{IdTable, VirtualPid};
 use ckpt_sys::raw::*;
 
@@ -156,19 +156,53 @@ pub fn settle_children(g: &Ground, head: &PlanHead) {
     super::threads::queue_shared(g, |signal| signal == libc::SIGCHLD);
 }
 
+fn finish_descriptor(head: &PlanHead, fd: &Descriptor) {
+    let set = |command: i32, value: usize| {
+        // SAFETY: numbers only, but for F_SETOWN_EX, which reads the two words below. Seals that another process has
+        // set meanwhile are there already.
+        let _ = unsafe { syscall3(libc::SYS_fcntl, fd.number as usize, command as usize, value) };
+    };
+    if fd.reopen != 0 {
+        let _ = reopen(fd.number);
+    }
+    if fd.cloexec != 0 {
+        set(libc::F_SETFD, libc::FD_CLOEXEC as usize);
+    }
+    if fd.seals != 0 {
+        set(libc::F_ADD_SEALS, fd.seals as usize);
+    }
+    if fd.owner != 0 {
+        const F_SETOWN_EX: i32 = 15;
+        const F_OWNER_TID: i32 = 0;
+        let owner = [F_OWNER_TID, real_tid(head, fd.owner)];
+        set(F_SETOWN_EX, owner.as_ptr() as usize);
+    }
+}
+
+/// The same name once more, at the same place.
+fn reopen(number: Fd) -> Result<()> {
+    let mut name = [0u8; 128];
+    let mut link = *b"/proc/self/fd/\0\0\0\0\0\0\0\0\0\0\0";
+    let mut digits = [0; 10];
+    for (to, digit) in link[14..24].iter_mut().zip(crate::hooks::proc_paths::decimal(number, &mut digits)) {
+        *to = *digit;
+    }
+    // SAFETY: names end with NUL, room for the answer but its NUL; the rest are numbers.
+    unsafe {
+        syscall3(libc::SYS_readlink, link.as_ptr() as usize, name.as_mut_ptr() as usize, name.len() - 1)?;
+        let flags = syscall2(libc::SYS_fcntl, number as usize, libc::F_GETFL as usize)?;
+        let offset = syscall3(libc::SYS_lseek, number as usize, 0, libc::SEEK_CUR as usize)?;
+        let fd = syscall4(libc::SYS_openat, libc::AT_FDCWD as usize, name.as_ptr() as usize, flags, 0)?;
+        syscall3(libc::SYS_lseek, fd, offset, libc::SEEK_SET as usize)?;
+        syscall3(libc::SYS_dup3, fd, number as usize, 0)?;
+        syscall1(libc::SYS_close, fd).map(drop)
+    }
+}
+
 /// After the barrier: our descriptors go, the program's flags and limits come, timers run.
 pub fn last(g: &Ground, head: &PlanHead) -> Outcome {
-    for fd in g.table::<FdEntry>(head.fds).iter().filter(|fd| fd.cloexec != 0) {
-        let set = |command: i32, value: u32| {
-            // SAFETY: numbers only. Seals that another process has set meanwhile are there already.
-            let _ = unsafe { syscall3(libc::SYS_fcntl, fd.number as usize, command as usize, value as usize) };
-        };
-        if fd.cloexec & 1 != 0 {
-            set(libc::F_SETFD, libc::FD_CLOEXEC as u32);
-        }
-        if fd.cloexec >> 8 != 0 {
-            set(libc::F_ADD_SEALS, fd.cloexec >> 8);
-        }
+    for fd in g.table::<Descriptor>(head.fds) {
+        finish_descriptor(head, fd);
     }
     // SAFETY: numbers only: from `flags` on all descriptors are ours.
     let _ = unsafe { syscall3(libc::SYS_close_range, head.flags as usize, u32::MAX as usize, 0) };

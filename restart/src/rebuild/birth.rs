@@ -9,7 +9,7 @@ use crate::{namespace, preflight, tree};
 use ckpt_agent::launch::Failure;
 use ckpt_agent::passes;
 use ckpt_image::{Body, ProcessMeta};
-use ckpt_objects::{Rebuilt, ipc};
+use ckpt_objects::{Kind, Object, ObjectSet, Rebuilt, ipc};
 use ckpt_sys::fault::{self, Effect, Stage};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -69,7 +69,11 @@ impl Rebuild<'_> {
             return e;
         }
         let cwd = preflight::mapped(&body.cwd, &self.options.map_path);
-        if let Err(e) = change_directory(&cwd) {
+        let entered = match deleted_folder(objects, &rebuilt[p.rebuilt], &body.cwd) {
+            Some(fd) => nix::unistd::fchdir(fd).map_err(io::Error::from),
+            None => change_directory(&cwd),
+        };
+        if let Err(e) = entered {
             return e;
         }
         if p.exe_named.is_none() && self.ids == Ids::Namespace && nix::unistd::geteuid().as_raw() != 0 {
@@ -126,6 +130,13 @@ fn fork_failed(e: &io::Error) -> String {
         Some(libc::EEXIST) => "an id of the program is in use by another process; wait until it has ended, or give --ids namespace".into(),
         _ => format!("the processes could not be made: {e}"),
     }
+}
+
+/// A directory that had no name any more and is open somewhere is that one.
+fn deleted_folder<'a>(objects: &ObjectSet, rebuilt: &'a Rebuilt, cwd: &[u8]) -> Option<std::os::fd::BorrowedFd<'a>> {
+    let is_folder = |o: &Object| matches!(&o.kind, Kind::Directory(_) | Kind::Reopen(_)) && *o.name == *cwd;
+    let gone = cwd.ends_with(b" (deleted)");
+    objects.ids().find(|(_, o)| gone && is_folder(o)).and_then(|(id, _)| rebuilt.fd(id))
 }
 
 /// A directory that had no name any more is made again for the moment.

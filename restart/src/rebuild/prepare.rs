@@ -99,7 +99,7 @@ impl Rebuild<'_> {
             told: &told_stops(m, m.meta.processes[process].pid),
             notifies: &notifies(&m.meta.objects, m.meta.processes[process].pid),
             fds: m.meta.objects.descriptors(m.meta.processes[process].pid).unwrap_or(&[]),
-            late_seals: &|id| m.meta.objects.late_seals(id),
+            late: &|id| m.meta.objects.late(id, m.meta.processes[process].pid),
             id_table: if body.id_table != 0 { (body.id_table, id_table.1) } else { id_table },
             agent_pid: std::process::id() as i32,
             vdso: self.forwards[member].as_ref(),

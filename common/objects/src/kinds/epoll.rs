@@ -6,11 +6,13 @@ use crate::probe::Probe;
 use crate::sys;
 use serde::{Deserialize, Serialize};
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct EpollState {
     pub watched: Vec<Watched>,
+    /// `struct epoll_params` (busy polling), where it is set.
+    pub params: Option<[u32; 2]>,
 }
 
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -19,6 +21,8 @@ pub struct Watched {
     pub events: u32,
     pub data: u64,
     pub object: ObjectId,
+    /// Edge triggered, ready, and the program has been told.
+    pub told: bool,
 }
 
 /// One `tfd:` line.
@@ -59,6 +63,8 @@ pub(crate) fn parse(line: &str) -> Option<Line> {
 /// Runs when all objects are known.
 pub fn capture(probe: &Probe, cx: &Capturing) -> io::Result<EpollState> {
     let mut watched: Vec<Watched> = Vec::new();
+    // As long as the set itself is not ready it has nothing to tell.
+    let quiet = sys::poll(probe.fd, libc::POLLIN, 0)? & libc::POLLIN == 0;
     let lines: Vec<Line> = probe.fdinfo()?.lines().filter_map(parse).collect();
     for (i, line) in lines.iter().enumerate() {
         let nth = lines[..i].iter().filter(|l| l.number == line.number).count() as u32;
@@ -68,11 +74,20 @@ pub fn capture(probe: &Probe, cx: &Capturing) -> io::Result<EpollState> {
                 events: line.events,
                 data: line.data,
                 object,
+                told: quiet && is_edge(line.events) && sys::poll(cx.probe(object).fd, line.events as i16, 0)? != 0,
             });
         }
         // Else: its last descriptor is outside the computation, and only there could it be removed or reported.
     }
-    Ok(EpollState { watched })
+    let params = sys::ioctl_get::<[u32; 2]>(probe.fd, EPIOCGPARAMS).ok().filter(|p| *p != [0; 2]);
+    Ok(EpollState { watched, params })
+}
+
+const EPIOCSPARAMS: u64 = 0x4008_8a01;
+const EPIOCGPARAMS: u64 = 0x8008_8a02;
+
+fn is_edge(events: u32) -> bool {
+    events & libc::EPOLLET as u32 != 0 && events & libc::EPOLLONESHOT as u32 == 0
 }
 
 fn find(epoll: RawFd, line: &Line, nth: u32, cx: &Capturing) -> Option<ObjectId> {
@@ -97,9 +112,22 @@ fn same_inode(probe: &Probe, line: &Line) -> bool {
     probe.stat.st_ino == line.ino && probe.stat.st_dev == dev
 }
 
-pub fn rebuild() -> io::Result<OwnedFd> {
+pub fn rebuild(state: &EpollState) -> io::Result<OwnedFd> {
     // SAFETY: no memory involved.
-    sys::own(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })
+    let fd = sys::own(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
+    if let Some(params) = &state.params {
+        // Not before Linux 6.9, and more than a default only for a privileged process: it is about speed alone.
+        let _ = sys::ioctl_set(fd.as_raw_fd(), EPIOCSPARAMS, params);
+    }
+    Ok(fd)
+}
+
+/// Takes the edges that the program was told of before. Nothing else may be in the set yet.
+pub fn take_edges(epoll: RawFd) -> io::Result<()> {
+    let mut events = [libc::epoll_event { events: 0, u64: 0 }; 64];
+    // SAFETY: room for as many events as said.
+    while sys::cvt(unsafe { libc::epoll_wait(epoll, events.as_mut_ptr(), 64, 0) })? > 0 {}
+    Ok(())
 }
 
 const PRIVATE: u32 = (libc::EPOLLWAKEUP | libc::EPOLLONESHOT | libc::EPOLLET | libc::EPOLLEXCLUSIVE) as u32;

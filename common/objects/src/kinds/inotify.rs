@@ -169,25 +169,28 @@ fn by_search(line: &Line, folders: &[PathBuf]) -> Option<PathBuf> {
     None
 }
 
-pub fn rebuild(state: &InotifyState, rb: &mut Rebuilding) -> io::Result<OwnedFd> {
+pub fn rebuild() -> io::Result<OwnedFd> {
     // SAFETY: no memory involved.
-    let fd = sys::own(unsafe { libc::inotify_init1(libc::IN_CLOEXEC | libc::IN_NONBLOCK) })?;
+    sys::own(unsafe { libc::inotify_init1(libc::IN_CLOEXEC | libc::IN_NONBLOCK) })
+}
+
+/// When there is nothing left to do that a watch could see.
+pub fn watch(fd: RawFd, state: &InotifyState, rb: &mut Rebuilding) {
     for watch in &state.watches {
         let open = watch.object.and_then(|id| rb.raw(id).ok()).map(|fd| PathBuf::from(format!("/proc/self/fd/{fd}")));
         let Some(path) = open.or(watch.path.as_ref().map(|p| rb.map_path(p))) else { continue };
-        if let Err(e) = add_numbered(fd.as_raw_fd(), &path, watch) {
+        if let Err(e) = add_numbered(fd, &path, watch) {
             rb.risk(format!("inotify watch on {} is lost: {e}", path.display()));
         }
     }
     // Watches removed to reach a number have left IN_IGNORED events.
     let mut buffer = [0; 4096];
-    while sys::read(fd.as_raw_fd(), &mut buffer).is_ok_and(|n| n > 0) {}
+    while sys::read(fd, &mut buffer).is_ok_and(|n| n > 0) {}
     if state.unread {
-        if let Err(e) = overflow(fd.as_raw_fd()) {
+        if let Err(e) = overflow(fd) {
             rb.risk(format!("inotify events that were not read are lost: {e}"));
         }
     }
-    Ok(fd)
 }
 
 const EVENT: usize = size_of::<libc::inotify_event>();

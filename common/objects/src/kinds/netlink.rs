@@ -14,8 +14,13 @@ pub struct NetlinkState {
     pub kind: i32,
     pub protocol: i32,
     pub name: Bytes,
+    /// Those that bind cannot name: one bit each, from group 1 on.
+    pub groups: Bytes,
     pub options: Options,
 }
+
+const NETLINK_ADD_MEMBERSHIP: i32 = 1;
+const NETLINK_LIST_MEMBERSHIPS: i32 = 9;
 
 pub fn capture(probe: &Probe, kind: i32, protocol: i32) -> io::Result<NetlinkState> {
     let options = Options::read(probe.fd, libc::AF_NETLINK, 0);
@@ -23,6 +28,7 @@ pub fn capture(probe: &Probe, kind: i32, protocol: i32) -> io::Result<NetlinkSta
         kind,
         protocol,
         name: sock::local_name(probe.fd)?,
+        groups: Bytes(sock::getsockopt(probe.fd, libc::SOL_NETLINK, NETLINK_LIST_MEMBERSHIPS).unwrap_or_default()),
         options,
     })
 }
@@ -40,7 +46,17 @@ pub fn rebuild(state: &NetlinkState, rb: &mut Rebuilding) -> io::Result<OwnedFd>
     if port != 0 || groups != 0 {
         bind(&fd, state, rb)?;
     }
+    join(&fd, state, rb);
     Ok(fd)
+}
+
+fn join(fd: &OwnedFd, state: &NetlinkState, rb: &mut Rebuilding) {
+    let beyond = 32..state.groups.len() * 8;
+    for bit in beyond.filter(|bit| state.groups[bit / 8] & 1 << (bit % 8) != 0) {
+        if let Err(e) = sock::set_int(fd.as_raw_fd(), libc::SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, bit as i32 + 1) {
+            rb.risk(format!("a netlink socket could not join group {} again: {e}", bit + 1));
+        }
+    }
 }
 
 fn bind(fd: &OwnedFd, state: &NetlinkState, rb: &mut Rebuilding) -> io::Result<()> {

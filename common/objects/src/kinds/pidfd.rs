@@ -21,15 +21,16 @@ pub fn capture(probe: &Probe) -> io::Result<PidfdState> {
 }
 
 /// `pid` is the process's pid now.
-pub fn open(state: &PidfdState, pid: i32) -> io::Result<OwnedFd> {
+pub fn open(state: &PidfdState, pid: i32, flags: i32) -> io::Result<OwnedFd> {
+    let waits_not = flags & libc::O_NONBLOCK;
     if state.pid > 0 {
-        let flags = if state.thread { libc::O_EXCL } else { 0 };
+        let flags = waits_not | if state.thread { libc::O_EXCL } else { 0 };
         match pidfd_open(pid, flags) {
             Err(e) if e.raw_os_error() == Some(libc::ESRCH) => {}
             result => return result,
         }
     }
-    with_dead_process(|pid| pidfd_open(pid, 0))
+    with_dead_process(|pid| pidfd_open(pid, waits_not))
 }
 
 fn pidfd_open(pid: i32, flags: i32) -> io::Result<OwnedFd> {

@@ -18,13 +18,15 @@ pub struct ProcFileState {
     /// After `/proc/PID/`; empty for the folder itself.
     pub rest: Bytes,
     pub offset: u64,
+    /// It shows the memory that the process has when it is opened.
+    pub of_memory: bool,
     /// The process was already gone and reaped.
     pub dead: bool,
 }
 
 const DELETED: &[u8] = b" (deleted)";
 /// They hold on to the memory that the process had when they were opened.
-const OF_MEMORY: &[&str] = &["auxv", "clear_refs", "environ", "maps", "mem", "numa_maps", "pagemap", "smaps"];
+const OF_MEMORY: &[&str] = &["auxv", "clear_refs", "environ", "maps", "mem", "numa_maps", "pagemap", "smaps", "smaps_rollup"];
 
 /// The process of `/proc/PID` and `/proc/PID/...`.
 pub fn pid_of(link: &[u8]) -> Option<i32> {
@@ -39,14 +41,15 @@ pub fn capture(probe: &Probe, id: ObjectId, cx: &mut Capturing) -> io::Result<Pr
     let dead = link.is_some();
     let prefix = format!("/proc/{pid}/");
     let rest = link.unwrap_or(&probe.link).strip_prefix(prefix.as_bytes()).unwrap_or_default();
-    if OF_MEMORY.iter().any(|name| rest.ends_with(name.as_bytes())) {
+    let of_memory = OF_MEMORY.iter().any(|name| rest.ends_with(name.as_bytes()));
+    if of_memory && cx.set.holder(id).is_none_or(|h| h.0 != pid) {
         cx.risk(format!("{}: after a restart it is empty; the program must open it again", cx.describe(id)));
     }
     let offset = match probe.flags & libc::O_PATH {
         0 => sys::lseek(probe.fd, 0, libc::SEEK_CUR).unwrap_or(0),
         _ => 0,
     };
-    Ok(ProcFileState { pid, rest: rest.into(), offset, dead })
+    Ok(ProcFileState { pid, rest: rest.into(), offset, of_memory, dead })
 }
 
 /// `pid` is the process's pid now.

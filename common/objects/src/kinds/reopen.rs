@@ -18,6 +18,8 @@ pub struct ReopenState {
     /// `O_PATH|O_NOFOLLOW` on a symbolic link itself.
     pub symlink: bool,
     pub deleted: bool,
+    /// The name of a UNIX socket.
+    pub socket: bool,
     /// Where such a link leads.
     pub target: Bytes,
     /// Index into `ObjectSet::deleted`: a file without a name has its content.
@@ -38,6 +40,7 @@ pub fn capture(probe: &Probe, cx: &mut Capturing) -> io::Result<ReopenState> {
         directory: probe.file_type() == libc::S_IFDIR,
         symlink,
         deleted,
+        socket: probe.file_type() == libc::S_IFSOCK,
         target: if symlink { link_target(probe.fd)? } else { Bytes::default() },
         content: if file { Some(file::save_deleted(probe, &path, cx)?) } else { None },
         path,

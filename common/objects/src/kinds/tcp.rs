@@ -180,7 +180,9 @@ fn backlog_of(all: &[(ObjectId, TcpState)], remote: Place) -> Option<ObjectId> {
         let Some((address, port)) = place(&s.1.name) else {
             return false;
         };
-        s.1.state == LISTEN && s.1.waiting > 0 && port == remote.1 && (address == remote.0 || is_any(&address))
+        // A client that has said nothing yet waits beside the backlog (TCP_DEFER_ACCEPT).
+        let defers = s.1.options.get(libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT).unwrap_or(0) > 0;
+        s.1.state == LISTEN && (s.1.waiting > 0 || defers) && port == remote.1 && (address == remote.0 || is_any(&address))
     };
     all.iter().find(listens).map(|s| s.0)
 }

@@ -38,6 +38,7 @@ fn unsent(writer: RawFd) -> io::Result<usize> {
 }
 
 fn peek(reader: RawFd) -> io::Result<Waiting> {
+    let _apart = Apart::set(reader);
     let Some(byte) = sock::peek_urgent(reader) else {
         return peek_plain(reader).map(|bytes| Waiting { bytes, urgent: None });
     };
@@ -57,6 +58,27 @@ fn peek(reader: RawFd) -> io::Result<Waiting> {
         before = before.or(Some(bytes.len() as u64));
     }
     Ok(Waiting { urgent: Some((before.unwrap_or(0), byte)), bytes })
+}
+
+/// Urgent data beside the stream for a while (SO_OOBINLINE off), so that it can be told from the rest.
+struct Apart(RawFd, bool);
+
+impl Apart {
+    fn set(fd: RawFd) -> Apart {
+        let inline = sock::getsockopt_int(fd, libc::SOL_SOCKET, libc::SO_OOBINLINE).unwrap_or(0) != 0;
+        if inline {
+            let _ = sock::set_int(fd, libc::SOL_SOCKET, libc::SO_OOBINLINE, 0);
+        }
+        Apart(fd, inline)
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        if self.1 {
+            let _ = sock::set_int(self.0, libc::SOL_SOCKET, libc::SO_OOBINLINE, 1);
+        }
+    }
 }
 
 fn peek_plain(reader: RawFd) -> io::Result<Vec<u8>> {

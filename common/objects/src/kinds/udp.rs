@@ -25,6 +25,8 @@ pub struct UdpState {
     pub groups: Vec<Membership>,
     /// UDP_CORK; set again when everything else is as it was.
     pub corked: bool,
+    /// An error waits (SO_ERROR): nobody listened where it is connected to.
+    pub refused: bool,
     pub holds_back: bool,
     /// What it holds back.
     pub held: Option<Bytes>,
@@ -43,6 +45,7 @@ pub fn capture(probe: &Probe, domain: i32, protocol: i32) -> io::Result<UdpState
         queue: peek(probe.fd)?,
         groups: multicast::capture(probe.fd, domain),
         corked,
+        refused: sys::poll(probe.fd, 0, 0)? & libc::POLLERR != 0,
         holds_back: false,
         held: None,
         options,
@@ -152,6 +155,11 @@ fn hold_back(rb: &mut Rebuilding) -> Result<(), (ObjectId, io::Error)> {
     for (id, object) in rb.set.ids() {
         let Kind::Udp(state) = &object.kind else { continue };
         let fd = rb.raw(id).map_err(|e| (id, e))?;
+        if state.refused {
+            if let Err(e) = udphold::be_refused(fd, state) {
+                rb.risk(format!("{}: an error that waited in it is lost: {e}", rb.name(id)));
+            }
+        }
         udphold::begin(fd, state, state.held.as_ref()).map_err(|e| (id, e))?;
     }
     Ok(())

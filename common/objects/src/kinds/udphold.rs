@@ -144,6 +144,25 @@ pub fn begin(fd: RawFd, state: &UdpState, held: Option<&Bytes>) -> io::Result<()
     }
 }
 
+/// Has the socket an error waiting, as before: it sends to a port where nobody is, then gets its peer back.
+pub fn be_refused(fd: RawFd, state: &UdpState) -> io::Result<()> {
+    let Some(peer) = state.peer.as_ref().filter(|_| state.queue.is_empty()) else { return Ok(()) };
+    let nobody = sock::socket(state.domain, libc::SOCK_DGRAM, state.protocol)?;
+    let mut loopback = vec![0; state.name.len()];
+    loopback[..2].copy_from_slice(&state.name[..2]);
+    match state.domain {
+        libc::AF_INET => loopback[4..8].copy_from_slice(&[127, 0, 0, 1]),
+        _ => loopback[23] = 1,
+    }
+    sock::bind(nobody.as_raw_fd(), &loopback)?;
+    let dead = sock::local_name(nobody.as_raw_fd())?;
+    drop(nobody);
+    let refused = sock::connect(fd, &dead).and_then(|()| sock::send(fd, b"", None, &[]));
+    let waits = sys::poll(fd, 0, ARRIVAL);
+    sock::connect(fd, peer)?;
+    refused.and(waits).map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
