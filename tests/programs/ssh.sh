@@ -25,7 +25,7 @@ C
     await listening
     n=0
     ssh -F none -p "$port" -i key -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR \
-        127.0.0.1 "cd $PWD; while read -r n; do echo got \$n; done" < <(n=0; until [ -e stop ]; do n=$((n + 1)); echo $n; done) |
+        127.0.0.1 "cd $PWD; while read -r n; do echo got \$n; done" < <(n=0; until [ -e stop ]; do n=$((n + 1)); echo $n; sleep 0.01; done) |
         while read -r got n; do
             [ "$got" = got ] || exit 1
             echo "$n" > count.new

@@ -1,7 +1,7 @@
 //! epoll: the watched (descriptor, events, data) are in fdinfo; kcmp says which open file each one is.
 
 use crate::capture::Capturing;
-use crate::model::ObjectId;
+use crate::model::{Kind, ObjectId};
 use crate::probe::Probe;
 use crate::sys;
 use serde::{Deserialize, Serialize};
@@ -63,8 +63,6 @@ pub(crate) fn parse(line: &str) -> Option<Line> {
 /// Runs when all objects are known.
 pub fn capture(probe: &Probe, cx: &Capturing) -> io::Result<EpollState> {
     let mut watched: Vec<Watched> = Vec::new();
-    // As long as the set itself is not ready it has nothing to tell.
-    let quiet = sys::poll(probe.fd, libc::POLLIN, 0)? & libc::POLLIN == 0;
     let lines: Vec<Line> = probe.fdinfo()?.lines().filter_map(parse).collect();
     for (i, line) in lines.iter().enumerate() {
         let nth = lines[..i].iter().filter(|l| l.number == line.number).count() as u32;
@@ -74,10 +72,13 @@ pub fn capture(probe: &Probe, cx: &Capturing) -> io::Result<EpollState> {
                 events: line.events,
                 data: line.data,
                 object,
-                told: quiet && is_edge(line.events) && sys::poll(cx.probe(object).fd, line.events as i16, 0)? != 0,
+                told: false,
             });
         }
         // Else: its last descriptor is outside the computation, and only there could it be removed or reported.
+    }
+    if watched.len() == lines.len() && watched.iter().any(|w| is_edge(w.events)) && may_ask(&watched, cx) {
+        mark_told(probe.fd, &mut watched, cx)?;
     }
     let params = sys::ioctl_get::<[u32; 2]>(probe.fd, EPIOCGPARAMS).ok().filter(|p| *p != [0; 2]);
     Ok(EpollState { watched, params })
@@ -85,6 +86,23 @@ pub fn capture(probe: &Probe, cx: &Capturing) -> io::Result<EpollState> {
 
 const EPIOCSPARAMS: u64 = 0x4008_8a01;
 const EPIOCGPARAMS: u64 = 0x8008_8a02;
+
+/// A signalfd answers for whoever asks: the set would believe us that it is not ready.
+fn may_ask(watched: &[Watched], cx: &Capturing) -> bool {
+    let asks_back = |w: &Watched| matches!(cx.kind(w.object), Some(Kind::Signalfd(_) | Kind::Epoll(_)) | None);
+    !watched.iter().any(asks_back)
+}
+
+/// A set that is not ready itself has nothing to tell: edges of what is ready were told.
+fn mark_told(epoll: RawFd, watched: &mut [Watched], cx: &Capturing) -> io::Result<()> {
+    if sys::poll(epoll, libc::POLLIN, 0)? & libc::POLLIN != 0 {
+        return Ok(());
+    }
+    for w in watched.iter_mut().filter(|w| is_edge(w.events)) {
+        w.told = sys::poll(cx.probe(w.object).fd, w.events as i16, 0)? != 0;
+    }
+    Ok(())
+}
 
 fn is_edge(events: u32) -> bool {
     events & libc::EPOLLET as u32 != 0 && events & libc::EPOLLONESHOT as u32 == 0
