@@ -101,3 +101,16 @@ fn leave_then_end_of_connection_counts_once() {
     hub.message(0, 1, ClientMessage::Agent(AgentMessage::Leave));
     assert!(hub.gone(0, 1).is_empty());
 }
+
+#[test]
+fn hooks_are_brought_from_the_same_host_alone() {
+    let mut hub = hub();
+    let ClientMessage::Hello(plain) = hello(None, 0) else { unreachable!() };
+    let with = Hello { hooks: Some(ckpt_wire::HookRequest::default()), ..plain };
+    hub.connected(1, false);
+    let actions = hub.message(0, 1, ClientMessage::Hello(with.clone()));
+    assert!(actions.contains(&Action::Close { client: 1 }), "{actions:?}");
+    hub.connected(2, true);
+    let actions = hub.message(0, 2, ClientMessage::Hello(with));
+    assert!(actions.iter().any(|action| matches!(action, Action::BringHooks { client: 2, .. })), "{actions:?}");
+}

@@ -128,6 +128,10 @@ pub struct CheckpointOptions {
     /// Put host, time and pid into image names, so that they never repeat
     #[arg(long)]
     pub unique_names: bool,
+
+    /// Give each checkpoint a folder of its own, DIR/ckpt-ID-gN; not with --incremental
+    #[arg(long, env = "CKPT_UNIQUE_DIRS", value_parser = BoolishValueParser::new())]
+    pub unique_dirs: bool,
 }
 
 impl CheckpointOptions {

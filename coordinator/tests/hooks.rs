@@ -2,7 +2,7 @@
 
 mod support;
 
-use ckpt_wire::{CoordinatorMessage, HookEvent, Stage, Summary};
+use ckpt_wire::{CoordinatorMessage, Hello, HookEvent, HookRequest, Stage, Summary};
 use serde_json::Value;
 use std::path::Path;
 use support::*;
@@ -162,5 +162,40 @@ fn the_restarted_hook_runs_when_all_members_do() {
     coordinator.wait_for_exit();
     let event = read_json(&out.join("event"));
     assert_eq!((&event["event"], &event["generation"]), (&HookEvent::Restarted.as_str().into(), &4.into()));
+    std::fs::remove_dir_all(out).unwrap();
+}
+
+/// An agent that brings one hook along.
+fn bring(coordinator: &Coordinator, program: &str, folder: &Path) -> Agent {
+    let programs = vec![(HookEvent::PostWrite, program.to_owned())];
+    let hooks = Some(HookRequest { programs, folder: folder.display().to_string(), hold: false, timeout: None });
+    let mut client = ckpt_coordinator::Client::connect(&coordinator.address).unwrap();
+    let welcome = client.hello(&Hello { hooks, ..agent_hello(None, 0) }).unwrap();
+    Agent { client, welcome }
+}
+
+#[test]
+fn hooks_that_agents_bring_run_once_where_they_were_named_and_go_with_them() {
+    let out = tmpdir();
+    let coordinator = Coordinator::start(&[]);
+    let mut agents = vec![Agent::join(&coordinator)];
+    agents.extend((0..2).map(|_| bring(&coordinator, "pwd; echo once >> told", &out)));
+    let mut command = ask_checkpoint(&coordinator, false);
+    let generation = begin_all(&mut agents);
+    pass_stages(&mut agents, generation, &Stage::ALL);
+    assert_eq!(done(&mut command).hooks.len(), 1);
+    assert_eq!(std::fs::read_to_string(out.join("told")).unwrap(), "once\n");
+    agents.drain(1..).for_each(Agent::leave);
+    while coordinator.status().agents.len() > 1 {
+        std::thread::yield_now();
+    }
+    let mut command = ask_checkpoint(&coordinator, false);
+    let generation = begin_all(&mut agents);
+    pass_stages(&mut agents, generation, &Stage::ALL);
+    let last = done(&mut command);
+    assert!(last.hooks.is_empty());
+    let events: Vec<HookEvent> = last.events.iter().map(|one| one.event).collect();
+    assert_eq!(events, [HookEvent::PreCheckpoint, HookEvent::PostWrite, HookEvent::Resumed]);
+    assert!(last.events.is_sorted_by_key(|one| one.at_us));
     std::fs::remove_dir_all(out).unwrap();
 }

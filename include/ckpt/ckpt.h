@@ -3,7 +3,7 @@
  * Nothing is to be linked: the functions are in libckpt.so, which ckpt_launch loads, and are looked up when the program
  * starts. A program that was started without it runs as well; ckpt_enabled() is 0 then and everything else says -1. Any
  * thread may call them at any time; callbacks may call
- * ckpt_take_fd, ckpt_restarts, ckpt_publish and ckpt_lookup. (-ldl before glibc 2.34.)
+ * ckpt_take_fd, ckpt_take_path, ckpt_restarts, ckpt_publish and ckpt_lookup. (-ldl before glibc 2.34.)
  */
 #ifndef CKPT_CKPT_H
 #define CKPT_CKPT_H
@@ -50,6 +50,7 @@ static struct {
     int (*restarts)(void);
     int (*on)(unsigned, ckpt_callback, void *);
     int (*take_fd)(int);
+    int (*take_path)(const char *, int *, unsigned);
     int (*publish)(const char *, const void *, size_t);
     int (*lookup)(const char *, void *, size_t, unsigned);
     int (*register_)(const void *);
@@ -66,6 +67,7 @@ __attribute__((constructor(101))) static void ckpt_find_(void)
     CKPT_FIND_(restarts, "ckpt_restarts");
     CKPT_FIND_(on, "ckpt_on");
     CKPT_FIND_(take_fd, "ckpt_take_fd");
+    CKPT_FIND_(take_path, "ckpt_take_path");
     CKPT_FIND_(publish, "ckpt_publish");
     CKPT_FIND_(lookup, "ckpt_lookup");
     CKPT_FIND_(register_, "ckpt_register");
@@ -123,10 +125,16 @@ static inline int ckpt_take_fd(int fd)
     return ckpt_found_.take_fd ? ckpt_found_.take_fd(fd) : -1;
 }
 
-/* After a restart, to tell each other what is new: ckpt_publish in one process, ckpt_lookup in another, which waits up to
- * patience_ms for it, both in a CKPT_RESTART callback or later. Names begin anew with every restart. ckpt_publish is 0,
- * ckpt_lookup the value's whole length; -1: no room (key 55, value 192 bytes, 512 keys), nobody told, or there was no
- * restart yet. */
+/* The same for every descriptor that is open on path or, if that ends with a slash, below it. Their numbers go to fds, as
+ * many as there is room for; the answer is how many there are, -1 as above. */
+static inline int ckpt_take_path(const char *path, int *fds, unsigned room)
+{
+    return ckpt_found_.take_path ? ckpt_found_.take_path(path, fds, room) : -1;
+}
+
+/* For processes of the computation on this host, to tell each other what is new: ckpt_publish in one process, ckpt_lookup in another, which waits up to
+ * patience_ms for it, at any time, also in a CKPT_RESTART callback. Names begin anew with every restart. ckpt_publish is 0,
+ * ckpt_lookup the value's whole length; -1: no room (key 56, value 192 bytes, 512 keys), nobody told, or not under ckpt. */
 static inline int ckpt_publish(const char *key, const void *value, size_t len)
 {
     return ckpt_found_.publish ? ckpt_found_.publish(key, value, len) : -1;

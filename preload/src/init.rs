@@ -99,7 +99,7 @@ unsafe fn vdso(mut envp: *mut *mut c_char) -> [u64; 2] {
 }
 
 /// The table of ids is the agent's memfd; its descriptors can be opened by the same user.
-fn attach_ids(agent: i32, number: i32) -> Option<usize> {
+pub fn attach_ids(agent: i32, number: i32) -> Option<usize> {
     let path = Text::new("/proc/").number(agent).text("/fd/").number(number);
     let fd = calls::open(path.c_str(), libc::O_RDWR | libc::O_CLOEXEC).ok()?;
     let prot = libc::PROT_READ | libc::PROT_WRITE;

@@ -5,10 +5,10 @@ use crate::arena::Arena;
 use crate::handler::{CALL, STAY};
 use crate::plugin_table::{entries, Entry, Occasion, VERSION};
 use crate::state::{self, StatePage};
-use crate::thread;
+use crate::{procfs, thread};
 use ckpt_sys::calls::*;
 use core::cell::UnsafeCell;
-use core::ffi::{c_int, CStr};
+use core::ffi::{c_char, c_int, CStr};
 use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering::*};
 
 /// Other threads still run.
@@ -205,6 +205,41 @@ pub extern "C" fn ckpt_take_fd(fd: c_int) -> c_int {
     let Some(call) = (unsafe { CURRENT.load(Acquire).as_ref() }) else { return -1 };
     let free = |t: &&AtomicI32| t.compare_exchange(0, fd + 1, AcqRel, Acquire).is_ok();
     if fd < 0 || call.taken.iter().find(free).is_none() { -1 } else { 0 }
+}
+
+/// Takes over each descriptor that is open on `path` or, where that ends with a slash, on what lies below it. Their numbers
+/// go to `fds`, as many as fit; the answer is how many there are. -1: as `ckpt_take_fd`.
+///
+/// # Safety
+/// `path` is NUL-terminated, `fds` writable for `room` numbers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ckpt_take_path(path: *const c_char, fds: *mut c_int, room: u32) -> c_int {
+    // SAFETY: by the contract.
+    let path = unsafe { CStr::from_ptr(path).to_bytes() };
+    if CURRENT.load(Acquire).is_null() {
+        return -1;
+    }
+    let mut count = 0;
+    let mut failed = false;
+    let listed = procfs::each_number(c"/proc/thread-self/fd", |fd| {
+        let mut link = [0; 4096];
+        let name = procfs::Path::new("/proc/thread-self/fd/").number(fd);
+        // SAFETY: the buffer has the length that is given.
+        let len = unsafe {
+            ckpt_sys::raw::syscall4(libc::SYS_readlinkat, libc::AT_FDCWD as usize, name.c_str().as_ptr() as usize, link.as_mut_ptr() as usize, link.len())
+        };
+        let link = &link[..len.unwrap_or(0)];
+        if link != path && !(path.ends_with(b"/") && link.starts_with(path)) {
+            return;
+        }
+        failed |= ckpt_take_fd(fd) != 0;
+        if count < room {
+            // SAFETY: by the contract.
+            unsafe { fds.add(count as usize).write(fd) };
+        }
+        count += 1;
+    });
+    if failed || listed.is_err() { -1 } else { count as c_int }
 }
 
 /// `LD_PRELOAD=/new/libckpt.so` in front of the plugins that the old string names behind a space.

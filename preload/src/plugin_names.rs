@@ -1,19 +1,35 @@
-//! `ckpt_publish` and `ckpt_lookup`: what the processes of a restarted computation have to tell each other, before they
-//! run. The names lie beside the table of ids, which every process maps, and begin anew with every restart.
+//! `ckpt_publish` and `ckpt_lookup`: what the processes of a computation have to tell each other. The names lie beside the
+//! table of ids, which every process maps after a restart, and begin anew with every restart.
 
 use crate::state;
 use ckpt_sys::calls::*;
 use ckpt_sys::idtable::IdTable;
 use ckpt_sys::names::Names;
 use core::ffi::{c_char, c_int, c_uint, c_void, CStr};
-use core::sync::atomic::Ordering::*;
+use core::sync::atomic::{AtomicUsize, Ordering::*};
+
+/// Before the first restart: the agent's names, once somebody has asked for them. A forked child has them too.
+static LAUNCHED: AtomicUsize = AtomicUsize::new(0);
 
 fn names() -> Option<&'static Names> {
-    // SAFETY: 0, or where the restorer or the constructor mapped the computation's table for the process's life.
-    unsafe { (state::id_table() as *const IdTable).as_ref() }.map(|table| &table.names)
+    let table = match state::id_table() {
+        0 => launched()?,
+        table => table,
+    };
+    // SAFETY: where the restorer, the constructor or `launched` mapped a table for the process's life.
+    unsafe { (table as *const IdTable).as_ref() }.map(|table| &table.names)
 }
 
-/// Tells all processes of the computation. 0; -1: never restarted, or no room (56 bytes of key, 192 of value, 512 keys).
+fn launched() -> Option<usize> {
+    if LAUNCHED.load(Acquire) == 0 {
+        let table = crate::init::attach_ids(state::agent_pid(), state::names_fd()?)?;
+        // Of two threads that came at once the first counts; the other's mapping is the same memory.
+        let _ = LAUNCHED.compare_exchange(0, table, AcqRel, Acquire);
+    }
+    Some(LAUNCHED.load(Acquire))
+}
+
+/// Tells all processes of the computation. 0; -1: not under ckpt, or no room (56 bytes of key, 192 of value, 512 keys).
 ///
 /// # Safety
 /// `key` is NUL-terminated, `value` readable for `len` bytes.
@@ -30,7 +46,7 @@ pub unsafe extern "C" fn ckpt_publish(key: *const c_char, value: *const c_void, 
 }
 
 /// What somebody has published under `key`: its whole length, and as much of it as fits. Waits up to `patience_ms` for
-/// it. -1: nobody has, or never restarted.
+/// it. -1: nobody has, or not under ckpt.
 ///
 /// # Safety
 /// `key` is NUL-terminated, `value` writable for `len` bytes.

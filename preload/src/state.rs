@@ -107,6 +107,12 @@ pub fn agent_name() -> &'static [u8] {
     &all[start..end]
 }
 
+/// The agent's descriptor of the names that count before the first restart.
+pub fn names_fd() -> Option<i32> {
+    let all = control().agent.split(|&b| b == 0).next()?;
+    crate::procfs::parse(all.split(|&b| b == b',').nth(3)?.strip_prefix(b"n")?)
+}
+
 /// What `CKPT_AGENT` says. Shared ids are attached where the agent has a table of them.
 pub struct Told {
     pub agent_pid: i32,

@@ -347,6 +347,7 @@ impl Session<'_> {
         let done = work.run(&mut barrier, &|| agent.kill_all());
         agent.checkpointing.store(false, Ordering::Release);
         if let Err(e) = done {
+            work.leave_folder();
             let reason = e.to_string();
             if !agent.quiet {
                 eprintln!("ckpt: checkpoint {generation} failed: {reason}");

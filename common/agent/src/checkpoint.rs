@@ -63,6 +63,7 @@ pub struct Settings {
     pub pause: PauseMode,
     pub keep: u32,
     pub unique_names: bool,
+    pub unique_dirs: bool,
     pub save_open_files: bool,
     /// a full image every so many, 0: always
     pub incremental: u32,
@@ -213,7 +214,10 @@ impl Checkpoint<'_> {
     pub fn run(&self, barrier: &mut dyn Barrier, kill: &dyn Fn()) -> Result<PathBuf, CheckpointError> {
         let done = self.take(barrier, kill)?;
         // Nobody waits for this: to free a large file takes its time.
-        store::remove_old(&self.settings.folder, &self.computation, self.generation, self.settings.keep);
+        match self.settings.unique_dirs {
+            true => store::remove_old_folders(&self.settings.folder, &self.computation, self.settings.keep),
+            false => store::remove_old(&self.settings.folder, &self.computation, self.generation, self.settings.keep),
+        }
         Ok(done)
     }
 
@@ -267,6 +271,21 @@ impl Checkpoint<'_> {
         rows
     }
 
+    /// Where this checkpoint's images go.
+    fn folder(&self) -> PathBuf {
+        match self.settings.unique_dirs {
+            true => self.settings.folder.join(store::folder_name(&self.computation, self.generation)),
+            false => self.settings.folder.clone(),
+        }
+    }
+
+    /// After a failure: a folder of its own that stayed empty goes.
+    pub fn leave_folder(&self) {
+        if self.settings.unique_dirs {
+            let _ = std::fs::remove_dir(self.folder());
+        }
+    }
+
     fn finish(&self, barrier: &mut dyn Barrier) {
         if let Some(summary) = barrier.finish() {
             timings::note(&self.settings.folder, timings::checkpoint(&self.computation, &summary));
@@ -318,7 +337,7 @@ impl Checkpoint<'_> {
     }
 
     fn create(&self) -> Result<ImageWriter, CheckpointError> {
-        let folder = &self.settings.folder;
+        let folder = &self.folder();
         let failed = |e| CheckpointError::Folder(folder.clone(), e);
         if !folder.is_dir() {
             use std::os::unix::fs::DirBuilderExt;

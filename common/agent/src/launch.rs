@@ -13,6 +13,7 @@ use ckpt_sys::flat::Outer;
 use ckpt_wire::{Hello, Role};
 use clap::Parser;
 use std::ffi::{CString, OsStr, OsString};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -74,7 +75,10 @@ fn launch(options: Options) -> Result<(), Failure> {
     let welcome = client.hello(&hello)?;
     let listener = Listener::new()?;
     let agent = Agent::new(settings, listener, launch, hello, options.checkpoint.quiet);
-    let child = start(&agent, &program, &options.command, &preload, &status.inherited)?;
+    let names = names()?;
+    let variable = variable(&agent.listener.name, 0, &format!("n{}", names.as_raw_fd()), Outer::default(), agent.settings.signal);
+    let env = environment(&variable, &preload);
+    let child = start(&agent, &program, &options.command, env, &status.inherited)?;
     agent.with_events(|events| events.launched(child));
     agent.run(client, welcome, child, status);
     Ok(())
@@ -96,6 +100,9 @@ pub fn become_agent() -> std::io::Result<()> {
 
 pub fn settings(c: &CheckpointOptions, program: &Path) -> Result<Settings, Failure> {
     let folder = std::path::absolute(&c.ckptdir)?;
+    if c.unique_dirs && c.incremental.unwrap_or(0) > 0 {
+        return Err(Failure("--unique-dirs and --incremental exclude each other: an incremental image lies beside the one it builds on".into(), 2));
+    }
     Ok(Settings {
         folder,
         program: program.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
@@ -104,6 +111,7 @@ pub fn settings(c: &CheckpointOptions, program: &Path) -> Result<Settings, Failu
         pause: c.pause,
         keep: c.keep,
         unique_names: c.unique_names,
+        unique_dirs: c.unique_dirs,
         save_open_files: c.save_open_files,
         incremental: c.incremental.unwrap_or(0),
         key: c.encrypt_key_file.as_deref().map(UserKey::load).transpose()?,
@@ -111,11 +119,11 @@ pub fn settings(c: &CheckpointOptions, program: &Path) -> Result<Settings, Failu
 }
 
 /// Forks and execs the program with the library in it.
-fn start(agent: &Agent, program: &Path, command: &[OsString], library: &OsStr, inherited: &Inherited) -> Result<i32, Failure> {
+fn start(agent: &Agent, program: &Path, command: &[OsString], environment: Vec<Vec<u8>>, inherited: &Inherited) -> Result<i32, Failure> {
     let c_string = |bytes: &[u8]| CString::new(bytes).map_err(|_| Failure("an argument contains a NUL byte".into(), 2));
     let path = c_string(program.as_os_str().as_bytes())?;
     let args = command.iter().map(|a| c_string(a.as_bytes())).collect::<Result<Vec<_>, _>>()?;
-    let env = environment(agent, library).into_iter().map(|e| c_string(&e)).collect::<Result<Vec<_>, _>>()?;
+    let env = environment.into_iter().map(|e| c_string(&e)).collect::<Result<Vec<_>, _>>()?;
     let pointers = |v: &[CString]| v.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>();
     let (argv, envp) = (pointers(&args), pointers(&env));
     let signal = agent.settings.signal;
@@ -138,8 +146,20 @@ fn start(agent: &Agent, program: &Path, command: &[OsString], library: &OsStr, i
 /// What the library needs to know, in one variable: see `flat::Control::agent`. `program` 0: the process itself.
 pub fn agent_variable(name: &str, program: i32, id_table: Option<(i32, bool)>, o: Outer, signal: i32) -> String {
     let table = id_table.map_or_else(|| "-".to_owned(), |(fd, is_virtual)| format!("{}{fd}", if is_virtual { "v" } else { "" }));
+    variable(name, program, &table, o, signal)
+}
+
+fn variable(name: &str, program: i32, table: &str, o: Outer, signal: i32) -> String {
     let outer = format!("{},{},{},{},{}", o.agent, o.group, o.real_group, o.session, o.real_session);
     format!("CKPT_AGENT={name},{},{program},{table},{outer},{signal}", std::process::id())
+}
+
+/// Where processes tell each other names before the first restart (`ckpt_publish`): nobody maps it before somebody does.
+fn names() -> std::io::Result<OwnedFd> {
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+    let names = memfd_create(c"ckpt-names", MFdFlags::MFD_CLOEXEC)?;
+    nix::unistd::ftruncate(&names, ckpt_sys::idtable::SIZE as i64)?;
+    Ok(names)
 }
 
 /// What goes to the front of LD_PRELOAD: spaces between ours, for a colon ends them. A name without a slash lies beside
@@ -161,13 +181,13 @@ fn with_plugins(library: &Path, plugins: &[PathBuf]) -> Result<OsString, Failure
 }
 
 /// Ours in front of the user's own LD_PRELOAD; the constructor takes both variables out again.
-fn environment(agent: &Agent, library: &OsStr) -> Vec<Vec<u8>> {
+fn environment(variable: &str, library: &OsStr) -> Vec<Vec<u8>> {
     let mut preload = [b"LD_PRELOAD=", library.as_bytes()].concat();
     if let Some(theirs) = std::env::var_os("LD_PRELOAD").filter(|v| !v.is_empty()) {
         preload.push(b':');
         preload.extend(theirs.into_vec());
     }
-    let ours = [preload, agent_variable(&agent.listener.name, 0, None, Outer::default(), agent.settings.signal).into_bytes()];
+    let ours = [preload, variable.as_bytes().to_vec()];
     let rest = std::env::vars_os()
         .filter(|(k, _)| k != "LD_PRELOAD" && k != "CKPT_AGENT")
         .map(|(k, v)| [k.as_bytes(), b"=", v.as_bytes()].concat());

@@ -38,6 +38,39 @@ pub fn remove_old(folder: &Path, computation: &[u8; 16], newest: u32, keep: u32)
     }
 }
 
+/// `--unique-dirs`: the folder of one checkpoint, the same for all who take part on this host.
+pub fn folder_name(computation: &[u8; 16], generation: u32) -> String {
+    format!("{}{generation}", folder_prefix(computation))
+}
+
+fn folder_prefix(computation: &[u8; 16]) -> String {
+    let id: String = computation[..4].iter().map(|b| format!("{b:02x}")).collect();
+    format!("ckpt-{id}-g")
+}
+
+/// Removes the folders of all but the newest `keep` checkpoints; what is not ours in them stays, and so do they.
+pub fn remove_old_folders(folder: &Path, computation: &[u8; 16], keep: u32) {
+    if keep == 0 {
+        return;
+    }
+    let prefix = folder_prefix(computation);
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let numbered = entries.filter_map(|e| Some((e.file_name().to_str()?.strip_prefix(&prefix)?.parse::<u32>().ok()?, e.path())));
+    let mut folders: Vec<(u32, PathBuf)> = numbered.collect();
+    folders.sort_unstable();
+    folders.truncate(folders.len().saturating_sub(keep as usize));
+    for (_, old) in folders {
+        for path in std::fs::read_dir(&old).into_iter().flatten().flatten().map(|e| e.path()) {
+            let ours = path.file_name().is_some_and(|n| n == crate::script::NAME || n == crate::timings::NAME)
+                || ImageFile::open(&path).is_ok_and(|i| &i.header.computation == computation);
+            if ours {
+                let _ = std::fs::remove_file(path);
+            }
+        }
+        let _ = std::fs::remove_dir(old);
+    }
+}
+
 /// Generations, and all that they build on. `images`: generation, generation of the parent or 0.
 fn with_parents(mut generations: Vec<u32>, images: impl Iterator<Item = (u32, u32)>) -> Vec<u32> {
     let mut images: Vec<(u32, u32)> = images.filter(|i| i.1 != 0).collect();

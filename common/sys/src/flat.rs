@@ -43,8 +43,8 @@ pub struct Control {
     pub restarts: u32,
     /// The kernel's code in this process (vdso): start, end.
     pub vdso: [u64; 2],
-    /// `CKPT_AGENT=name,agent pid,program,descriptor of the agent's id table (v: ids are virtual) or -,five numbers of
-    /// Outer,signal`
+    /// `CKPT_AGENT=name,agent pid,program,descriptor of the agent's id table (v: ids are virtual; n: of names alone) or
+    /// -,five numbers of Outer,signal`
     pub agent: [u8; AGENT_LEN],
     /// `LD_PRELOAD=/path/libckpt.so`
     pub preload: [u8; 4096],

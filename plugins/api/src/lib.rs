@@ -26,6 +26,7 @@ pub(crate) struct Functions {
     restarts: unsafe extern "C" fn() -> c_int,
     pub(crate) register: unsafe extern "C" fn(*const c_void) -> c_int,
     pub(crate) take_fd: unsafe extern "C" fn(c_int) -> c_int,
+    pub(crate) take_path: unsafe extern "C" fn(*const c_char, *mut c_int, c_uint) -> c_int,
     pub(crate) publish: unsafe extern "C" fn(*const c_char, *const c_void, usize) -> c_int,
     pub(crate) lookup: unsafe extern "C" fn(*const c_char, *mut c_void, usize, c_uint) -> c_int,
 }
@@ -50,6 +51,7 @@ unsafe fn find() -> Option<Functions> {
             restarts: std::mem::transmute::<*mut c_void, unsafe extern "C" fn() -> c_int>(at(c"ckpt_restarts")?),
             register: std::mem::transmute::<*mut c_void, unsafe extern "C" fn(*const c_void) -> c_int>(at(c"ckpt_register")?),
             take_fd: std::mem::transmute::<*mut c_void, unsafe extern "C" fn(c_int) -> c_int>(at(c"ckpt_take_fd")?),
+            take_path: std::mem::transmute::<*mut c_void, unsafe extern "C" fn(*const c_char, *mut c_int, c_uint) -> c_int>(at(c"ckpt_take_path")?),
             publish: std::mem::transmute::<*mut c_void, unsafe extern "C" fn(*const c_char, *const c_void, usize) -> c_int>(at(c"ckpt_publish")?),
             lookup: std::mem::transmute::<*mut c_void, unsafe extern "C" fn(*const c_char, *mut c_void, usize, c_uint) -> c_int>(at(c"ckpt_lookup")?),
         })

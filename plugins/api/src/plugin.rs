@@ -90,13 +90,22 @@ pub fn take_fd(fd: RawFd) -> bool {
     crate::functions().is_some_and(|f| unsafe { (f.take_fd)(fd) } == 0)
 }
 
-/// After a restart: tells all processes of the computation.
+/// The same for every descriptor that is open on `path` or, if that ends with a slash, below it: how many, and as many of
+/// their numbers as fit.
+pub fn take_path(path: &CStr, fds: &mut [RawFd]) -> Option<usize> {
+    let f = crate::functions()?;
+    // SAFETY: the path is readable, fds writable for its length.
+    let count = unsafe { (f.take_path)(path.as_ptr(), fds.as_mut_ptr(), fds.len() as c_uint) };
+    usize::try_from(count).ok()
+}
+
+/// Tells all processes of the computation on this host.
 pub fn publish(key: &CStr, value: &[u8]) -> bool {
     // SAFETY: key and value are readable.
     crate::functions().is_some_and(|f| unsafe { (f.publish)(key.as_ptr(), value.as_ptr().cast(), value.len()) } == 0)
 }
 
-/// After a restart: what somebody has published, as much as fits, and its whole length; waits up to `patience_ms`.
+/// What somebody has published, as much as fits, and its whole length; waits up to `patience_ms`.
 pub fn look_up(key: &CStr, value: &mut [u8], patience_ms: u32) -> Option<usize> {
     let f = crate::functions()?;
     // SAFETY: key is readable, value writable for its length.

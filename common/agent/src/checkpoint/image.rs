@@ -27,7 +27,7 @@ impl Checkpoint<'_> {
     pub(super) fn write_image(&self, snapshot: &mut Snapshot, clock: &mut Clock) -> Result<u64, CheckpointError> {
         passes(fault::Stage::Write)?;
         let (image, begun) = (&snapshot.image, Instant::now());
-        let folder = |e| CheckpointError::Folder(self.settings.folder.clone(), e);
+        let folder = |e| CheckpointError::Folder(self.folder(), e);
         let bodies = snapshot.processes.iter().filter_map(|(_, body)| body.as_ref());
         let mut files = None;
         let mut how = How::fixed(self.asked.overrides.compression.unwrap_or(self.settings.compression));
@@ -66,7 +66,7 @@ impl Checkpoint<'_> {
             created: std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64),
             ..Header::default()
         };
-        let total = snapshot.image.finish(&meta, header).map_err(|e| CheckpointError::Folder(self.settings.folder.clone(), e))?;
+        let total = snapshot.image.finish(&meta, header).map_err(|e| CheckpointError::Folder(self.folder(), e))?;
         clock.mark("sync");
         if straight {
             self.disk.saw(total, begun.elapsed());
@@ -143,12 +143,12 @@ impl Checkpoint<'_> {
         mut clock: Clock,
     ) -> Result<(PathBuf, CheckpointStats), CheckpointError> {
         barrier.wait(Stage::Written).map_err(CheckpointError::Aborted)?;
-        let to = self.settings.folder.join(self.name(snapshot.place));
+        let to = self.folder().join(self.name(snapshot.place));
         snapshot.image.commit(&to).map_err(|e| CheckpointError::Folder(to.clone(), e))?;
         let undone = |_: &io::Error| drop(std::fs::remove_file(&to));
-        let script = self.settings.folder.join(script::NAME);
+        let script = self.folder().join(script::NAME);
         passes(fault::Stage::Script)
-            .and_then(|()| script::write(&self.settings.folder, &self.settings.program, &self.computation))
+            .and_then(|()| script::write(&self.folder(), &self.settings.program, &self.computation))
             .inspect_err(undone)
             .map_err(|e| CheckpointError::Folder(script, e))?;
         let digest = ImageFile::open(&to).and_then(|image| image.digest());
