@@ -50,7 +50,7 @@ fn validated(member: Member) -> Result<(), String> {
             preload: b"LD_PRELOAD=/lib",
             environment: &[],
             fds: objects.descriptors(process.pid).unwrap_or(&[]),
-            late_seals: &|id| objects.late_seals(id),
+            late: &|id| objects.late(id, process.pid),
             undo: &[],
             told: &[],
             notifies: &[],
