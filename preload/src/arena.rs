@@ -1,11 +1,11 @@
 //! The memory of one checkpoint: the thread's stack, the slots, buffers. One mapping, gone afterwards.
 
 use crate::handler::Slot;
-use crate::state::StatePage;
+use crate::state::Seat;
 use ckpt_sys::flat::Pending;
 use ckpt_sys::calls::*;
 use ckpt_sys::raw::*;
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::*};
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 
 pub const SLOTS: usize = 1 << 14;
 const STACK: usize = 128 << 10;
@@ -16,6 +16,8 @@ pub const PENDINGS: usize = 4096;
 #[repr(C)]
 pub struct Arena {
     pub len: usize,
+    /// Start and end of all arenas in this memory while the snapshot is made: none of them belongs to it.
+    pub holes: [[AtomicU64; 2]; crate::state::SEATS],
     pub call: crate::plugin::Call,
     pub threads: AtomicUsize,
     pub pending_count: AtomicU32,
@@ -45,7 +47,7 @@ pub fn destroy(arena: *mut Arena) {
     }
 }
 
-pub fn current(st: &StatePage) -> Option<&'static Arena> {
+pub fn current(st: &Seat) -> Option<&'static Arena> {
     // SAFETY: the address stays mapped until every thread has left the handler.
     unsafe { (st.arena.load(Acquire) as *const Arena).as_ref() }
 }
@@ -76,6 +78,32 @@ impl Arena {
     pub fn used(&self) -> impl Iterator<Item = &Slot> {
         let n = self.threads.load(Acquire);
         self.order[..n].iter().map(|i| &self.slots[i.load(Acquire) as usize])
+    }
+
+    /// Notes this arena and those of other processes in the same memory, which stand still as well. Before the fork:
+    /// the state page is empty in the copy.
+    pub fn note_holes(&self) {
+        let arenas = crate::state::state().into_iter().flat_map(|st| &st.seats).filter_map(current);
+        for (hole, arena) in self.holes.iter().zip(arenas) {
+            let start = core::ptr::from_ref(arena) as u64;
+            hole[0].store(start, Relaxed);
+            hole[1].store(start + arena.len as u64, Relaxed);
+        }
+    }
+
+    /// Calls `each` for the parts of a range that lie in no arena.
+    pub fn around_holes<E>(&self, start: u64, end: u64, mut each: impl FnMut(u64, u64) -> core::result::Result<(), E>) -> core::result::Result<(), E> {
+        let mut from = start;
+        while from < end {
+            let holes = self.holes.iter().map(|h| (h[0].load(Relaxed), h[1].load(Relaxed)));
+            let next = holes.take_while(|h| h.1 != 0).filter(|h| h.1 > from && h.0 < end).min();
+            let (stop, after) = next.map_or((end, end), |h| (h.0.max(from), h.1));
+            if from < stop {
+                each(from, stop)?;
+            }
+            from = after;
+        }
+        Ok(())
     }
 
     /// Room for one more pending signal.

@@ -4,7 +4,7 @@ use crate::arena::Arena;
 use crate::channel::Channel;
 use crate::handler::{self, Slot};
 use crate::procfs::Path;
-use crate::state::{self, StatePage};
+use crate::state::{self, Seat};
 use crate::{asm, descriptors, maps, procfs, signals, sysv, thread};
 use ckpt_sys::flat::*;
 use ckpt_sys::calls::*;
@@ -21,13 +21,22 @@ pub struct Was {
 
 type Stage = (u32, Errno);
 
-pub fn run(a: &Arena, st: &StatePage, ch: &Channel, was: &Was) -> core::result::Result<(), Stage> {
+pub fn run(a: &Arena, st: &Seat, ch: &Channel, was: &Was) -> core::result::Result<(), Stage> {
     let records = records(a, st, was).map_err(|e| (stage::RECORDS, e))?;
     let sent = ch.send_with(Msg { kind: msg::RECORDS, ..Msg::default() }, &[], &[records]);
     close(records);
     sent.map_err(|e| (stage::RECORDS, e))?;
-    let owner = thread::parked(a).next().map_or_else(gettid, |slot| slot.tid.load(Acquire));
+    let pid = getpid();
+    let leader = thread::parked(a).find(|s| s.tid.load(Acquire) == pid);
+    let owner = leader.or_else(|| thread::parked(a).next()).map_or_else(gettid, |slot| slot.tid.load(Acquire));
     descriptors::send(ch, owner, |fd| a.call.is_taken(fd)).map_err(|e| (stage::DESCRIPTORS, e))?;
+    ch.send(Msg { kind: msg::CAPTURED, ..Msg::default() });
+    Ok(())
+}
+
+/// Descriptors of a thread that has a table of its own.
+pub fn table(a: &Arena, ch: &Channel, tid: i32) -> core::result::Result<(), Stage> {
+    descriptors::send_own(ch, tid, |fd| a.call.is_taken(fd)).map_err(|e| (stage::DESCRIPTORS, e))?;
     ch.send(Msg { kind: msg::CAPTURED, ..Msg::default() });
     Ok(())
 }
@@ -84,7 +93,7 @@ fn write_position(fd: Fd) -> Result<usize> {
     unsafe { syscall3(libc::SYS_lseek, fd as usize, 0, libc::SEEK_CUR as usize) }
 }
 
-fn records(a: &Arena, st: &StatePage, was: &Was) -> Result<Fd> {
+fn records(a: &Arena, st: &Seat, was: &Was) -> Result<Fd> {
     let mut out = Out { fd: memfd(c"ckpt-records")?, failed: None };
     out.put(record::PROCESS, &[bytes_of(&process(a, was))]);
     timers(&mut out, a);
@@ -122,7 +131,7 @@ fn records(a: &Arena, st: &StatePage, was: &Was) -> Result<Fd> {
     }
 }
 
-fn drain_signals(a: &Arena, st: &StatePage) {
+fn drain_signals(a: &Arena, st: &Seat) {
     let any = thread::parked(a).fold(signals::pending_set(), |set, s| set | s.pending);
     if any == 0 {
         return;

@@ -124,6 +124,15 @@ impl Channel {
         Some((m, fds))
     }
 
+    /// Has the other side hung up?
+    pub fn is_over(&self) -> bool {
+        let mut poll = libc::pollfd { fd: self.fd, events: 0, revents: 0 };
+        let at = &raw mut poll as usize;
+        // SAFETY: poll is a struct pollfd.
+        let ready = unsafe { syscall3(libc::SYS_poll, at, 1, 0) };
+        ready.is_ok() && poll.revents & (libc::POLLHUP | libc::POLLNVAL) != 0
+    }
+
     /// What came behind the last message.
     pub fn body(&self) -> &[u8] {
         // SAFETY: as in recv.

@@ -11,6 +11,8 @@ use ckpt_sys::raw::*;
 /// A stopped thread of the program, whose table is the program's.
 struct Owner {
     tid: i32,
+    /// its table is that of the main thread
+    is_process: bool,
     pidfd: Option<Fd>,
 }
 
@@ -45,7 +47,16 @@ pub fn make_room() {
 /// Every descriptor of the program but those that plugins have taken over, in batches that one message carries.
 pub fn send(channel: &Channel, tid: i32, taken: impl Fn(Fd) -> bool) -> Result<()> {
     drop_stale(channel.fd(), tid)?;
-    let mut owner = Owner { tid, pidfd: None };
+    send_all(channel, Owner { tid, is_process: true, pidfd: None }, taken)
+}
+
+/// Those of a thread that shares its table with no main thread.
+pub fn send_own(channel: &Channel, tid: i32, taken: impl Fn(Fd) -> bool) -> Result<()> {
+    send_all(channel, Owner { tid, is_process: false, pidfd: None }, taken)
+}
+
+fn send_all(channel: &Channel, mut owner: Owner, taken: impl Fn(Fd) -> bool) -> Result<()> {
+    let tid = owner.tid;
     let mut batch = Batch { channel, entries: [FdEntry::default(); MAX_FDS], fds: [0; MAX_FDS], len: 0 };
     let mut done = Ok(());
     procfs::each_number(Path::new("/proc/self/task/").number(tid).text("/fd").c_str(), |number| {
@@ -84,7 +95,7 @@ impl Owner {
         }
         match (self.fetch(number), ours) {
             // Neither is allowed here: our copy is right unless the number was reused this moment.
-            (Err(Errno::PERM | Errno::NOSYS), Err(_)) => Ok(number),
+            (Err(Errno::PERM | Errno::NOSYS), Err(_)) if self.is_process => Ok(number),
             (fetched, _) => fetched,
         }
     }
@@ -104,7 +115,11 @@ impl Owner {
         const PIDFD_THREAD: usize = libc::O_EXCL as usize;
         // SAFETY: numbers only.
         let open = |tid: i32, flags| unsafe { syscall2(libc::SYS_pidfd_open, tid as usize, flags) };
-        open(self.tid, PIDFD_THREAD).or_else(|_| open(getpid(), 0)).map(|fd| fd as Fd)
+        match open(self.tid, PIDFD_THREAD) {
+            Err(_) if self.is_process => open(getpid(), 0),
+            opened => opened,
+        }
+        .map(|fd| fd as Fd)
     }
 
     fn is_cloexec(&self, number: Fd) -> bool {

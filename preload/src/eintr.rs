@@ -313,17 +313,10 @@ fn less(r: &mut [i64; 23], which: i32, ms: i64) {
     }
 }
 
-/// Shortened timeouts of calls that are about to be repeated. The kernel takes them in when the call is; by the next
-/// checkpoint they may be looked at once more, while that one fills the other half.
-static SHORTENED: [[[AtomicI64; 2]; 512]; 2] = [const { [const { [const { AtomicI64::new(0) }; 2] }; 512] }; 2];
-static HALF: AtomicUsize = AtomicUsize::new(0);
-static USED: AtomicUsize = AtomicUsize::new(0);
-
-/// Once for each checkpoint, before the first `rewind`.
-pub fn begin() {
-    HALF.fetch_xor(1, AcqRel);
-    USED.store(0, Release);
-}
+/// Shortened timeouts of calls that are about to be repeated, in turn. The kernel takes them in when the call is; by the
+/// next checkpoint they may be looked at once more. Processes that share this memory share them.
+static SHORTENED: [[AtomicI64; 2]; 2048] = [const { [const { AtomicI64::new(0) }; 2] }; 2048];
+static NEXT: AtomicUsize = AtomicUsize::new(0);
 
 /// A timespec: what the kernel reported as remaining, else a shorter copy.
 ///
@@ -338,7 +331,7 @@ unsafe fn remaining(r: &mut [i64; 23], request: i32, reported: Option<i32>, wait
     if from.is_null() || waited == 0 {
         return;
     }
-    let Some(copy) = SHORTENED[HALF.load(Acquire) & 1].get(USED.fetch_add(1, AcqRel)) else { return };
+    let copy = &SHORTENED[NEXT.fetch_add(1, AcqRel) % SHORTENED.len()];
     // SAFETY: the kernel has read the request once, so it is readable.
     let [seconds, nanoseconds] = unsafe { from.read() };
     let left = seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds).saturating_sub(waited as i64).max(0);

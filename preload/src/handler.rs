@@ -1,6 +1,6 @@
 //! The checkpoint signal: a thread parks here while its process is captured, and leaves as if nothing happened.
 
-use crate::state::{self, IDLE, QUIESCE, RELEASE, StatePage};
+use crate::state::{self, IDLE, QUIESCE, RELEASE, Seat};
 use crate::{arena, thread};
 use ckpt_sys::calls::*;
 use ckpt_sys::raw::*;
@@ -60,14 +60,10 @@ pub struct Slot {
 /// # Safety
 /// `uc` is the ucontext that the kernel put on the stack.
 pub unsafe extern "C" fn on_signal(sig: i32, info: *mut libc::siginfo_t, uc: *mut libc::ucontext_t) {
-    let Some(st) = state::state() else { return };
+    let Some(st) = state::seat(getpid()) else { return };
     if sig != state::ckpt_signal() && !is_for_us(st) {
         // SAFETY: the arguments are the kernel's, as glibc's own handler expects them.
         return unsafe { crate::signals::forward(sig, info, uc) };
-    }
-    let pid = getpid();
-    if st.pid.compare_exchange(0, pid, AcqRel, Acquire).is_err_and(|owner| owner != pid) {
-        return; // a vfork child in its parent's memory
     }
     enter(st);
     if st.phase.compare_exchange(IDLE, QUIESCE, AcqRel, Acquire).is_ok() && !begin(st) {
@@ -82,19 +78,19 @@ pub unsafe extern "C" fn on_signal(sig: i32, info: *mut libc::siginfo_t, uc: *mu
 
 /// From here to `leave` the arena stays, if the phase says that there is one. The fence goes with that of `release`: one
 /// of the two sees the other.
-fn count_in(st: &StatePage) {
+fn count_in(st: &Seat) {
     st.inside.fetch_add(1, AcqRel);
     fence(SeqCst);
 }
 
-fn leave(st: &StatePage) {
+fn leave(st: &Seat) {
     if st.inside.fetch_sub(1, AcqRel) == 1 {
         futex_wake_all(&st.inside);
     }
 }
 
 /// The checkpoint before may be ending: who went on now would do so in spite of the signal, which is not sent again.
-fn enter(st: &StatePage) {
+fn enter(st: &Seat) {
     loop {
         count_in(st);
         if st.phase.load(Acquire) != RELEASE {
@@ -106,7 +102,7 @@ fn enter(st: &StatePage) {
 }
 
 /// Of another signal than ours. The arena stays while somebody is inside.
-fn is_for_us(st: &'static StatePage) -> bool {
+fn is_for_us(st: &'static Seat) -> bool {
     if st.phase.load(Acquire) != QUIESCE {
         return false;
     }
@@ -117,13 +113,13 @@ fn is_for_us(st: &'static StatePage) -> bool {
 }
 
 /// Is this thread one that the checkpoint thread waits for?
-fn asked(st: &'static StatePage) -> bool {
+fn asked(st: &'static Seat) -> bool {
     st.phase.load(Acquire) == QUIESCE
         && arena::current(st).and_then(|a| a.find(gettid())).is_some_and(|s| s.state.load(Acquire) == ASKED)
 }
 
 /// Arena, our own slot, then the checkpoint thread.
-fn begin(st: &'static StatePage) -> bool {
+fn begin(st: &'static Seat) -> bool {
     let Ok(arena) = arena::create() else { return false };
     st.parked.store(0, Relaxed);
     st.awaited.store(0, Relaxed);
@@ -145,7 +141,7 @@ fn begin(st: &'static StatePage) -> bool {
 
 /// # Safety
 /// As `on_signal`.
-unsafe fn park(st: &'static StatePage, uc: *mut libc::ucontext_t) {
+unsafe fn park(st: &'static Seat, uc: *mut libc::ucontext_t) {
     let Some(arena) = arena::current(st) else { return };
     let Some(slot) = arena.find(gettid()) else { return };
     if slot.state.load(Acquire) != ASKED {

@@ -4,7 +4,7 @@
 use crate::arena::Arena;
 use crate::handler::{CALL, STAY};
 use crate::plugin_table::{entries, Entry, Occasion, VERSION};
-use crate::state::{self, StatePage};
+use crate::state::{self, Seat};
 use crate::{procfs, thread};
 use ckpt_sys::calls::*;
 use core::cell::UnsafeCell;
@@ -64,7 +64,7 @@ pub fn any() -> bool {
 }
 
 /// Has a thread of the program call whoever wants `event`. Err: one said no, or did not return.
-pub fn call(a: &Arena, st: &StatePage, event: u32) -> core::result::Result<(), ()> {
+pub fn call(a: &Arena, st: &Seat, event: u32) -> core::result::Result<(), ()> {
     if !entries().iter().any(|e| e.wants(event)) {
         return Ok(());
     }

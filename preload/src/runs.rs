@@ -169,8 +169,6 @@ fn protect(at: usize, len: usize, prot: usize) -> Result<()> {
 fn scan(a: &Arena, table: &mut RunTable, opened: &mut Opened, kept: &mut Kept) -> Result<()> {
     let pagemap = open(c"/proc/thread-self/pagemap", libc::O_RDONLY | libc::O_CLOEXEC)
         .or_else(|_| open(c"/proc/self/pagemap", libc::O_RDONLY | libc::O_CLOEXEC))?;
-    let arena = a as *const Arena as u64;
-    let arena_end = arena + a.len as u64;
     let state = state::state_page_addr() as u64;
     // SAFETY: this thread alone uses the scratch.
     let scratch = unsafe { a.scratch() };
@@ -178,12 +176,8 @@ fn scan(a: &Arena, table: &mut RunTable, opened: &mut Opened, kept: &mut Kept) -
         if vma.shared || vma.special || vma.start == state {
             return Ok(());
         }
-        // The kernel may have merged the arena with its neighbours.
-        if vma.start < arena_end && arena < vma.end {
-            scan_vma(pagemap, &Vma { end: arena.max(vma.start), ..*vma }, table, opened, kept)?;
-            return scan_vma(pagemap, &Vma { start: arena_end.min(vma.end), ..*vma }, table, opened, kept);
-        }
-        scan_vma(pagemap, vma, table, opened, kept)
+        // The kernel may have merged an arena with its neighbours.
+        a.around_holes(vma.start, vma.end, |start, end| scan_vma(pagemap, &Vma { start, end, ..*vma }, table, opened, kept))
     });
     close(pagemap);
     result?;

@@ -136,6 +136,10 @@ static GLIBC_HANDLER: AtomicU64 = AtomicU64::new(0);
 /// For threads that block everything they can (glibc's own helpers): borrow SIGSETXID for the while.
 pub fn borrow_setxid() -> Result<SigAction> {
     let old = action(SIGSETXID)?;
+    // A process that shares our handlers may have done it already.
+    if old.handler == crate::handler::on_signal as *const () as u64 {
+        return Err(Errno(libc::EBUSY));
+    }
     GLIBC_HANDLER.store(old.handler, Release);
     crate::handler::install(SIGSETXID)?;
     Ok(old)

@@ -14,10 +14,10 @@ pub const IDLE: u32 = 0;
 pub const QUIESCE: u32 = 1;
 pub const RELEASE: u32 = 2;
 
-/// One page, zero in a forked child.
+/// One process's part of the page. Processes that share their memory (CLONE_VM) share the page, too.
 #[repr(C)]
-pub struct StatePage {
-    /// The process that owns this state; 0 until first used. Another number: we are its vfork child.
+pub struct Seat {
+    /// whose it is; 0: nobody's yet
     pub pid: AtomicI32,
     pub phase: AtomicU32,
     /// Threads that have parked; futex of the checkpoint thread.
@@ -29,6 +29,14 @@ pub struct StatePage {
     /// Bumped for each command to parked threads; they wait on it.
     pub epoch: AtomicU32,
     pub arena: AtomicUsize,
+}
+
+pub const SEATS: usize = 64;
+
+/// One page, zero in a forked child.
+#[repr(C)]
+pub struct StatePage {
+    pub seats: [Seat; SEATS],
     /// see `times`
     pub exec: AtomicU64,
     pub init: AtomicU64,
@@ -38,11 +46,36 @@ pub struct StatePage {
     pub undo: [AtomicU64; crate::sysv::UNDOS],
 }
 
+const _: () = assert!(size_of::<StatePage>() <= ckpt_sys::PAGE);
+
 static STATE: AtomicPtr<StatePage> = AtomicPtr::new(core::ptr::null_mut());
 
 pub fn state() -> Option<&'static StatePage> {
     // SAFETY: set once to a page that is never unmapped.
     unsafe { STATE.load(Acquire).as_ref() }
+}
+
+/// The seat of process `pid`, taken if it has none. None: there is none left, or no state yet.
+pub fn seat(pid: i32) -> Option<&'static Seat> {
+    let seats = &state()?.seats;
+    let own = |s: &&Seat| s.pid.load(Acquire) == pid;
+    let free = |s: &&Seat| s.pid.compare_exchange(0, pid, AcqRel, Acquire).is_ok();
+    seats.iter().find(own).or_else(|| seats.iter().find(free)).or_else(|| seats.iter().find(|s| s.inherit(pid)))
+}
+
+impl Seat {
+    /// Takes the seat of a process that is gone.
+    fn inherit(&self, pid: i32) -> bool {
+        let before = self.pid.load(Acquire);
+        let gone = ckpt_sys::calls::tgkill(before, before, 0).is_err_and(|e| e.0 == libc::ESRCH);
+        let taken = gone && self.pid.compare_exchange(before, pid, AcqRel, Acquire).is_ok();
+        if taken {
+            self.inside.store(0, Release);
+            self.arena.store(0, Release);
+            self.phase.store(IDLE, Release);
+        }
+        taken
+    }
 }
 
 fn control() -> &'static Control {

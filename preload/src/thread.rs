@@ -3,7 +3,7 @@
 use crate::arena::Arena;
 use crate::channel::Channel;
 use crate::handler::{ASKED, GONE, LEAVING, PARKED, STAY, Slot};
-use crate::state::{self, IDLE, RELEASE, StatePage};
+use crate::state::{self, IDLE, RELEASE, Seat};
 use crate::{api, api_delay, asm, capture, descriptors, kept, plugin, procfs, signals, times, writer};
 use ckpt_sys::flat::{Msg, PROTOCOL, SigAction, Times, bytes_of, msg, stage};
 use ckpt_sys::calls::*;
@@ -23,7 +23,7 @@ unsafe extern "C" fn main(arena: usize) -> ! {
     let a = unsafe { &*(arena as *const Arena) };
     let mut handed_over = false;
     crate::identity::be_effective();
-    if let Some(st) = state::state() {
+    if let Some(st) = state::seat(getpid()) {
         descriptors::make_room();
         if let Ok(channel) = Channel::connect(state::agent_name()) {
             let told_us;
@@ -44,7 +44,7 @@ unsafe extern "C" fn main(arena: usize) -> ! {
 }
 
 /// Lets the threads go and waits until the last is out of the handler.
-fn release(st: &StatePage) {
+fn release(st: &Seat) {
     st.phase.store(RELEASE, Release);
     wake(st);
     fence(SeqCst);
@@ -57,7 +57,7 @@ fn release(st: &StatePage) {
     }
 }
 
-pub fn wake(st: &StatePage) {
+pub fn wake(st: &Seat) {
     st.epoch.fetch_add(1, AcqRel);
     futex_wake_all(&st.epoch);
 }
@@ -91,8 +91,8 @@ impl Drop for Borrowed {
 /// program who closes them; when it does not answer, it may.
 ///
 /// And what callbacks took before all go on, in microseconds.
-fn session(a: &Arena, st: &StatePage, ch: &Channel) -> (bool, u32) {
-    let mut seen = Times { suspended: times::now(), ..times::of(st) };
+fn session(a: &Arena, st: &Seat, ch: &Channel) -> (bool, u32) {
+    let mut seen = Times { suspended: times::now(), ..state::state().map(times::of).unwrap_or_default() };
     let hello = Msg { kind: msg::HELLO, pid: getpid(), arg: PROTOCOL as u64, arg2: a as *const Arena as u64, ..Msg::default() };
     ch.send(hello);
     let Some((proceed, _)) = ch.recv() else { return (false, 0) };
@@ -123,7 +123,6 @@ fn session(a: &Arena, st: &StatePage, ch: &Channel) -> (bool, u32) {
 /// Calls that our signal has ended are to be repeated.
 fn rewind(a: &Arena) {
     let mut clocks = crate::clocks::Clocks::new();
-    crate::eintr::begin();
     for slot in parked(a) {
         // SAFETY: the thread is parked.
         unsafe { crate::eintr::rewind(slot, &mut clocks) };
@@ -144,7 +143,7 @@ fn veto(a: &Arena, ch: &Channel) -> bool {
 }
 
 /// Stops the process and does what the agent says, until it goes on.
-fn stop(a: &Arena, st: &StatePage, ch: &Channel, proceed: &Msg, seen: &mut Times) -> bool {
+fn stop(a: &Arena, st: &Seat, ch: &Channel, proceed: &Msg, seen: &mut Times) -> bool {
     let mut borrowed = Borrowed { setxid: None, child: None, subreaper: false, undumpable: false };
     if let Err(tid) = api_delay::wait(proceed.arg) {
         return give_up(a, ch, stage::DELAYED, tid);
@@ -177,6 +176,7 @@ fn stop(a: &Arena, st: &StatePage, ch: &Channel, proceed: &Msg, seen: &mut Times
                 let was = capture::Was { child: borrowed.child, subreaper: borrowed.subreaper, undumpable: borrowed.undumpable };
                 capture::run(a, st, ch, &was)
             }
+            msg::TABLE => capture::table(a, ch, m.tid),
             msg::SHARED => writer::shared(a, ch, &m, fds[0]),
             msg::TRACK => {
                 kept::track(ch);
@@ -235,7 +235,7 @@ pub fn parked(a: &Arena) -> impl Iterator<Item = &Slot> {
 }
 
 /// Signals every thread until the list of tasks holds no new one. Err: the tid that did not answer.
-fn quiesce(a: &Arena, st: &StatePage, deadline_ms: u64, borrowed: &mut Borrowed) -> core::result::Result<(), i32> {
+fn quiesce(a: &Arena, st: &Seat, deadline_ms: u64, borrowed: &mut Borrowed) -> core::result::Result<(), i32> {
     let deadline = monotonic_ns() + deadline_ms * 1_000_000;
     loop {
         let asked = signal_new(a).map_err(|_| 0)?;
@@ -308,7 +308,7 @@ fn ask(pid: i32, tid: i32) -> Result<()> {
     }
 }
 
-fn wait_parked(a: &Arena, st: &StatePage, deadline: u64, borrowed: &mut Borrowed) -> core::result::Result<(), i32> {
+fn wait_parked(a: &Arena, st: &Seat, deadline: u64, borrowed: &mut Borrowed) -> core::result::Result<(), i32> {
     let mut idle = 0;
     let expected = a.used().filter(|s| matches!(s.state.load(Acquire), ASKED | PARKED)).count();
     st.awaited.store(expected as u32, Release);
@@ -345,7 +345,7 @@ fn look_after_missing(a: &Arena, borrowed: &mut Borrowed, ask_again: bool) {
 }
 
 /// Has the chosen threads carry out `command`; returns when all have.
-pub fn command(a: &Arena, st: &StatePage, command: u32, which: impl Fn(&Slot) -> bool) {
+pub fn command(a: &Arena, st: &Seat, command: u32, which: impl Fn(&Slot) -> bool) {
     for slot in parked(a).filter(|s| which(s)) {
         slot.command.store(command, Release);
     }

@@ -14,6 +14,7 @@ type Done = core::result::Result<(), (u32, Errno)>;
 /// Makes the snapshot: a frozen child that writes, or (`hold`) this thread right away.
 pub fn freeze(a: &Arena, ch: &Channel, socket: Fd, m: &Msg) -> Done {
     let (hold, incremental) = (m.arg != 0, m.arg2 != 0);
+    a.note_holes();
     if hold {
         runs::write_snapshot(a, &Channel::on(socket), true, incremental).map_err(|e| (stage::WRITE, e))?;
         ch.send(Msg { kind: msg::FROZEN, ..Msg::default() });

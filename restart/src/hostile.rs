@@ -36,7 +36,9 @@ fn validated(member: Member) -> Result<(), String> {
             chain.peek(body.record.0.control, 8);
         }
         let objects = &member.meta.objects;
+        let relations = crate::rebuild::Relations::default();
         let given = plan::Given {
+            relations: &relations,
             map_fd: &|_: &MapMeta| None,
             agent: 3,
             exe: -1,

@@ -1,6 +1,7 @@
 //! The restore plan of one process: what the restorer does, in tables, in a memfd. `build` is pure.
 
 use crate::forward::Forwarding;
+use crate::rebuild::Relations;
 use ckpt_image::{AioContext, Body, Credentials, MapKind, MapMeta};
 use ckpt_sys::flat::plan::{self, Descriptor, Map, PlanHead, Read, Rlimit, Table};
 use ckpt_sys::flat::{Outer, Pending, ProcessRecord, Run, SemUndo, SigAction, ThreadRecord, Timer, bytes_of};
@@ -40,6 +41,7 @@ pub struct Given<'a> {
     pub vdso: Option<&'a Forwarding>,
     pub outer: Outer,
     pub renamed: &'a [plan::Renamed],
+    pub relations: &'a Relations,
     /// kernel's id then -> program's id
     pub program_id: &'a dyn Fn(i32) -> i32,
 }
@@ -61,6 +63,8 @@ pub fn build(body: &Body, g: &Given) -> Vec<u8> {
     let mut out = Layout { bytes: vec![0; size_of::<PlanHead>()] };
     let id = |then| (g.program_id)(then);
     let flat = |v: &[ckpt_image::Flat<SigAction>]| v.iter().map(|f| f.0).collect::<Vec<_>>();
+    let related = g.relations;
+    let apart: Vec<plan::Apart> = related.apart.iter().map(|(a, cwd)| plan::Apart { cwd: out.table(cwd), ..*a }).collect();
     let mut head = PlanHead {
         magic: plan::MAGIC,
         maps: out.table(&all_maps(body, g)),
@@ -99,6 +103,15 @@ pub fn build(body: &Body, g: &Given) -> Vec<u8> {
         id_table: g.id_table.0,
         agent_pid: g.agent_pid,
         outer: g.outer,
+        kin: out.table(&related.kin),
+        takes: out.table(&related.takes),
+        apart: out.table(&apart),
+        cwd: out.table(&related.cwd),
+        files: related.files,
+        pgid: id(related.place.0),
+        sid: id(related.place.1),
+        own_files: related.own_files as u32,
+        coredump_filter: body.coredump_filter,
         ..PlanHead::default()
     };
     head.mm[..11].copy_from_slice(&body.mm);

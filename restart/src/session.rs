@@ -65,6 +65,11 @@ impl Gate {
         self.pids[index].load(Acquire)
     }
 
+    /// The id that a process is going to have which others make.
+    pub fn foretell(&self, index: usize, pid: i32) {
+        self.pids[index].store(pid, Release);
+    }
+
     pub fn fail(&self, errno: i32) {
         self.failed.store(errno.max(1) as u32, Release);
         for counter in [&self.created, &self.grouped, &self.joined] {
@@ -90,6 +95,8 @@ impl Gate {
 pub struct Tree<'a> {
     pub gate: &'static Gate,
     pub processes: &'a [ProcessMeta],
+    /// how many of them are made here
+    pub total: usize,
     pub exact: bool,
     /// ids that processes of ours leave alone
     pub wanted: &'a [i32],
@@ -139,7 +146,7 @@ impl Tree<'_> {
         let birth = self.processes[i].birth;
         // Of others than those that this kernel knows, nothing is believed.
         let signal = if (0..=64).contains(&birth.exit_signal) { birth.exit_signal } else { libc::SIGCHLD };
-        (if birth.shares_directory { libc::CLONE_FS } else { 0 }, signal)
+        (birth.shares as i32 & libc::CLONE_FS, signal)
     }
 
     fn live(&self, node: &Node) -> ! {
@@ -182,7 +189,7 @@ impl Tree<'_> {
     }
 
     fn process(&self, i: usize, node: &Node) -> ! {
-        let total = self.processes.len();
+        let total = self.total;
         let gate = self.gate;
         if !gate.pass(&gate.created, total) {
             exit(1);
@@ -222,7 +229,7 @@ impl Tree<'_> {
         }
         // SAFETY: our own group.
         unsafe { libc::setpgid(0, 0) };
-        self.gate.wait(&self.gate.joined, self.processes.len());
+        self.gate.wait(&self.gate.joined, self.total);
         exit(0)
     }
 

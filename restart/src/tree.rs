@@ -24,12 +24,12 @@ pub enum What {
     Detour,
 }
 
-/// Lays the forest out. Pure.
-pub fn layout(processes: &[ProcessMeta], outer_session: i32) -> Vec<Node> {
+/// Lays the forest out, less those that are made `elsewhere`. Pure.
+pub fn layout(processes: &[ProcessMeta], elsewhere: &[bool], outer_session: i32) -> Vec<Node> {
     let index = processes.iter().enumerate().map(|(i, p)| (p.pid, i)).collect();
     let mut maker = Maker { processes, outer_session, index, kids: HashMap::new(), orphans_of: HashMap::new() };
     let mut roots = Vec::new();
-    for (i, p) in processes.iter().enumerate() {
+    for (i, p) in processes.iter().enumerate().filter(|(i, _)| !elsewhere[*i]) {
         if let Some(parent) = maker.parent(i).filter(|&parent| !maker.is_adopted(i, parent)) {
             maker.kids.entry(parent).or_default().push(i);
         } else if maker.parent(i).is_none() && (p.sid == p.pid || p.sid == outer_session || p.sid == 0) {
@@ -126,42 +126,42 @@ mod tests {
     use ckpt_image::Birth;
 
     fn process(pid: i32, ppid: i32, sid: i32) -> ProcessMeta {
-        ProcessMeta { pid, ppid, pgid: sid, sid, state: RunState::Running, name: String::new(), birth: Birth { exit_signal: 17, never_execed: false, shares_directory: false }, stop_told: false, body: None }
+        ProcessMeta { pid, ppid, pgid: sid, sid, state: RunState::Running, name: String::new(), birth: Birth { exit_signal: 17, never_execed: false, shares: 0, maker: ppid }, stop_told: false, body: None }
     }
 
     #[test]
     fn children_follow_parents() {
-        let f = layout(&[process(10, 1, 5), process(11, 10, 5)], 5);
+        let f = layout(&[process(10, 1, 5), process(11, 10, 5)], &[false; 2], 5);
         assert_eq!(f.len(), 1);
         assert_eq!(f[0].children[0].what, What::Process(1));
     }
 
     #[test]
     fn an_orphan_of_a_living_session_takes_a_detour() {
-        let f = layout(&[process(10, 1, 10), process(12, 1, 10)], 5);
+        let f = layout(&[process(10, 1, 10), process(12, 1, 10)], &[false; 2], 5);
         assert_eq!(f[0].children[0].what, What::Detour);
         assert_eq!(f[0].children[0].children[0].what, What::Process(1));
     }
 
     #[test]
     fn an_orphan_that_a_subreaper_took_in_is_forked_in_its_session() {
-        let f = layout(&[process(10, 1, 5), process(11, 10, 11), process(12, 10, 11)], 5);
+        let f = layout(&[process(10, 1, 5), process(11, 10, 11), process(12, 10, 11)], &[false; 3], 5);
         assert!(f[0].adopts);
         assert_eq!(f[0].children.len(), 1);
         assert_eq!(f[0].children[0].children[0].what, What::Detour);
-        let f = layout(&[process(10, 1, 5), process(12, 10, 11)], 5);
+        let f = layout(&[process(10, 1, 5), process(12, 10, 11)], &[false; 2], 5);
         assert_eq!(f[0].children[0].what, What::Leader(11));
     }
 
     #[test]
     fn a_session_without_leader_gets_a_stand_in() {
-        let f = layout(&[process(12, 1, 11)], 5);
+        let f = layout(&[process(12, 1, 11)], &[false; 1], 5);
         assert_eq!(f[0].what, What::Leader(11));
     }
 
     #[test]
     fn a_child_of_the_old_session_is_forked_before_setsid() {
-        let f = layout(&[process(10, 1, 10), process(11, 10, 5)], 5);
+        let f = layout(&[process(10, 1, 10), process(11, 10, 5)], &[false; 2], 5);
         assert_eq!(f[0].early[0].what, What::Process(1));
     }
 }

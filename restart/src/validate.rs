@@ -1,7 +1,7 @@
 //! An image is hostile input until it has been checked: no address, length, offset or count is believed before.
 
 use crate::image_set::Member;
-use ckpt_image::{Body, CHUNK, Codec, MapKind, MapMeta};
+use ckpt_image::{Body, CHUNK, Codec, MapKind, MapMeta, ProcessMeta};
 use std::collections::HashSet;
 
 const TASK_END: u64 = 0x7fff_ffff_f000;
@@ -22,13 +22,14 @@ pub fn check(members: &[Member]) -> Result<(), Invalid> {
         if m.meta.processes.is_empty() {
             return Err(fail("there is no process in it".into()));
         }
-        for p in &m.meta.processes {
+        for (i, p) in m.meta.processes.iter().enumerate() {
             if p.pid <= 1 || !pids.insert(p.pid) {
                 return Err(fail(format!("process id {} is impossible or used twice", p.pid)));
             }
             if let Some(body) = &p.body {
                 check_reach(body).map_err(|e| fail(format!("process {}: {e}", p.pid)))?;
-                check_body(body, m.file.header.total, m.meta.shared.len()).map_err(|e| fail(format!("process {}: {e}", p.pid)))?;
+                let memory = memory_of(&m.meta.processes, i).ok_or_else(|| fail(format!("process {} shares with one that is not there", p.pid)))?;
+                check_body(body, memory, m.file.header.total, m.meta.shared.len()).map_err(|e| fail(format!("process {}: {e}", p.pid)))?;
                 if m.parents.is_empty() && !body.memory.kept.is_empty() {
                     return Err(fail(format!("process {}: memory is left out, but no other image is named", p.pid)));
                 }
@@ -63,7 +64,26 @@ fn check_reach(b: &Body) -> Result<(), String> {
     }
 }
 
-fn check_body(b: &Body, total: u64, shared: usize) -> Result<(), String> {
+/// The process with the mappings of process `i`. None: its maker is missing, or has nothing that it could share.
+fn memory_of(all: &[ProcessMeta], mut i: usize) -> Option<&Body> {
+    loop {
+        let (p, body) = (&all[i], all[i].body.as_ref()?);
+        if p.birth.shares & (libc::CLONE_VM | libc::CLONE_FILES) as u32 == 0 {
+            return Some(body);
+        }
+        let maker = all[..i].iter().position(|q| q.pid == p.birth.maker && q.body.is_some())?;
+        if p.birth.shares & libc::CLONE_VM as u32 == 0 {
+            return Some(body);
+        }
+        if !body.maps.is_empty() {
+            return None;
+        }
+        i = maker;
+    }
+}
+
+/// `memory` has its mappings.
+fn check_body(b: &Body, memory: &Body, total: u64, shared: usize) -> Result<(), String> {
     let mut end = MIN_ADDRESS;
     let kernel = |k: &MapKind| matches!(k, MapKind::Kernel);
     for m in b.maps.iter().filter(|m| !kernel(&m.kind)) {
@@ -85,12 +105,12 @@ fn check_body(b: &Body, total: u64, shared: usize) -> Result<(), String> {
     if b.threads.is_empty() || b.sigactions.len() != 64 {
         return Err("it has no threads or no signal actions".into());
     }
-    let in_private = |addr: u64, len: u64| b.maps.iter().any(|m| !m.shared && m.start <= addr && addr + len <= m.end);
+    let in_private = |addr: u64, len: u64| memory.maps.iter().any(|m| !m.shared && m.start <= addr && addr + len <= m.end);
     if b.record.0.leader_gone == 0 && !b.threads.iter().any(|t| t.0.tid == leader) {
         return Err("its main thread is missing".into());
     }
     for t in &b.threads {
-        if t.0.frame & 7 != 0 || !b.maps.iter().any(|m| m.start <= t.0.frame && t.0.frame + 1024 <= m.end) {
+        if t.0.frame & 7 != 0 || !memory.maps.iter().any(|m| m.start <= t.0.frame && t.0.frame + 1024 <= m.end) {
             return Err(format!("thread {} has no frame to return to", t.0.tid));
         }
     }
@@ -139,6 +159,9 @@ fn check_memory(b: &Body, total: u64) -> Result<(), String> {
         return Err("the runs do not add up".into());
     }
     let chunks = sum.div_ceil(CHUNK) as usize;
+    if sum == 0 && b.memory.pieces.is_empty() && b.memory.checksums.is_empty() {
+        return Ok(());
+    }
     let pieces = if b.memory.codec == Codec::None { 1 } else { chunks };
     if b.memory.checksums.len() != chunks || b.memory.pieces.len() != pieces {
         return Err("checksums are missing".into());

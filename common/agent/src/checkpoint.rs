@@ -13,19 +13,20 @@ use crate::members::{self, Candidate};
 use crate::pace::Disk;
 use crate::quiesce::{Quiesce, QuiesceError, Stopped};
 use crate::records::Records;
+use crate::sharing::Sharing;
 use crate::track::{Ranges, Tracker};
 use crate::write::{Taken, WriteError};
 use crate::{ipc, passes, room, shared, stale, store, timings};
 use ckpt_image::file::Blobs;
-use ckpt_image::{Body, ImageWriter, SharedMemory, UserKey};
+use ckpt_image::{Apart, Body, ImageWriter, SharedMemory, UserKey};
 use ckpt_objects::ipc::{IpcError, SysvSet};
-use ckpt_objects::{CaptureContext, CaptureError, ObjectSet, ProcessFds};
+use ckpt_objects::{CaptureContext, CaptureError, ObjectSet};
 use ckpt_sys::fault::{self, Effect};
 use ckpt_sys::flat::msg;
 use ckpt_sys::idtable::IdTable;
 use ckpt_wire::{CheckpointStats, Compression, Overrides, PauseMode, ProcessEvents, Stage, Summary, Timing};
-use collect::{receive_records, take_descriptors};
-use refuse::{refuse, sharers};
+use collect::receive_records;
+use refuse::refuse;
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::RawFd;
@@ -169,6 +170,8 @@ struct Process {
     kept: Option<Ranges>,
     /// The frozen copy, or the process itself.
     frozen: i32,
+    /// threads that share less than threads do
+    apart: Vec<Apart>,
 }
 
 struct Clock {
@@ -196,8 +199,8 @@ const PASSING_PATIENCE: Duration = Duration::from_secs(3);
 struct Snapshot {
     processes: Vec<(Process, Option<Body>)>,
     zombies: Vec<Candidate>,
-    /// processes that share working directory and umask with their parent
-    sharers: HashSet<i32>,
+    /// processes that share memory, descriptors or folders
+    sharing: Sharing,
     objects: ObjectSet,
     shared: Vec<SharedMemory>,
     aside: Option<shared::Aside>,
@@ -425,7 +428,7 @@ impl Checkpoint<'_> {
             let flags = known.map_or_else(|| VmFlags::read(pid), |i| flags.swap_remove(i).1);
             let records = receive_records(&stopped)?;
             let frozen = stopped.who.stat.pid;
-            processes.push(Process { stopped, flags, records, writer: None, taken: None, kept: None, frozen });
+            processes.push(Process { stopped, flags, records, writer: None, taken: None, kept: None, frozen, apart: Vec::new() });
         }
         clock.mark("records");
         self.look(processes, stop.zombies, image, place, clock)
@@ -440,8 +443,12 @@ impl Checkpoint<'_> {
         place: (u32, u32),
         clock: &mut Clock,
     ) -> Result<Snapshot, CheckpointError> {
-        let sharers = sharers(&processes)?;
-        let tables: Vec<ProcessFds> = processes.iter_mut().map(take_descriptors).collect();
+        let sharing = refuse::sharing(&processes)?;
+        for p in &mut processes {
+            p.apart = refuse::apart(p)?;
+        }
+        collect::unite(&mut processes, &sharing);
+        let tables = collect::tables(&mut processes, &sharing)?;
         let std = [0, 1, 2].map(|fd: RawFd| is_open(fd).then_some(fd));
         let mut blobs = Blobs(&image);
         let mut ctx = CaptureContext { std, save_open_files: self.settings.save_open_files, blobs: &mut blobs };
@@ -450,8 +457,7 @@ impl Checkpoint<'_> {
         drop(tables);
         passes(fault::Stage::Refill)?;
         clock.mark("objects");
-        let mut maps: Vec<Vec<RawMap>> =
-            processes.iter().map(|p| gather::parse_maps(&p.records.maps, &p.flags, p.stopped.who.stat.pid)).collect();
+        let mut maps: Vec<Vec<RawMap>> = processes.iter().map(|p| collect::maps(p, &processes, &sharing)).collect();
         // A process writes plain bytes: where they are to be encrypted, not to the image.
         let aside = image.is_sealed().then(shared::Aside::new).transpose()?;
         let (shared, work) = shared::plan(&mut maps, &objects, &|len| aside.as_ref().map_or_else(|| image.reserve(len), |a| a.reserve(len)));
@@ -460,6 +466,9 @@ impl Checkpoint<'_> {
         for (p, maps) in processes.iter().zip(&maps) {
             let mut body = gather::body(p.stopped.who.stat.pid, &p.records, maps)?;
             p.stopped.raised.correct(&mut body.rlimits);
+            let who = &p.stopped.who.stat;
+            let share = sharing.get(who.pid, who.ppid);
+            (body.memory_of, body.files_of, body.apart) = (share.memory_of, share.files_of, p.apart.clone());
             refuse(p, &body)?;
             bodies.push(body);
         }
@@ -467,11 +476,11 @@ impl Checkpoint<'_> {
         let copies = self.copy_shared(&processes, &work, aside.as_ref().map_or(&image.file, |a| &a.file))?;
         clock.mark("shared memory");
         passes(fault::Stage::Freeze)?;
-        self.freeze_all(&mut processes, &maps)?;
+        self.freeze_all(&mut processes, &maps, &sharing)?;
         clock.mark("freeze");
         let notified = objects.queues.iter().filter_map(|q| q.notify.as_ref()).map(|n| n.pid).collect();
         let processes = processes.into_iter().zip(bodies.into_iter().map(Some)).collect();
-        Ok(Snapshot { processes, zombies, sharers, objects, shared, aside, sysv, notified, image, place, copies })
+        Ok(Snapshot { processes, zombies, sharing, objects, shared, aside, sysv, notified, image, place, copies })
     }
 
 }

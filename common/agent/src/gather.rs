@@ -81,11 +81,22 @@ fn advice(flags: &[String]) -> u32 {
 }
 
 /// A mapping as the process itself read it, and the identity of what it maps.
+#[derive(Clone)]
 pub struct RawMap {
     pub meta: MapMeta,
     pub dev: u64,
     pub ino: u64,
     pub path: Vec<u8>,
+}
+
+impl RawMap {
+    /// What is left of anonymous memory when a range is cut out of it.
+    pub fn without(self, hole: (u64, u64)) -> Vec<RawMap> {
+        let (start, end) = (self.meta.start, self.meta.end);
+        let part = |start: u64, end: u64| RawMap { meta: MapMeta { start, end, ..self.meta.clone() }, ..self.clone() };
+        let parts = [(start, hole.0.clamp(start, end)), (hole.1.clamp(start, end), end)];
+        parts.into_iter().filter(|p| p.0 < p.1).map(|p| part(p.0, p.1)).collect()
+    }
 }
 
 pub fn parse_maps(text: &[u8], flags: &VmFlags, pid: i32) -> Vec<RawMap> {
@@ -217,6 +228,8 @@ pub fn body(pid: i32, r: &Records, maps: &[RawMap]) -> io::Result<Body> {
         memory: Memory { runs: Vec::new(), guards: Vec::new(), bytes: 0, codec: Codec::None, pieces: Vec::new(), checksums: Vec::new(), kept: Vec::new() },
         id_table: id_table(&r.maps),
         files_of: pid,
+        memory_of: pid,
+        apart: Vec::new(),
     })
 }
 

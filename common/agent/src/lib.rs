@@ -15,6 +15,7 @@ pub fn arm_fault() {
 
 pub mod agent;
 pub mod aio;
+mod apart;
 pub mod checkpoint;
 pub mod codec;
 pub mod copies;

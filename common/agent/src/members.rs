@@ -35,8 +35,8 @@ pub enum Readiness {
     NoHandler,
     /// It shares its parent's memory: a vfork that has not exec'ed.
     Vfork,
-    /// It shares its parent's memory for good (CLONE_VM without CLONE_THREAD).
-    SharedMemory,
+    /// It shares its parent's memory (CLONE_VM without CLONE_THREAD), and is so young that it may be about to exec.
+    Young,
     /// by another member, gdb or strace, which would get our signal first
     Traced { tracer: i32 },
     Gone,
@@ -49,7 +49,11 @@ pub fn readiness(c: &Candidate, signal: i32) -> Readiness {
     // Memory first: once a process has memory of its own, a handler that is seen is that of its own image. The other
     // way round a spawned child could be seen with its parent's handlers and get the signal after its exec.
     if shares_memory(pid, c.stat.ppid) {
-        return if in_vfork(c.stat.ppid) { Readiness::Vfork } else { Readiness::SharedMemory };
+        match () {
+            _ if in_vfork(c.stat.ppid) => return Readiness::Vfork,
+            _ if is_young(c) => return Readiness::Young,
+            _ => {}
+        }
     }
     let Some(status) = procfs::status(pid) else { return Readiness::Gone };
     if let Some(tracer) = procfs::status_value(&status, "TracerPid").and_then(|t| t.parse().ok()).filter(|&t| t != 0 && is_member(t)) {
@@ -100,6 +104,17 @@ fn shares_memory(pid: i32, ppid: i32) -> bool {
         }
         _ => false,
     }
+}
+
+/// Programs are started within this, in ticks of 10 ms.
+const YOUTH: u64 = 5;
+
+fn is_young(c: &Candidate) -> bool {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: now is a timespec.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut now) };
+    let ticks = now.tv_sec as u64 * 100 + now.tv_nsec as u64 / 10_000_000;
+    ticks < c.stat.field(22) + YOUTH
 }
 
 /// A thread that waits for its vfork child sleeps uninterruptibly.

@@ -21,8 +21,6 @@ pub enum QuiesceError {
     Thread { pid: i32, tid: i32, name: String, what: String },
     #[error("process {pid} ({name}) carries another version of libckpt.so; restart the program with this ckpt")]
     Version { pid: i32, name: String },
-    #[error("process {pid} ({name}) shares its parent's memory (clone with CLONE_VM, without CLONE_THREAD); that is not supported: end it first")]
-    SharedMemory { pid: i32, name: String },
     #[error("process {pid} ({name}) is traced by process {tracer}, which is to be checkpointed too; a trace cannot be brought back: end the tracer, or let it detach")]
     Traced { pid: i32, name: String, tracer: i32 },
     #[error("process {pid} ({name}) refuses: {why}; put that right in the program or its plugin and try again")]
@@ -159,8 +157,7 @@ impl Quiesce<'_> {
             Readiness::Traced { tracer } => Err(QuiesceError::Traced { pid, name: c.stat.name.clone(), tracer }),
             Readiness::Vfork if Instant::now() < self.deadline => Ok(true),
             Readiness::Vfork => Err(silent(c, begun, "it has not exec'ed since vfork".into())),
-            Readiness::SharedMemory if begun.elapsed() < LIBRARY_PATIENCE => Ok(true),
-            Readiness::SharedMemory => Err(QuiesceError::SharedMemory { pid, name: c.stat.name.clone() }),
+            Readiness::Young => Ok(true),
             // It waits for the end of the section; where the thread is now says nothing of where it will be then.
             Readiness::NoHandler if c.stat.state != 'T' && members::handles(pid, self.signal) => {
                 if let Some(what) = obstacle::of(pid) {

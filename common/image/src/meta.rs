@@ -105,8 +105,10 @@ pub struct Birth {
     pub exit_signal: i32,
     /// it has not called exec: its parent may move it to another group
     pub never_execed: bool,
-    /// working directory, root and umask are its parent's too
-    pub shares_directory: bool,
+    /// `CLONE_*`: what it shares with its maker
+    pub shares: u32,
+    /// the process that can make it: its parent, or, with CLONE_PARENT in `shares`, a sibling
+    pub maker: i32,
 }
 
 /// Path bytes need not be UTF-8.
@@ -143,6 +145,23 @@ pub struct Body {
     pub id_table: u64,
     /// Descriptors are those of this process (CLONE_FILES across processes); itself otherwise.
     pub files_of: i32,
+    /// Memory is that of this process (CLONE_VM across processes), which has the maps, too; itself otherwise.
+    pub memory_of: i32,
+    /// threads that share less than threads do, makers first
+    pub apart: Vec<Apart>,
+}
+
+/// A thread with descriptors, or with working directory and umask, of its own.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Apart {
+    /// kernel's id then; its descriptors are noted under it
+    pub tid: i32,
+    /// the thread that can make it
+    pub maker: i32,
+    /// CLONE_FILES, CLONE_FS: what it does not share with that
+    pub own: u32,
+    pub cwd: PathBytes,
+    pub umask: u32,
 }
 
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]

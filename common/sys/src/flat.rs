@@ -119,6 +119,8 @@ pub mod msg {
     /// arg: seconds without a word from the agent after which the process goes on by itself; arg2: after FREEZE with
     /// hold
     pub const SILENCE: u32 = 48;
+    /// the descriptors of thread `tid`, which has a table of its own; the answer is FDS and CAPTURED
+    pub const TABLE: u32 = 60;
     // agent -> writer
     /// carries the image or a pipe; arg: file offset, u64::MAX for a pipe
     pub const WRITE: u32 = 38;
@@ -476,6 +478,21 @@ pub mod plan {
         pub feed: Feed,
         /// first descriptor number that is ours
         pub flags: u64,
+        /// `Kin`: what this process and others in its memory make
+        pub kin: Table,
+        /// `Take`: descriptors that it, or a thread of its own table, puts into place itself
+        pub takes: Table,
+        /// `Apart`
+        pub apart: Table,
+        /// path of the working directory, with a NUL; empty: it is there
+        pub cwd: Table,
+        pub files: SharedFiles,
+        /// the program's ids of its group and session, 0: it is in them
+        pub pgid: i32,
+        pub sid: i32,
+        pub coredump_filter: u32,
+        /// what it has is in `takes`, not there already
+        pub own_files: u32,
     }
 
     /// Bytes that a `Feed` hands over at a time.
@@ -496,6 +513,62 @@ pub mod plan {
     impl Feed {
         pub const NONE: Feed = Feed { memory: -1, ready: -1, free: -1, pad: 0 };
     }
+
+    /// A process that is made by a restorer, because it shares memory or descriptors with the one that makes it, or is
+    /// a child of such a one.
+    #[repr(C)]
+    #[derive(Clone, Copy, Default)]
+    pub struct Kin {
+        pub pid: i32,
+        /// 0: the process that has the table; n: the n-th of it
+        pub maker: u32,
+        /// `CLONE_*`
+        pub flags: u32,
+        pub exit_signal: i32,
+        /// descriptor of its plan; -1: it is a zombie
+        pub plan: i32,
+        /// wait(2) status of a zombie
+        pub status: i32,
+    }
+
+    #[repr(C)]
+    #[derive(Clone, Copy, Default)]
+    pub struct Take {
+        /// thread with a table of its own, 0: the process's
+        pub tid: i32,
+        pub number: i32,
+        pub source: i32,
+        pub cloexec: u32,
+    }
+
+    /// A thread that shares less with its maker than threads do.
+    #[repr(C)]
+    #[derive(Clone, Copy, Default)]
+    pub struct Apart {
+        pub tid: i32,
+        pub maker: i32,
+        /// CLONE_FILES, CLONE_FS: what is its own
+        pub own: u32,
+        pub umask: u32,
+        /// path, with a NUL
+        pub cwd: Table,
+    }
+
+    /// A table of descriptors that several processes have.
+    #[repr(C)]
+    #[derive(Clone, Copy, Default)]
+    pub struct SharedFiles {
+        /// which of those of the computation
+        pub number: u32,
+        /// others that have it and run, if this is the one that closes our descriptors in it
+        pub others: u32,
+        /// 0: it is nobody else's, 1: this process closes our descriptors, 2: another does
+        pub role: u32,
+        pub pad: u32,
+    }
+
+    /// So many tables can be shared.
+    pub const SHARED_TABLES: usize = 256;
 
     impl Default for PlanHead {
         fn default() -> Self {

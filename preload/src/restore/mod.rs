@@ -6,6 +6,7 @@ mod aio;
 mod credentials;
 mod fill;
 mod ids;
+mod kin;
 mod lazy;
 mod memory;
 mod process;
@@ -46,9 +47,27 @@ pub struct Ground {
     pub ready: AtomicU32,
     pub go: AtomicU32,
     pub failed: AtomicU32,
+    /// the ground of the process that has the memory, of which this is a part
+    pub root: usize,
+    /// place in the root's table of kin, from 1; 0: this is the root
+    pub index: u32,
+    /// bytes of this part
+    pub span: usize,
+    pub library: usize,
+    /// a page shared with all that are made here
+    pub commons: usize,
+    /// processes of this memory that have made theirs
+    pub born: AtomicU32,
+    /// the memory is there
+    pub restored: AtomicU32,
 }
 
 impl Ground {
+    pub fn root(&self) -> &Ground {
+        // SAFETY: it lies on the same ground, which stays until the last thread has left.
+        unsafe { &*(self.root as *const Ground) }
+    }
+
     pub fn head(&self) -> &PlanHead {
         // SAFETY: the plan was copied here whole and its magic was checked.
         unsafe { &*(self.plan as *const PlanHead) }
@@ -79,6 +98,7 @@ pub mod step {
     pub const CREDENTIALS: u32 = 30;
     pub const AIO: u32 = 31;
     pub const LAZY: u32 = 32;
+    pub const KIN: u32 = 33;
 }
 
 pub struct Failure {
@@ -113,7 +133,12 @@ fn forget_thread() {
 
 /// Never returns: restores what the plan in memfd `fd` says, or ends the process.
 pub fn enter(fd: Fd) -> ! {
-    if let Err(errno) = prepare(fd) {
+    enter_with(fd, 0)
+}
+
+/// `commons`: the page of those who made this process.
+fn enter_with(fd: Fd, commons: usize) -> ! {
+    if let Err(errno) = prepare(fd, commons) {
         complain(fd, errno);
     }
     exit_group(127)
@@ -144,7 +169,7 @@ fn unregister_rseq() {
     }
 }
 
-fn prepare(fd: Fd) -> Result<()> {
+fn prepare(fd: Fd, commons: usize) -> Result<()> {
     unregister_rseq();
     forget_thread();
     // SAFETY: numbers only.
@@ -161,7 +186,10 @@ fn prepare(fd: Fd) -> Result<()> {
     let (lib, lib_len) = own_image();
     let stacks = LEADER_STACK + (head.threads.count as usize).max(fill::HELPERS) * THREAD_STACK;
     let ground_head = page_up(size_of::<Ground>());
-    let len = ground_head + lib_len + page_up(plan_len) + stacks;
+    // SAFETY: as the maps table, below.
+    let relatives = unsafe { core::slice::from_raw_parts((plan + head.kin.at as usize) as *const plan::Kin, head.kin.count as usize) };
+    let span = ground_head + lib_len + page_up(plan_len) + stacks;
+    let len = span + ckpt_sys::PAGE + kin::room(relatives)?;
     // SAFETY: the maps table lies in the mapped plan.
     let planned = unsafe { core::slice::from_raw_parts((plan + head.maps.at as usize) as *const plan::Map, head.maps.count as usize) };
     let mut kernel = KernelPages::default();
@@ -192,7 +220,21 @@ fn prepare(fd: Fd) -> Result<()> {
             ready: AtomicU32::new(0),
             go: AtomicU32::new(0),
             failed: AtomicU32::new(0),
+            root: start,
+            index: 0,
+            span,
+            library: lib_copy,
+            commons: start + span,
+            born: AtomicU32::new(0),
+            restored: AtomicU32::new(0),
         });
+        let g = &*(start as *const Ground);
+        let threads = head.threads.count as u32 + head.process.leader_gone as u32;
+        g.here.store(threads, core::sync::atomic::Ordering::Release);
+        kin::found(g, commons)?;
+        kin::start_own(g.head())?;
+        kin::make(g)?;
+        kin::await_born(g)?;
         let entry = run as *const () as usize - lib + lib_copy;
         let top = plan_copy + page_up(plan_len) + LEADER_STACK;
         asm::enter_on(top, start, entry)
@@ -314,10 +356,14 @@ unsafe extern "C" fn run(ground: usize) -> ! {
     let g = unsafe { &*(ground as *const Ground) };
     let head = g.head();
     if let Err(f) = restore(g, head) {
-        report(head.agent, &f);
-        exit_group(127);
+        exit_with(head, &f);
     }
     threads::leave_leader(g)
+}
+
+fn exit_with(head: &PlanHead, f: &Failure) -> ! {
+    report(head.agent, f);
+    exit_group(127)
 }
 
 fn restore(g: &Ground, head: &PlanHead) -> Outcome {
@@ -331,9 +377,16 @@ fn restore(g: &Ground, head: &PlanHead) -> Outcome {
     memory::finish(g, head)?;
     lazy::register(g, head)?;
     aio::restore(g, head)?;
+    kin::tell_restored(g);
+    kin::settle(g, head)?;
+    process::patch_library(g, head);
     process::before_threads(g, head)?;
     threads::start(g, head)?;
     process::timers(g, head)?;
+    await_go(g, head)
+}
+
+fn await_go(g: &Ground, head: &PlanHead) -> Outcome {
     let agent = Channel::on(head.agent);
     agent.send(Msg { kind: msg::RESTORED, pid: getpid(), ..Msg::default() });
     loop {
@@ -343,6 +396,8 @@ fn restore(g: &Ground, head: &PlanHead) -> Outcome {
                 process::settle_children(g, head);
                 agent.send(Msg { kind: msg::SETTLED, pid: getpid(), ..Msg::default() });
             }
+            // Stopped until now: the others went without it.
+            None if kin::is_closed(g, head) => return process::last(g, head),
             _ => exit_group(127),
         }
     }

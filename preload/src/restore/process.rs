@@ -32,7 +32,6 @@ pub fn before_threads(g: &Ground, head: &PlanHead) -> Outcome {
             let _ = syscall3(libc::SYS_membarrier, 1 << bit, 0, 0);
         }
     }
-    patch_library(g, head);
     Ok(())
 }
 
@@ -42,7 +41,7 @@ const ARCH_REQ_XCOMP_PERM: usize = 0x1023;
 const FIRST_DYNAMIC_STATE: usize = 17;
 
 /// The library in the restored memory: a new agent, no checkpoint under way.
-fn patch_library(g: &Ground, head: &PlanHead) {
+pub fn patch_library(g: &Ground, head: &PlanHead) {
     let preload = g.table::<u8>(head.preload);
     // SAFETY: the agent checked that both addresses are the library's; they are mapped and writable.
     unsafe {
@@ -104,7 +103,7 @@ fn real_clock(head: &PlanHead, clock: i32) -> i32 {
     }
 }
 
-fn real_tid(head: &PlanHead, tid: i32) -> i32 {
+pub fn real_tid(head: &PlanHead, tid: i32) -> i32 {
     // SAFETY: as in threads::pair_ids.
     match unsafe { IdTable::at(head.id_table as *mut u8) } {
         Some(table) if head.id_table != 0 => table.to_real(VirtualPid(tid)).0,
@@ -204,8 +203,7 @@ pub fn last(g: &Ground, head: &PlanHead) -> Outcome {
     for fd in g.table::<Descriptor>(head.fds) {
         finish_descriptor(head, fd);
     }
-    // SAFETY: numbers only: from `flags` on all descriptors are ours.
-    let _ = unsafe { syscall3(libc::SYS_close_range, head.flags as usize, u32::MAX as usize, 0) };
+    super::kin::close_ours(g, head);
     wait_for_messages(g, head);
     for l in g.table::<Rlimit>(head.rlimits) {
         let limit = [l.soft, l.hard];

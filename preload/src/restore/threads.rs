@@ -3,7 +3,7 @@
 use super::{Failure, Ground, Outcome, at, step};
 use crate::asm;
 use ckpt_sys::calls::*;
-use ckpt_sys::flat::plan::PlanHead;
+use ckpt_sys::flat::plan::{Apart, PlanHead};
 use ckpt_sys::flat::{Pending, ThreadRecord};
 use ckpt_sys::idtable::{IdTable, RealPid, VirtualPid};
 use ckpt_sys::raw::*;
@@ -12,18 +12,18 @@ use core::sync::atomic::Ordering::*;
 /// `struct clone_args` (clone3(2))
 #[repr(C)]
 #[derive(Default)]
-struct CloneArgs {
-    flags: u64,
-    pidfd: u64,
-    child_tid: u64,
-    parent_tid: u64,
-    exit_signal: u64,
-    stack: u64,
-    stack_size: u64,
-    tls: u64,
-    set_tid: u64,
-    set_tid_size: u64,
-    cgroup: u64,
+pub struct CloneArgs {
+    pub flags: u64,
+    pub pidfd: u64,
+    pub child_tid: u64,
+    pub parent_tid: u64,
+    pub exit_signal: u64,
+    pub stack: u64,
+    pub stack_size: u64,
+    pub tls: u64,
+    pub set_tid: u64,
+    pub set_tid_size: u64,
+    pub cgroup: u64,
 }
 
 struct Start<'a> {
@@ -34,13 +34,7 @@ struct Start<'a> {
 /// Makes all threads but the leader; returns when each is ready to leave.
 pub fn start(g: &Ground, head: &PlanHead) -> Outcome {
     let all = g.table::<ThreadRecord>(head.threads);
-    g.here.store(all.len() as u32 + head.process.leader_gone as u32, Release);
-    for (index, t) in all.iter().enumerate() {
-        if is_leader(head, t) {
-            continue;
-        }
-        at(step::THREAD, t.tid as u64, spawn(g, head, index, t))?;
-    }
+    spawn_those_of(g, head, None)?;
     if let Some(leader) = all.iter().find(|t| is_leader(head, t)) {
         settle_leader(leader)?;
         settle(g, head, leader)?;
@@ -60,12 +54,45 @@ pub fn start(g: &Ground, head: &PlanHead) -> Outcome {
     }
 }
 
+/// The threads that `maker` makes: the leader (None), or one of those that share something with it alone.
+fn spawn_those_of(g: &Ground, head: &PlanHead, maker: Option<i32>) -> Outcome {
+    let all = g.table::<ThreadRecord>(head.threads);
+    for (index, t) in all.iter().enumerate().filter(|(_, t)| !is_leader(head, t)) {
+        let own = apart(g, head, t.tid);
+        let made_by = own.map(|a| a.maker).filter(|&m| m != all[0].tid);
+        if made_by == maker {
+            at(step::THREAD, t.tid as u64, spawn(g, head, index, t))?;
+        }
+    }
+    Ok(())
+}
+
+fn apart<'a>(g: &'a Ground, head: &PlanHead, tid: i32) -> Option<&'a Apart> {
+    g.table::<Apart>(head.apart).iter().find(|a| a.tid == tid)
+}
+
+/// By the thread itself: descriptors and folder of its own.
+fn settle_apart(g: &Ground, head: &PlanHead, t: &ThreadRecord) -> Outcome {
+    let Some(own) = apart(g, head, t.tid) else { return Ok(()) };
+    if own.own & libc::CLONE_FILES as u32 != 0 {
+        at(step::THREAD, t.tid as u64, super::kin::take(g, head, t.tid))?;
+        super::kin::close_range(head.flags as u32, u32::MAX);
+    }
+    if own.own & libc::CLONE_FS as u32 != 0 {
+        at(step::THREAD, t.tid as u64, super::kin::change_folder(g, own.cwd))?;
+        // SAFETY: numbers only.
+        let _ = unsafe { syscall1(libc::SYS_umask, own.umask as usize) };
+    }
+    spawn_those_of(g, head, Some(t.tid))
+}
+
 fn is_leader(head: &PlanHead, t: &ThreadRecord) -> bool {
     t.tid == head.process.pid
 }
 
 fn spawn(g: &Ground, head: &PlanHead, index: usize, t: &ThreadRecord) -> Result<()> {
     let flags = libc::CLONE_VM | libc::CLONE_FS | libc::CLONE_FILES | libc::CLONE_SIGHAND | libc::CLONE_THREAD | libc::CLONE_SYSVSEM;
+    let flags = flags as u32 & !apart(g, head, t.tid).map_or(0, |a| a.own);
     let tid = t.tid;
     let top = g.thread_stack_top(index);
     // The argument lies at the top of the new stack.
@@ -104,7 +131,7 @@ unsafe extern "C" fn main(start: usize) -> ! {
     let (g, index) = unsafe { ((*(start as *const Start)).g, (*(start as *const Start)).index) };
     let head = g.head();
     let t = &g.table::<ThreadRecord>(head.threads)[index];
-    if let Err(f) = settle(g, head, t) {
+    if let Err(f) = settle_apart(g, head, t).and_then(|()| settle(g, head, t)) {
         g.failed.store(f.errno.0 as u32, Release);
     }
     g.ready.fetch_add(1, AcqRel);
@@ -255,14 +282,19 @@ fn leave(g: &Ground, t: &ThreadRecord) -> ! {
     // SAFETY: the restored library's own `leave`: counts down, the last one unmaps the ground, sigreturn.
     unsafe {
         let leave: unsafe extern "C" fn(usize, usize, usize, usize) -> ! = core::mem::transmute(routine as usize);
-        leave(t.frame as usize, g.start, g.len, &raw const g.here as usize)
+        let root = g.root();
+        leave(t.frame as usize, root.start, root.len, &raw const root.here as usize)
     }
 }
 
 /// The leader lets all go. One that had ended goes first, by itself.
 pub fn leave_leader(g: &Ground) -> ! {
     let head = g.head();
-    tell_library(g, head);
+    if g.index == 0 {
+        tell_library(g, head);
+    } else {
+        super::kin::await_root(g);
+    }
     g.go.store(1, Release);
     futex_wake_all(&g.go);
     if let Some(t) = g.table::<ThreadRecord>(head.threads).iter().find(|t| is_leader(head, t)) {

@@ -25,13 +25,20 @@ impl Rebuild<'_> {
             processes.push(ProcessMeta { body: None, name: q.name.clone(), ..*q });
         }
         let outer = self.members[0].meta.agent;
-        let live: Vec<ProcessMeta> = prepared.iter().map(|p| { let q = self.process(p); ProcessMeta { body: None, name: String::new(), ..*q } }).collect();
+        let late = self.family.late();
+        // Those whom restorers make find their groups there.
+        let live: Vec<ProcessMeta> = processes.iter().zip(&late).map(|(q, &late)| ProcessMeta { body: None, name: String::new(), pgid: if late { 0 } else { q.pgid }, ..*q }).collect();
         let groups = tree::leaderless_groups(&live, outer.pgid);
-        let forest = tree::layout(&processes, outer.sid);
-        let become_process = |i: usize| self.become_process(&prepared[i], rebuilt, mapped);
+        let forest = tree::layout(&processes, &late, outer.sid);
+        let become_process = |i: usize| self.become_process(i, prepared, rebuilt, mapped);
+        let total = late.iter().filter(|late| !**late).count();
+        if self.ids != Ids::Virtual {
+            (0..late.len()).filter(|&i| late[i]).for_each(|i| gate.foretell(i, self.known.program_id(processes[i].pid)));
+        }
         let tree = Tree {
             gate,
             processes: &processes,
+            total,
             exact: self.ids != Ids::Virtual,
             wanted: &ids::wanted(self.members, &self.known),
             ids: self.shared_ids,
@@ -44,18 +51,19 @@ impl Rebuild<'_> {
         };
         passes(Stage::Fork)?;
         tree.fork_all(&forest).map_err(|e| Failure(fork_failed(&e), 1))?;
-        if !gate.wait_created(processes.len()) {
+        if !gate.wait_created(total) {
             let e = gate.failure().unwrap_or_else(|| io::ErrorKind::TimedOut.into());
             return Err(Failure(fork_failed(&e), 1));
         }
-        fault::target(Effect::KillMember, gate.pid(processes.len() - 1));
+        fault::target(Effect::KillMember, gate.pid(late.iter().rposition(|late| !late).unwrap_or(0)));
         let is_program = |p: &ProcessMeta| self.known.program_id(p.pid) == self.known.program_id(outer.program);
         let program = processes.iter().position(is_program).or_else(|| processes.iter().position(|p| !processes.iter().any(|q| q.pid == p.ppid)));
         Ok(gate.pid(program.unwrap_or(0)))
     }
 
     /// In the child, in its place in the tree.
-    fn become_process(&self, p: &Prepared, rebuilt: &[Rebuilt], mapped: &[RawFd]) -> io::Error {
+    fn become_process(&self, i: usize, prepared: &[Prepared], rebuilt: &[Rebuilt], mapped: &[RawFd]) -> io::Error {
+        let p = &prepared[i];
         let meta = self.process(p);
         let Some(body) = &meta.body else { return io::ErrorKind::InvalidData.into() };
         if let Err(e) = passes(Stage::Exec) {
@@ -81,12 +89,9 @@ impl Rebuild<'_> {
                 return e;
             }
         }
-        let (Some(plan), Some(theirs)) = (&p.plan, &p.theirs) else {
-            return io::ErrorKind::InvalidData.into();
-        };
-        let own = [plan.as_raw_fd(), theirs.as_raw_fd()];
-        let copy = p.exe_copy.iter().chain(&p.exe_named).map(AsRawFd::as_raw_fd);
-        let keep: Vec<RawFd> = own.iter().chain(mapped).copied().chain(copy).chain(p.images.iter().map(AsRawFd::as_raw_fd)).collect();
+        let Some(plan) = &p.plan else { return io::ErrorKind::InvalidData.into() };
+        let own = prepared.iter().enumerate().filter(|(k, _)| self.family.root_of(*k) == i).flat_map(|(_, p)| p.descriptors());
+        let keep: Vec<RawFd> = own.chain(mapped.iter().copied()).collect();
         if let Err(e) = rebuilt[p.rebuilt].install(objects, meta.pid, &keep) {
             return io::Error::other(e.to_string());
         }

@@ -1,6 +1,7 @@
 //! Kernel objects, files and shared memory opened once for the whole tree; then prepare, birth, release.
 
 mod birth;
+mod kin;
 mod prepare;
 mod release;
 
@@ -21,6 +22,7 @@ use ckpt_objects::{AsProcess, PidMap, RebuildContext, Rebuilt};
 use ckpt_sys::fault::Stage;
 use ckpt_sys::flat::Outer;
 use ckpt_sys::idtable::{RealPid, VirtualPid};
+pub use kin::{Family, Relations};
 use prepare::Prepared;
 use std::collections::HashMap;
 use std::io;
@@ -44,6 +46,7 @@ pub struct Rebuild<'a> {
     pub lazy: bool,
     /// for processes that had not exec'ed either, where the kernel lets us name their binary
     pub restorer: Option<Restorer>,
+    pub family: Family<'a>,
 }
 
 /// Files to map, by path and whether they are written through.
@@ -72,10 +75,13 @@ impl Rebuild<'_> {
         let bodies = self.members.iter().flat_map(|m| &m.meta.processes).filter_map(|p| p.body.as_ref());
         let table = move_up(self.shared_ids.fd.try_clone()?, base)?;
         let id_table = (plan::free_address(bodies), table.as_raw_fd());
-        let mut prepared = Vec::new();
-        for &(member, process) in &all {
-            prepared.push(self.prepare(member, process, base, &files, &shared, id_table)?);
+        let given = prepare::Given { base, files: &files, shared: &shared, id_table };
+        // From the last: the plan of a maker names the plans of those it makes.
+        let mut prepared: Vec<Option<Prepared>> = all.iter().map(|_| None).collect();
+        for (i, &place) in all.iter().enumerate().rev() {
+            prepared[i] = Some(self.prepare(i, place, &rebuilt[place.0], &prepared, &given)?);
         }
+        let mut prepared: Vec<Prepared> = prepared.into_iter().flatten().collect();
         let mapped: Vec<RawFd> = files.values().map(AsRawFd::as_raw_fd).chain(shared.values().filter_map(Source::fd)).chain([id_table.1]).collect();
         let program = self.start(&prepared, &rebuilt, &mapped, gate)?;
         drop((rebuilt, files, shared, table));

@@ -12,16 +12,17 @@ use ckpt_agent::link::{self, Link};
 use ckpt_agent::passes;
 use ckpt_image::chain::Piece;
 use ckpt_image::{Body, Credentials, MapKind, MapMeta, ProcessMeta, RunState, SharedKind};
-use ckpt_objects::{FdEntry, Kind, ObjectSet, ipc};
+use ckpt_objects::{FdEntry, Kind, ObjectSet, Rebuilt, ipc};
 use ckpt_sys::fault::Stage;
 use ckpt_sys::flat::plan::{self, MqNotify, Read};
 use ckpt_sys::flat::{Run, SemUndo};
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
 /// What one process needs to start.
 pub(super) struct Prepared {
     pub member: usize,
@@ -39,20 +40,36 @@ pub(super) struct Prepared {
     pub exe_copy: Option<OwnedFd>,
     /// the binary, for a process that is restored without an exec
     pub exe_named: Option<OwnedFd>,
+    /// files for a table of descriptors that a restorer fills
+    pub takes: Vec<OwnedFd>,
+}
+
+impl Prepared {
+    fn new(member: usize, process: usize) -> Prepared {
+        Prepared { member, process, rebuilt: member, link: None, theirs: None, plan: None, images: Vec::new(), feed: None, eager: None, share: None, exe: PathBuf::new(), exe_copy: None, exe_named: None, takes: Vec::new() }
+    }
+
+    /// What its restorer takes over.
+    pub fn descriptors(&self) -> impl Iterator<Item = RawFd> + '_ {
+        let one = [&self.plan, &self.theirs, &self.exe_copy, &self.exe_named].into_iter().flatten();
+        one.chain(&self.images).chain(&self.takes).map(AsRawFd::as_raw_fd)
+    }
+}
+
+/// The same for all.
+pub(super) struct Given<'a> {
+    /// first number that no process of the program uses
+    pub base: i32,
+    pub files: &'a MapFiles,
+    pub shared: &'a HashMap<(usize, u32), Source>,
+    pub id_table: (u64, i32),
 }
 
 impl Rebuild<'_> {
-    pub(super) fn prepare(
-        &self,
-        member: usize,
-        process: usize,
-        base: i32,
-        files: &MapFiles,
-        shared: &HashMap<(usize, u32), Source>,
-        id_table: (u64, i32),
-    ) -> Result<Prepared, Failure> {
+    pub(super) fn prepare(&self, i: usize, (member, process): (usize, usize), rebuilt: &Rebuilt, prepared: &[Option<Prepared>], given: &Given) -> Result<Prepared, Failure> {
+        let &Given { base, files, shared, id_table } = given;
         let m = &self.members[member];
-        let mut out = Prepared { member, process, rebuilt: member, link: None, theirs: None, plan: None, images: Vec::new(), feed: None, eager: None, share: None, exe: PathBuf::new(), exe_copy: None, exe_named: None };
+        let mut out = Prepared::new(member, process);
         let Some(body) = &m.meta.processes[process].body else { return Ok(out) };
         let (link, theirs) = link::pair()?;
         let theirs = move_up(theirs, base)?;
@@ -76,8 +93,13 @@ impl Rebuild<'_> {
         let signal = self.agent.settings.signal;
         let program = self.known.program_id(m.meta.agent.program);
         let agent_name = agent_variable(&self.agent.listener.name, program, Some((self.shared_ids.fd.as_raw_fd(), self.ids == Ids::Virtual)), self.outer(), signal);
-        (out.exe, out.exe_copy) = self.executable(m, body, base)?;
-        out.exe_named = self.binary(m, process, &out.exe, base)?;
+        if self.family.owns_memory(i) {
+            self.check_binary(i)?;
+            (out.exe, out.exe_copy) = self.executable(m, body, base)?;
+            out.exe_named = self.binary(i, &out.exe, base)?;
+        }
+        let relations = self.relations(i, &mut out, rebuilt, prepared, base)?;
+        let descriptors = self.family.files(i).1.and_then(|of| m.meta.objects.descriptors(of));
         let preload = [b"LD_PRELOAD=", self.library.as_os_str().as_bytes()].concat();
         let own = |u: &&ipc::Undo| u.pid == m.meta.processes[process].pid;
         let undo = m.meta.sysv.undo.iter().filter(own).map(|u| SemUndo { id: u.id, number: u.number, adjust: u.adjust });
@@ -98,7 +120,8 @@ impl Rebuild<'_> {
             undo: &undo,
             told: &told_stops(m, m.meta.processes[process].pid),
             notifies: &notifies(&m.meta.objects, m.meta.processes[process].pid),
-            fds: m.meta.objects.descriptors(m.meta.processes[process].pid).unwrap_or(&[]),
+            fds: descriptors.unwrap_or(&[]),
+            relations: &relations,
             late: &|id| m.meta.objects.late(id, m.meta.processes[process].pid),
             id_table: if body.id_table != 0 { (body.id_table, id_table.1) } else { id_table },
             agent_pid: std::process::id() as i32,
@@ -189,15 +212,24 @@ impl Rebuild<'_> {
         Ok((PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd())), Some(fd)))
     }
 
-    /// The binary of a process that needs no exec: it had not called it, or a child of its would lose its exit signal.
-    fn binary(&self, m: &Member, process: usize, exe: &Path, base: i32) -> Result<Option<OwnedFd>, Failure> {
-        let p = &m.meta.processes[process];
-        let odd_child = |q: &ProcessMeta| q.ppid == p.pid && q.birth.exit_signal != libc::SIGCHLD;
-        if self.restorer.is_none() || !p.birth.never_execed && !m.meta.processes.iter().any(odd_child) {
+    /// The binary of a process that needs no exec, where the kernel is to name it.
+    fn binary(&self, i: usize, exe: &Path, base: i32) -> Result<Option<OwnedFd>, Failure> {
+        if !self.names_binary(i) {
             return Ok(None);
         }
         let file = std::fs::File::open(exe).map_err(|e| Failure(format!("{}: {e}", exe.display()), 1))?;
         Ok(Some(move_up(file.into(), base)?))
+    }
+
+    /// It had not called exec, or a child of its would lose its exit signal. One that a restorer makes has its maker's.
+    fn names_binary(&self, i: usize) -> bool {
+        let p = self.family.process(i);
+        let odd_child = |q: &ProcessMeta| q.ppid == p.pid && q.birth.exit_signal != libc::SIGCHLD;
+        match self.family.lender(i) {
+            _ if self.restorer.is_none() => false,
+            Some(lender) => !self.family.same_binary(i, lender) || self.names_binary(lender),
+            None => p.birth.never_execed || self.family.neighbours(i).any(odd_child),
+        }
     }
 }
 

@@ -19,7 +19,7 @@ impl Rebuild<'_> {
     /// All restorers say that they are ready; then all may go.
     pub(super) fn wait_restored(&self, prepared: &mut [Prepared]) -> Result<(), Failure> {
         for p in prepared.iter_mut() {
-            drop((p.theirs.take(), p.plan.take(), std::mem::take(&mut p.images), p.exe_named.take()));
+            drop((p.theirs.take(), p.plan.take(), std::mem::take(&mut p.images), p.exe_named.take(), std::mem::take(&mut p.takes)));
         }
         let mut filler = self.filler(prepared)?;
         passes(Stage::Restore)?;
@@ -149,6 +149,7 @@ fn explain(m: &ckpt_sys::flat::Msg) -> String {
         29 => "a thread could not be made",
         30 => "user, groups or capabilities could not be set; restart as the user who launched it",
         32 => "memory could not be registered for --restore lazy; restart without it",
+        33 => "a process or thread that shares memory or descriptors could not be made",
         31 => "a native AIO context could not be made; is fs.aio-max-nr reached?",
         _ => "its state could not be set",
     };

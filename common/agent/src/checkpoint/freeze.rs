@@ -8,6 +8,7 @@ use crate::gather::RawMap;
 use crate::lent;
 use crate::link::{self, Link};
 use crate::quiesce::Stopped;
+use crate::sharing::Sharing;
 use crate::track::{self, Ranges, Subject};
 use crate::write::Taken;
 use crate::{procfs, shared};
@@ -38,16 +39,19 @@ impl Checkpoint<'_> {
     }
 
     /// All at once: each forks on its own processor.
-    pub(super) fn freeze_all(&self, processes: &mut [Process], maps: &[Vec<RawMap>]) -> Result<(), CheckpointError> {
-        for (p, maps) in processes.iter_mut().zip(maps) {
+    pub(super) fn freeze_all(&self, processes: &mut [Process], maps: &[Vec<RawMap>], sharing: &Sharing) -> Result<(), CheckpointError> {
+        // Memory that several processes share is written once.
+        let owners = processes.iter_mut().zip(maps).filter(|(p, _)| sharing.owns_memory(p.stopped.who.stat.pid));
+        let mut owners: Vec<_> = owners.collect();
+        for (p, maps) in &mut owners {
             p.kept = self.track(p, maps);
         }
         let held = self.holds();
-        for p in processes.iter_mut() {
+        for (p, _) in &mut owners {
             p.taken = (!held && is_little(p)).then(Taken::default);
             self.ask_to_freeze(p, held)?;
         }
-        processes.iter_mut().try_for_each(|p| self.frozen_or_held(p, held))
+        owners.iter_mut().try_for_each(|(p, _)| self.frozen_or_held(p, held))
     }
 
     /// Where there is no room for a copy (ENOMEM, RLIMIT_NPROC), the program waits.

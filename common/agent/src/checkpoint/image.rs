@@ -2,13 +2,13 @@
 
 use super::{Barrier, Checkpoint, CheckpointError, Clock, Snapshot, host_name, now_seconds};
 use crate::quiesce::Stopped;
+use crate::sharing::{Share, Sharing};
 use crate::write::{self, How};
 use crate::{libraries, passes, procfs, script, shared};
 use ckpt_image::{Birth, Body, Codec, Header, ImageFile, ImageMeta, Machine, Memory, ProcessMeta, RunState, SavedFile, Surroundings};
 use ckpt_sys::fault;
 use ckpt_sys::idtable::RealPid;
 use ckpt_wire::{CheckpointStats, ImageInfo, Stage};
-use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -40,7 +40,8 @@ impl Checkpoint<'_> {
         let (files, memories) = std::thread::scope(|scope| {
             let copying = scope.spawn(|| copies.write(image, aside.as_ref()));
             let saving = files.is_none().then(|| scope.spawn(|| libraries::save(bodies, image)));
-            let jobs = snapshot.processes.iter().map(|(p, _)| write::Job { pid: p.stopped.who.stat.pid, frozen: p.frozen, writer: p.writer.as_ref(), taken: p.taken.as_ref() });
+            let owners = snapshot.processes.iter().filter(|(p, _)| snapshot.sharing.owns_memory(p.stopped.who.stat.pid));
+            let jobs = owners.map(|(p, _)| write::Job { pid: p.stopped.who.stat.pid, frozen: p.frozen, writer: p.writer.as_ref(), taken: p.taken.as_ref() });
             let memories = write::all(&jobs.collect::<Vec<_>>(), image, &how);
             let saved = saving.map(|s| s.join().unwrap_or_else(|_| Err(io::Error::other("a writing thread ended"))));
             let copied = copying.join().unwrap_or_else(|_| Err(io::Error::other("a writing thread ended")));
@@ -48,7 +49,8 @@ impl Checkpoint<'_> {
         });
         let (files, memories) = (files.map_err(folder)?, memories?);
         let straight = memories.iter().all(|m| m.codec == Codec::None);
-        for ((p, body), memory) in snapshot.processes.iter_mut().zip(memories) {
+        let owners = snapshot.processes.iter_mut().filter(|(p, _)| snapshot.sharing.owns_memory(p.stopped.who.stat.pid));
+        for ((p, body), memory) in owners.zip(memories) {
             if let Some(body) = body {
                 body.memory = Memory { kept: p.kept.take().unwrap_or_default(), ..memory };
             }
@@ -84,12 +86,12 @@ impl Checkpoint<'_> {
             sid: z.stat.sid,
             state: RunState::Zombie(z.stat.field(52) as i32),
             name: z.stat.name.clone(),
-            birth: birth(&z.stat, false),
+            birth: birth(&z.stat, Share { flags: 0, maker: z.stat.ppid, memory_of: 0, files_of: 0 }),
             stop_told: false,
             body: None,
         });
         let bodies = snapshot.processes.iter_mut().map(|(p, body)| (&p.stopped, body.take()));
-        let mut processes: Vec<ProcessMeta> = bodies.filter_map(|(s, body)| Some(process_meta(s, body?, &snapshot.sharers))).collect();
+        let mut processes: Vec<ProcessMeta> = bodies.filter_map(|(s, body)| Some(process_meta(s, body?, &snapshot.sharing))).collect();
         processes.extend(zombies);
         let ids = self.changed_ids(&processes);
         let foreground = processes.iter().find(|p| p.sid == sid_of_agent()).map_or(0, |p| procfs::stat(p.pid).map_or(0, |s| s.field(8) as i32));
@@ -177,12 +179,12 @@ pub(super) fn shown(path: &std::path::Path) -> String {
 }
 
 /// proc(5): flags 9, exit_signal 38.
-pub(super) fn birth(stat: &procfs::Stat, shares_directory: bool) -> Birth {
+pub(super) fn birth(stat: &procfs::Stat, share: Share) -> Birth {
     const PF_FORKNOEXEC: u64 = 0x40;
-    Birth { exit_signal: stat.field(38) as i32, never_execed: stat.field(9) & PF_FORKNOEXEC != 0, shares_directory }
+    Birth { exit_signal: stat.field(38) as i32, never_execed: stat.field(9) & PF_FORKNOEXEC != 0, shares: share.flags as u32, maker: share.maker }
 }
 
-pub(super) fn process_meta(s: &Stopped, body: Body, sharers: &HashSet<i32>) -> ProcessMeta {
+pub(super) fn process_meta(s: &Stopped, body: Body, sharing: &Sharing) -> ProcessMeta {
     let stat = &s.who.stat;
     ProcessMeta {
         pid: stat.pid,
@@ -191,7 +193,7 @@ pub(super) fn process_meta(s: &Stopped, body: Body, sharers: &HashSet<i32>) -> P
         sid: stat.sid,
         state: if s.job_stopped { RunState::Stopped } else { RunState::Running },
         name: stat.name.clone(),
-        birth: birth(stat, sharers.contains(&stat.pid)),
+        birth: birth(stat, sharing.get(stat.pid, stat.ppid)),
         stop_told: s.stop_told,
         body: Some(body),
     }
