@@ -29,6 +29,8 @@ pub struct Slot {
     pub state: AtomicU32,
     pub command: AtomicU32,
     pub in_call_known: AtomicU32,
+    /// asked through the process, since no more signals may be queued
+    pub by_process: AtomicU32,
     pub in_call: InCall,
     /// when it last ran, on the scheduler's clock in nanoseconds; 0: not known
     pub last_ran: AtomicU64,

@@ -269,7 +269,7 @@ fn look_and_ask(slot: &Slot, pid: i32, tid: i32) -> bool {
         note(slot, in_call);
     }
     slot.state.store(ASKED, Release);
-    let asked = ask(pid, tid).is_ok();
+    let asked = ask(slot, pid, tid).is_ok();
     if !asked {
         slot.state.store(GONE, Release);
     }
@@ -291,18 +291,13 @@ fn ask_again(a: &Arena) {
     }
 }
 
-/// RLIMIT_SIGPENDING refuses queued signals of the real-time numbers, but not one that says it comes from kill(2).
-fn ask(pid: i32, tid: i32) -> Result<()> {
-    let signal = state::ckpt_signal();
-    match tgkill(pid, tid, signal) {
+/// RLIMIT_SIGPENDING refuses signals of the real-time numbers, but not kill(2)'s, which any thread may take that has not
+/// parked yet: one is on its way at a time, `look_after_missing` sends the next.
+fn ask(slot: &Slot, pid: i32, tid: i32) -> Result<()> {
+    match tgkill(pid, tid, state::ckpt_signal()) {
         Err(Errno(libc::EAGAIN)) => {
-            let mut info = [0u64; 16];
-            info[0] = signal as u64;
-            // SAFETY: info is 128 bytes, a siginfo with SI_USER.
-            unsafe {
-                syscall4(libc::SYS_rt_tgsigqueueinfo, pid as usize, tid as usize, signal as usize, info.as_ptr() as usize)
-            }
-            .map(drop)
+            slot.by_process.store(1, Release);
+            kill(pid, state::ckpt_signal())
         }
         done => done,
     }
@@ -333,6 +328,8 @@ fn look_after_missing(a: &Arena, borrowed: &mut Borrowed, ask_again: bool) {
         let tid = slot.tid.load(Acquire);
         if tgkill(pid, tid, 0).is_err() || (tid == pid && procfs::is_dead(tid)) {
             let _ = slot.state.compare_exchange(ASKED, GONE, AcqRel, Acquire);
+        } else if slot.by_process.load(Acquire) != 0 {
+            let _ = kill(pid, state::ckpt_signal());
         } else if ask_again && !api_delay::is_delaying(tid) && procfs::blocks(tid, state::ckpt_signal()) {
             if borrowed.setxid.is_none() {
                 borrowed.setxid = signals::borrow_setxid().ok();

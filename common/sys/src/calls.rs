@@ -101,6 +101,11 @@ pub fn futex_wake_all(word: &core::sync::atomic::AtomicU32) {
     let _ = unsafe { syscall3(libc::SYS_futex, word.as_ptr() as usize, libc::FUTEX_WAKE as usize, i32::MAX as usize) };
 }
 
+pub fn kill(pid: i32, sig: i32) -> Result<()> {
+    // SAFETY: numbers only.
+    unsafe { syscall2(libc::SYS_kill, pid as usize, sig as usize) }.map(drop)
+}
+
 pub fn tgkill(pid: i32, tid: i32, sig: i32) -> Result<()> {
     // SAFETY: numbers only.
     unsafe { syscall3(libc::SYS_tgkill, pid as usize, tid as usize, sig as usize) }.map(drop)
