@@ -15,6 +15,8 @@ use core::sync::atomic::Ordering::*;
 pub struct Was {
     /// action of SIGCHLD
     pub child: Option<SigAction>,
+    /// of SIGSETXID
+    pub setxid: Option<SigAction>,
     pub subreaper: bool,
     pub undumpable: bool,
 }
@@ -104,7 +106,11 @@ fn records(a: &Arena, st: &Seat, was: &Was) -> Result<Fd> {
     drain_signals(a, st);
     let mut actions = [SigAction::default(); 64];
     for (i, act) in actions.iter_mut().enumerate() {
-        let before = was.child.filter(|_| i as i32 + 1 == libc::SIGCHLD);
+        let before = match i as i32 + 1 {
+            libc::SIGCHLD => was.child,
+            signals::SIGSETXID => was.setxid,
+            _ => None,
+        };
         *act = before.or_else(|| signals::action(i as i32 + 1).ok()).unwrap_or_default();
         crate::hooks::keep_handler(i as i32 + 1, act);
     }

@@ -133,16 +133,20 @@ pub fn queue(pid: i32, tid: i32, p: &Pending) {
 
 static GLIBC_HANDLER: AtomicU64 = AtomicU64::new(0);
 
-/// For threads that block everything they can (glibc's own helpers): borrow SIGSETXID for the while.
-pub fn borrow_setxid() -> Result<SigAction> {
-    let old = action(SIGSETXID)?;
-    // A process that shares our handlers may have done it already.
-    if old.handler == crate::handler::on_signal as *const () as u64 {
-        return Err(Errno(libc::EBUSY));
+/// For threads that block everything they can (glibc's own helpers): borrow SIGSETXID for the while. None: a process that
+/// shares our handlers has done it.
+pub fn borrow_setxid() -> Result<Option<SigAction>> {
+    if has_setxid() {
+        return Ok(None);
     }
+    let old = action(SIGSETXID)?;
     GLIBC_HANDLER.store(old.handler, Release);
     crate::handler::install(SIGSETXID)?;
-    Ok(old)
+    Ok(Some(old))
+}
+
+pub fn has_setxid() -> bool {
+    action(SIGSETXID).is_ok_and(|act| act.handler == crate::handler::on_signal as *const () as u64)
 }
 
 /// A real SIGSETXID in the meantime goes where it was meant to go.

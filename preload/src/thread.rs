@@ -173,7 +173,7 @@ fn stop(a: &Arena, st: &Seat, ch: &Channel, proceed: &Msg, seen: &mut Times) -> 
             msg::CAPTURE => {
                 // Who was about to end has ended by now: no orphan of theirs goes to the agent instead.
                 borrowed.subreaper = is_subreaper() && prctl(libc::PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0).is_ok();
-                let was = capture::Was { child: borrowed.child, subreaper: borrowed.subreaper, undumpable: borrowed.undumpable };
+                let was = capture::Was { child: borrowed.child, setxid: borrowed.setxid, subreaper: borrowed.subreaper, undumpable: borrowed.undumpable };
                 capture::run(a, st, ch, &was)
             }
             msg::TABLE => capture::table(a, ch, m.tid),
@@ -332,9 +332,9 @@ fn look_after_missing(a: &Arena, borrowed: &mut Borrowed, ask_again: bool) {
             let _ = kill(pid, state::ckpt_signal());
         } else if ask_again && !api_delay::is_delaying(tid) && procfs::blocks(tid, state::ckpt_signal()) {
             if borrowed.setxid.is_none() {
-                borrowed.setxid = signals::borrow_setxid().ok();
+                borrowed.setxid = signals::borrow_setxid().ok().flatten();
             }
-            if borrowed.setxid.is_some() {
+            if signals::has_setxid() {
                 let _ = tgkill(pid, tid, signals::SIGSETXID);
             }
         }
