@@ -138,29 +138,14 @@ fn pthread_sigqueue(thread: pthread_t, sig: c_int, value: sigval) -> Code {
 
 const SIGCANCEL: c_int = 32;
 
-/// The signal is all that a cancellation needs: its handler marks the thread and acts when it may.
+/// glibc marks the thread, then signals the virtual tid, for nothing; its handler acts on the mark.
 fn pthread_cancel(thread: pthread_t) -> Plain<c_int> {
-    let Ok(tid) = real_tid(thread) else {
-        return Plain(libc::ESRCH);
-    };
+    let code = pthread_cancel::next(thread);
     if thread as usize == own_descriptor() {
-        return Plain(pthread_cancel::next(thread));
+        return Plain(code);
     }
-    install_cancellation();
-    Plain(ask!(libc::SYS_tgkill, calls::getpid(), tid, SIGCANCEL).err().map_or(0, |e| e.0))
-}
-
-/// glibc installs that handler at the first pthread_cancel: here, of a descriptor that belongs to no thread.
-fn install_cancellation() {
-    const WORDS: usize = 1024;
-    let mut action = [0usize; 4];
-    let asked = ask!(libc::SYS_rt_sigaction, SIGCANCEL, 0, action.as_mut_ptr(), 8);
-    if asked.is_ok() && action[0] == libc::SIG_DFL {
-        let mut nobody = [0u64; WORDS];
-        let thread = nobody.as_mut_ptr() as pthread_t;
-        store(tid_word(thread), 1);
-        pthread_cancel::next(thread);
-    }
+    let sent = real_tid(thread).map(|tid| ask!(libc::SYS_tgkill, calls::getpid(), tid, SIGCANCEL));
+    Plain(if sent.is_ok_and(|sent| sent.is_ok()) { 0 } else { code })
 }
 
 /// What a thread of the program's is to run, handed over in a page of its own.
