@@ -86,7 +86,9 @@ pub fn write_snapshot(a: &Arena, ch: &Channel, hold: bool, incremental: bool) ->
     let mut kept = if incremental { Kept::receive(ch)? } else { Kept::nothing() };
     let mut table = RunTable { fd: memfd(c"ckpt-runs")?, count: 0, bytes: 0, last: Run::default(), buffered: 0, buffer: [Run::default(); 256] };
     let mut opened = Opened { count: 0, list: [(0, 0, 0); 256] };
-    let done = scan(a, &mut table, &mut opened, &mut kept).and_then(|()| announce_and_write(ch, &table, hold));
+    // SAFETY: this thread alone uses the scratch, and the scan is over when it is written from.
+    let aside = hold.then(|| unsafe { a.scratch() });
+    let done = scan(a, &mut table, &mut opened, &mut kept).and_then(|()| announce_and_write(ch, &table, aside));
     if hold {
         for &(at, len, prot) in &opened.list[..opened.count] {
             let _ = protect(at, len, prot);
@@ -96,13 +98,13 @@ pub fn write_snapshot(a: &Arena, ch: &Channel, hold: bool, incremental: bool) ->
     done
 }
 
-fn announce_and_write(ch: &Channel, table: &RunTable, hold: bool) -> Result<()> {
+fn announce_and_write(ch: &Channel, table: &RunTable, aside: Option<&mut [u8]>) -> Result<()> {
     let m = Msg { kind: msg::RUNS, pid: getpid(), arg: table.bytes, arg2: table.count, ..Msg::default() };
     ch.send_with(m, &[], &[table.fd])?;
-    let (m, fds) = lend(ch, table, !hold)?;
+    let (m, fds) = lend(ch, table, aside.is_none())?;
     match m.kind {
         msg::WRITE => {
-            let mut sink = Sink { fd: fds[0], offset: m.arg, begun: m.arg, crc: !0, in_chunk: 0, table: table.fd, frozen: !hold };
+            let mut sink = Sink { fd: fds[0], offset: m.arg, begun: m.arg, crc: !0, in_chunk: 0, table: table.fd, aside };
             let written = write_runs(table, &mut sink);
             close(fds[0]);
             written?;
@@ -298,7 +300,7 @@ fn add_region(table: &mut RunTable, start: u64, end: u64, file: bool) -> Result<
     Ok(())
 }
 
-struct Sink {
+struct Sink<'a> {
     fd: Fd,
     /// u64::MAX: a pipe
     offset: u64,
@@ -307,8 +309,9 @@ struct Sink {
     crc: u32,
     in_chunk: u64,
     table: Fd,
-    /// the memory is a copy that nobody needs once it is written
-    frozen: bool,
+    /// None: the memory is a copy that nobody needs once it is written. Else what is written goes through here: a thread on
+    /// its way to sleep may still write to its stack, and the checksum is to be that of the bytes in the image.
+    aside: Option<&'a mut [u8]>,
 }
 
 /// Written together: what is checked is still in the cache when it is copied.
@@ -318,7 +321,7 @@ const WRITE_BACK: u64 = 2 << 20;
 /// A huge page is dropped whole.
 const DROP: u64 = 2 << 20;
 
-impl Sink {
+impl Sink<'_> {
     fn put(&mut self, mut at: u64, len: u64) -> Result<()> {
         let (mut kept, end) = (at, at + len);
         while at < end {
@@ -328,26 +331,41 @@ impl Sink {
             if self.offset == u64::MAX {
                 splice(self.fd, bytes)?;
             } else {
-                self.crc = ckpt_sys::crc::update(self.crc, bytes);
-                self.write_at(bytes)?;
+                self.check_and_write(bytes)?;
             }
             self.in_chunk += n;
             at += n;
             let edge = if at == end { end } else { at & !(DROP - 1) };
             if edge > kept {
-                if self.frozen {
+                if self.aside.is_none() {
                     drop_written(kept, edge);
                 }
                 kept = edge;
             }
             if self.in_chunk == CHUNK {
                 self.end_chunk()?;
-                if self.frozen {
+                if self.aside.is_none() {
                     ckpt_sys::sched::give_way();
                 }
             }
         }
         Ok(())
+    }
+
+    fn check_and_write(&mut self, bytes: &[u8]) -> Result<()> {
+        let Some(aside) = self.aside.take() else {
+            self.crc = ckpt_sys::crc::update(self.crc, bytes);
+            return self.write_at(bytes);
+        };
+        let mut done = Ok(());
+        for part in bytes.chunks(aside.len().max(1)) {
+            let copy = &mut aside[..part.len()];
+            copy.copy_from_slice(part);
+            self.crc = ckpt_sys::crc::update(self.crc, copy);
+            done = done.and_then(|()| self.write_at(copy));
+        }
+        self.aside = Some(aside);
+        done
     }
 
     fn write_at(&mut self, bytes: &[u8]) -> Result<()> {
@@ -400,7 +418,7 @@ fn drop_written(from: u64, to: u64) {
     }
 }
 
-fn write_runs(table: &RunTable, sink: &mut Sink) -> Result<()> {
+fn write_runs(table: &RunTable, sink: &mut Sink<'_>) -> Result<()> {
     let mut index = 0;
     while index < table.count {
         let mut batch = [Run::default(); BATCH / size_of::<Run>()];

@@ -20,7 +20,8 @@ struct Known {
     /// `ckpt_launch` started it, and no report has said so.
     is_launched: bool,
     /// Readable when it has ended. None: it is not watched.
-    _ended: Option<OwnedFd>,
+    ended: Option<OwnedFd>,
+    is_gone: bool,
 }
 
 /// Processes of this agent, and what has happened to them since the last report.
@@ -83,9 +84,10 @@ impl Events {
         while let Ok(count @ 1..) = watch.wait(&mut ready, EpollTimeout::ZERO) {
             for event in &ready[..count] {
                 let pid = event.data() as i32;
-                // Its descriptor is closed with it, and so watched no more.
-                let Some(known) = self.known.remove(&pid) else { continue };
-                self.told.push(ProcessEvents { pid, name: known.name, events: vec![moment(ProcessEvent::Exit, now_us(), 0, 0)] });
+                // Its descriptor is closed, and so watched no more; what was told of it is known until the next report.
+                let Some(known) = self.known.get_mut(&pid).filter(|known| !known.is_gone) else { continue };
+                (known.is_gone, known.ended) = (true, None);
+                self.told.push(ProcessEvents { pid, name: known.name.clone(), events: vec![moment(ProcessEvent::Exit, now_us(), 0, 0)] });
             }
         }
     }
@@ -94,6 +96,7 @@ impl Events {
     pub fn report(&mut self, seen: &[Seen]) -> Vec<ProcessEvents> {
         let mut rows = self.rest();
         rows.extend(seen.iter().map(|one| self.row(one)));
+        self.known.retain(|_, known| !known.is_gone);
         rows
     }
 
@@ -128,7 +131,7 @@ impl Events {
             let event = EpollEvent::new(EpollFlags::EPOLLIN, stat.pid as u64);
             watch.add(&ended, event).ok().map(|()| ended)
         });
-        let known = Known { started: stat.field(22), name: clip(&stat.name, MAX_NAME), init, is_launched, _ended: ended };
+        let known = Known { started: stat.field(22), name: clip(&stat.name, MAX_NAME), init, is_launched, ended, is_gone: false };
         self.known.insert(stat.pid, known);
     }
 }
