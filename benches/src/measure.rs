@@ -37,7 +37,7 @@ pub fn median(mut all: Vec<f64>) -> f64 {
 
 impl Bench {
     pub fn compile(&self) -> io::Result<()> {
-        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs");
+        let from = Path::new("benches/programs").to_path_buf();
         for name in ["ticker", "calls", "many"] {
             let built = Command::new("cc").args(["-O2", "-pthread", "-o"]).arg(self.dir.join(name)).arg(from.join(format!("{name}.c"))).status()?;
             if !built.success() {
