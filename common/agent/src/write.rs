@@ -61,6 +61,15 @@ impl How {
         self.chosen.lock().ok().and_then(|c| c.1.clone())
     }
 
+    /// What the image says of memory that is still to be written: runs and guards, and how they will be stored.
+    fn memory(&self, pid: i32, (runs, guards): (Ranges, Ranges), bytes: u64, image: &ImageWriter) -> Memory {
+        let codec = match self.choose(pid, &runs, bytes) {
+            Codec::None if image.is_sealed() => Codec::Stored,
+            codec => codec,
+        };
+        Memory { runs, guards, bytes, codec, pieces: Vec::new(), checksums: Vec::new(), kept: Vec::new() }
+    }
+
     fn choose(&self, pid: i32, runs: &[(u64, u64)], bytes: u64) -> Codec {
         if let Some(codec) = self.codec {
             return codec;
@@ -105,12 +114,8 @@ impl Taken {
 
     fn write(&self, pid: i32, image: &ImageWriter, how: &How) -> Result<Memory, WriteError> {
         let bytes = self.bytes.len() as u64;
-        let codec = match how.choose(pid, &self.runs, bytes) {
-            Codec::None if image.is_sealed() => Codec::Stored,
-            codec => codec,
-        };
-        let mut memory = Memory { runs: self.runs.clone(), guards: self.guards.clone(), bytes, codec, pieces: Vec::new(), checksums: Vec::new(), kept: Vec::new() };
-        if codec == Codec::None {
+        let mut memory = how.memory(pid, (self.runs.clone(), self.guards.clone()), bytes, image);
+        if memory.codec == Codec::None {
             let offset = image.reserve(bytes);
             image.file.write_all_at(&self.bytes, offset)?;
             image.write_back(offset, bytes);
@@ -118,7 +123,7 @@ impl Taken {
             memory.checksums = self.bytes.chunks(CHUNK as usize).map(ckpt_sys::crc::crc32c).collect();
             return Ok(memory);
         }
-        let mut packer = Packer::new(codec)?;
+        let mut packer = Packer::new(memory.codec)?;
         for chunk in self.bytes.chunks(CHUNK as usize) {
             let (piece, crc) = image.append(&packer.pack(chunk)?)?;
             memory.pieces.push(piece);
@@ -181,12 +186,8 @@ fn process(job: &Job, writer: &Link, image: &ImageWriter, how: &How) -> Result<M
     let pid = job.pid;
     let gone = |e| vanished(pid, e);
     let (runs, guards, bytes, (table, count)) = announced(pid, writer)?;
-    let codec = match how.choose(job.frozen, &runs, bytes) {
-        Codec::None if image.is_sealed() => Codec::Stored,
-        codec => codec,
-    };
-    let mut memory = Memory { runs, guards, bytes, codec, pieces: Vec::new(), checksums: Vec::new(), kept: Vec::new() };
-    if codec == Codec::None {
+    let mut memory = how.memory(job.frozen, (runs, guards), bytes, image);
+    if memory.codec == Codec::None {
         let offset = image.reserve(bytes);
         let write = Msg { kind: msg::WRITE, arg: offset, ..Msg::default() };
         writer.send_with(write, &[], &[image.file.as_raw_fd()]).map_err(gone)?;
