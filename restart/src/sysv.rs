@@ -2,6 +2,8 @@
 
 use crate::ids::{Ids, Known, clone_with_pid};
 use crate::image_set::Member;
+use ckpt_agent::procfs;
+use ckpt_image::machine::Clocks;
 use ckpt_image::{SharedKind, SharedMemory};
 use ckpt_objects::BlobRef;
 use ckpt_objects::ipc::{self, IpcError, Restore, Restored};
@@ -17,7 +19,7 @@ pub fn needs_namespace(members: &[Member]) -> bool {
     let needed = members.iter().any(|m| m.meta.sysv.any_missing(same_boot(m)));
     for m in members.iter().filter(|_| needed) {
         let is_member = |pid| m.meta.processes.iter().any(|p| p.pid == pid);
-        let are_gone = |pid| pid == 0 || (is_member(pid) && is_dead(pid));
+        let are_gone = |pid| pid == 0 || (is_member(pid) && is_dead(m, pid));
         for left in m.meta.sysv.take_along(same_boot(m), &are_gone) {
             eprintln!("ckpt_restart: risk: System V {left} stays as it is outside the namespace, where the program has its own");
         }
@@ -25,10 +27,12 @@ pub fn needs_namespace(members: &[Member]) -> bool {
     needed
 }
 
-fn is_dead(pid: i32) -> bool {
-    // SAFETY: signal 0 only asks.
-    let asked = unsafe { libc::kill(pid, 0) };
-    asked != 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH)
+/// Ended, waited for or not, or the number is another process's, born since.
+fn is_dead(m: &Member, pid: i32) -> bool {
+    let Some(now) = procfs::stat(pid) else { return true };
+    let since_boot = |c: &Clocks| u128::try_from(c.now[1] - c.offsets[1]).unwrap_or(0);
+    let (then, here) = (since_boot(&m.meta.machine.clocks), Clocks::here().offsets[1].max(0) as u128);
+    procfs::has_ended(&now) || procfs::since_boot(&now).is_some_and(|born| born.as_nanos().saturating_sub(here) > then)
 }
 
 /// All objects of a member as they were; to be dropped when its processes are restored.

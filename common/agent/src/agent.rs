@@ -149,6 +149,8 @@ impl Agent {
                 let left = members::find(std::process::id() as i32, &self.writers.known());
                 let left = left.iter().any(|c| !members::is_dead(c));
                 if !left {
+                    // Whoever takes over our children may be slow to wait for them, and their ids are wanted again.
+                    while self.writers.reap().is_some() {}
                     return st;
                 }
                 if !reported && !self.killed.load(Ordering::Acquire) {

@@ -23,8 +23,7 @@ pub fn find(agent: i32, writers: &HashSet<i32>) -> Vec<Candidate> {
 }
 
 pub fn is_dead(c: &Candidate) -> bool {
-    // A main thread that ended leaves a zombie while other threads go on.
-    matches!(c.stat.state, 'Z' | 'X') && c.stat.threads <= 1
+    procfs::has_ended(&c.stat)
 }
 
 /// What stands in the way of sending `signal` to a process.

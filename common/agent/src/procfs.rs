@@ -45,14 +45,24 @@ impl Stat {
     }
 }
 
+/// When a process was born, by CLOCK_BOOTTIME of this time namespace.
+pub fn since_boot(stat: &Stat) -> Option<std::time::Duration> {
+    let ticks = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok()??;
+    Some(std::time::Duration::from_micros(stat.field(22) * 1_000_000 / u64::try_from(ticks).ok()?.max(1)))
+}
+
+/// A main thread that ended leaves a zombie while other threads go on.
+pub fn has_ended(stat: &Stat) -> bool {
+    matches!(stat.state, 'Z' | 'X') && stat.threads <= 1
+}
+
 /// When a process was born, in microseconds since 1970; the kernel says it to a hundredth of a second.
 pub fn start_us(stat: &Stat) -> Option<u64> {
     use nix::time::{ClockId, clock_gettime};
-    let since_boot = std::time::Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?);
+    let up = std::time::Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).ok()?;
-    let ticks = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok()??;
-    let born = std::time::Duration::from_micros(stat.field(22) * 1_000_000 / u64::try_from(ticks).ok()?.max(1));
-    Some(now.saturating_sub(since_boot.saturating_sub(born)).as_micros() as u64)
+    let born = self::since_boot(stat)?;
+    Some(now.saturating_sub(up.saturating_sub(born)).as_micros() as u64)
 }
 
 /// Waits until a process that was sent SIGSTOP has stopped; not for ever, since it may be dying. The last thread to stop

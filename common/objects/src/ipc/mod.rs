@@ -10,7 +10,9 @@ use crate::capture::BlobSink;
 use crate::rebuild::BlobSource;
 use crate::sys;
 use serde::{Deserialize, Serialize};
-use std::io;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Seek, Write};
+use std::os::fd::AsRawFd;
 
 pub use message::{Message, Queue};
 pub use semaphore::{SemaphoreSet, Undo, redo};
@@ -185,27 +187,64 @@ struct Maker<'a> {
     remove: &'a dyn Fn(i32),
 }
 
-/// Asks for an id (Documentation/admin-guide/sysctl/kernel.rst), makes the object as its creator and checks. EBUSY:
-/// the id is another object's.
+/// Makes the object as its creator and checks that it has its id. EBUSY: the id is another object's.
+///
+/// The id that was asked for (Documentation/admin-guide/sysctl/kernel.rst) goes to whoever makes an object next, in
+/// the whole namespace: other restarts are kept out by a lock, and nothing comes between the question and the call.
 fn make(who: &Identity, creator: i32, how: &Restore, maker: &Maker) -> io::Result<()> {
-    std::fs::write(format!("/proc/sys/kernel/{}", maker.sysctl), who.id.to_string())?;
+    let path = format!("/proc/sys/kernel/{}", maker.sysctl);
+    let ask = OpenOptions::new().write(true).open(&path)?;
+    let lock = File::open(&path)?;
+    await_turn(&lock);
     done_by(creator, how, &|in_child| {
         // SAFETY: only asks.
-        let uid = unsafe { libc::geteuid() };
-        if in_child && uid == 0 && who.cuid != 0 {
-            // SAFETY: numbers only; this child makes the object and ends.
-            unsafe {
-                sys::cvt(libc::setegid(who.cgid))?;
-                sys::cvt(libc::seteuid(who.cuid))?;
+        let becomes = in_child && who.cuid != 0 && unsafe { libc::geteuid() } == 0;
+        for _ in 0..TRIES {
+            let got = if becomes { as_creator(who, &ask, maker) } else { ask_and_get(who, &ask, maker) }?;
+            if got == who.id {
+                return Ok(());
             }
+            (maker.remove)(got);
         }
-        let got = sys::cvt((maker.get)(libc::IPC_CREAT | libc::IPC_EXCL | who.mode as i32))?;
-        if got == who.id {
-            return Ok(());
-        }
-        (maker.remove)(got);
         Err(io::Error::from_raw_os_error(libc::EBUSY))
     })
+}
+
+fn ask_and_get(who: &Identity, ask: &File, maker: &Maker) -> io::Result<i32> {
+    ask_for(who.id, ask)?;
+    sys::cvt((maker.get)(libc::IPC_CREAT | libc::IPC_EXCL | who.mode as i32))
+}
+
+/// In a child of root's, which ends afterwards. Only root may ask.
+fn as_creator(who: &Identity, ask: &File, maker: &Maker) -> io::Result<i32> {
+    // SAFETY: numbers only.
+    unsafe {
+        sys::cvt(libc::setegid(who.cgid))?;
+        ask_for(who.id, ask)?;
+        sys::cvt(libc::seteuid(who.cuid))?;
+        let got = sys::cvt((maker.get)(libc::IPC_CREAT | libc::IPC_EXCL | who.mode as i32));
+        sys::cvt(libc::seteuid(0))?;
+        got
+    }
+}
+
+fn ask_for(id: i32, mut ask: &File) -> io::Result<()> {
+    ask.rewind()?;
+    ask.write_all(id.to_string().as_bytes())
+}
+
+/// How often an id is asked for: a program that makes an object at that moment is given it.
+const TRIES: usize = 3;
+
+/// Not for ever: anybody can hold the lock of a file that all may read.
+fn await_turn(lock: &File) {
+    for _ in 0..1000 {
+        // SAFETY: numbers only.
+        if unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
 }
 
 /// Why an object could not be made again, with what to do about it.
