@@ -5,16 +5,16 @@ use super::console::{self, Console};
 use super::hook_runner::HookRunner;
 use super::listen::{self, Listeners};
 use super::log::Log;
+use super::setup::{encode_fitting, raise_file_limit, random_id, variables, watch_signals};
 use super::{ServerError, Settings};
 use crate::auth::Key;
 use crate::barrier::{Action, ClientId, Micros, Occasion, SECOND};
 use crate::hooks::{self, Situation};
 use crate::hub::Hub;
-use ckpt_wire::{encode, ClientMessage, CommandMessage, ComputationId, CoordinatorMessage, WireError, MAX_REPLY};
+use ckpt_wire::{ClientMessage, CommandMessage, CoordinatorMessage};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::resource::{getrlimit, setrlimit, Resource};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signal::Signal;
+use nix::sys::signalfd::SignalFd;
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io;
@@ -455,58 +455,4 @@ impl Server {
             let _ = self.epoll.wait(&mut [EpollEvent::empty(); 64], timeout);
         }
     }
-}
-
-/// What a hook that calls `ckpt_command` needs in its environment.
-fn variables(settings: &Settings, port: u16) -> Vec<(&'static str, String)> {
-    let tmpdir = settings.coord.tmpdir.iter().map(|folder| ("CKPT_TMPDIR", folder.display().to_string()));
-    std::iter::once(("CKPT_COORD_PORT", port.to_string())).chain(tmpdir).collect()
-}
-
-/// An answer that is too long is cut to what still says the most.
-fn encode_fitting(message: &CoordinatorMessage) -> Result<Vec<u8>, WireError> {
-    let encoded = encode(message, MAX_REPLY);
-    if !matches!(encoded, Err(WireError::FrameTooLong { .. })) {
-        return encoded;
-    }
-    let shorter = match message {
-        CoordinatorMessage::Done(summary) => {
-            let mut summary = summary.clone();
-            summary.images.truncate(1_000);
-            CoordinatorMessage::Done(summary)
-        }
-        CoordinatorMessage::Status(status) => {
-            let mut status = status.clone();
-            status.last.iter_mut().for_each(|last| last.process_events.clear());
-            status.restarted.iter_mut().for_each(|last| last.process_events.clear());
-            CoordinatorMessage::Status(status)
-        }
-        _ => CoordinatorMessage::Failed { reason: "the answer is too long to be sent; ask on one host".into() },
-    };
-    encode(&shorter, MAX_REPLY)
-}
-
-fn watch_signals() -> Result<SignalFd, nix::Error> {
-    let watched = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
-    watched.thread_block()?;
-    // Read from the background, the terminal answers EIO instead of stopping us.
-    SigSet::from_iter([Signal::SIGTTIN, Signal::SIGTTOU]).thread_block()?;
-    SignalFd::with_flags(&watched, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
-}
-
-/// Thousands of clients need as many descriptors.
-fn raise_file_limit() {
-    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        // The old limit serves fewer clients, no less well.
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-    }
-}
-
-fn random_id() -> ComputationId {
-    let mut id = [0; 16];
-    if getrandom::fill(&mut id).is_err() {
-        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos());
-        id = now.to_le_bytes();
-    }
-    ComputationId(id)
 }

@@ -7,6 +7,7 @@ mod hook_runner;
 mod listen;
 mod log;
 mod settings;
+mod setup;
 
 pub use listen::ListenError;
 pub use settings::Settings;

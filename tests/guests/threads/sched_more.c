@@ -33,7 +33,7 @@ int main(int argc, char **argv)
     else if (guest_is(argv, "batch"))
         want.policy = SCHED_BATCH, want.nice = 5;
     else if (guest_is(argv, "idle"))
-        want.policy = SCHED_IDLE;
+        want.policy = SCHED_IDLE, want.nice = getpriority(PRIO_PROCESS, 0);
     else if (guest_is(argv, "deadline"))
         want.policy = 6, want.runtime = 2000000, want.deadline = 20000000, want.period = 30000000;
     else if (guest_is(argv, "rr"))
