@@ -10,10 +10,18 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub const NAME: &str = "timings.jsonl";
+/// Lines from before the file grew past `FULL`; older ones are gone.
+const BEFORE: &str = "timings-before.jsonl";
+/// bytes
+const FULL: u64 = 16 << 20;
 
 /// Appends a line. What goes wrong here is no reason to call a checkpoint or a restart failed.
 pub fn note(folder: &Path, line: Value) {
-    let file = File::options().create(true).append(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(folder.join(NAME));
+    let path = folder.join(NAME);
+    if std::fs::symlink_metadata(&path).is_ok_and(|file| file.len() >= FULL) {
+        let _ = std::fs::rename(&path, folder.join(BEFORE));
+    }
+    let file = File::options().create(true).append(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(path);
     if let Ok(mut file) = file {
         let _ = file.write_all(format!("{line}\n").as_bytes());
     }
@@ -51,4 +59,22 @@ pub fn restart(computation: &[u8; 16], generation: u32, images: &[&Path], proces
         "images": images.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
         "processes": processes.iter().map(report::process_json).collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_file_makes_room() {
+        let folder = std::env::temp_dir().join(format!("ckpt-timings-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        File::create(folder.join(NAME)).unwrap().set_len(FULL).unwrap();
+        note(&folder, json!({"kind": "checkpoint"}));
+        note(&folder, json!({"kind": "restart"}));
+        let text = std::fs::read_to_string(folder.join(NAME)).unwrap();
+        assert_eq!(text, "{\"kind\":\"checkpoint\"}\n{\"kind\":\"restart\"}\n");
+        assert_eq!(std::fs::metadata(folder.join(BEFORE)).unwrap().len(), FULL);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 }
