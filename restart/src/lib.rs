@@ -1,6 +1,7 @@
 //! ckpt_restart: read, validate, rebuild kernel objects, fork the tree; then be the agent of what runs.
 //! ckpt_inspect: read, validate, tell.
 
+mod again;
 mod chain;
 mod clocks;
 mod environment;

@@ -47,9 +47,13 @@ pub struct Options {
     #[arg(long)]
     pub force: bool,
 
-    /// For tests: take this machine for one with another kernel, or for booted since
+    /// For tests: take this machine for one with another kernel, for booted since, or for busy
     #[arg(long, value_enum, value_delimiter = ',', hide = true)]
     pub pretend: Vec<Pretended>,
+
+    /// How often this restart was begun: by itself, see `again.rs`
+    #[arg(long, hide = true, default_value_t = 1)]
+    pub attempt: u32,
 
     /// Images of one computation; of several generations the newest complete one is taken
     #[arg(required = true, value_name = "IMAGE")]
@@ -72,6 +76,8 @@ pub enum IdsOption {
 pub enum Pretended {
     OtherKernel,
     OtherBoot,
+    /// at the first attempt, an id goes to a stranger after it was found free
+    TakenId,
 }
 
 #[derive(Clone, Copy, ValueEnum, PartialEq, Eq, Debug)]

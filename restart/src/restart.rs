@@ -6,7 +6,7 @@ use crate::forward::{self, Forwarding};
 use crate::options::{Options, Pretended, RestoreOption};
 use crate::rebuild::{Family, Rebuild};
 use crate::session::Restorer;
-use crate::{clocks, environment, lazy, namespace, preflight, sysv, validate};
+use crate::{again, clocks, environment, lazy, namespace, preflight, sysv, validate};
 use ckpt_agent::agent::Agent;
 use ckpt_agent::checkpoint::host_name;
 use ckpt_agent::events::Events;
@@ -75,7 +75,7 @@ fn restart(options: Options) -> Result<(), Failure> {
     if let Some(offsets) = time {
         clocks::enter(offsets).map_err(|e| Failure(format!("a time namespace cannot be had: {e}; give another --ids, or --force"), 1))?;
     }
-    let status = match ids {
+    let mut status = match ids {
         Ids::Exact => foreground::split_by(|| ids::clone_elsewhere(&ids::wanted(&members, &known)))?,
         _ => foreground::split()?,
     };
@@ -89,7 +89,15 @@ fn restart(options: Options) -> Result<(), Failure> {
     let agent = Agent::new(settings, listener, launch, hello, options.checkpoint.quiet).with_ids(shared_ids.table, members[0].meta.agent.known);
     let family = Family::of(&members);
     let restorer = may_name_binary().then(|| Restorer::load(&library)).flatten();
-    let program = Rebuild { options: &options, members: &members, ids, known, shared_ids: &shared_ids, restorer, library, environment, agent: &agent, lazy, family, forwards: forwards(&members, &here, &options) }.run()?;
+    if ids == Ids::Exact {
+        again::pretend(&options, &ids::wanted(&members, &known));
+    }
+    let rebuild = Rebuild { options: &options, members: &members, ids, known, shared_ids: &shared_ids, restorer, library, environment, agent: &agent, lazy, family, forwards: forwards(&members, &here, &options) };
+    let program = match rebuild.run() {
+        Ok(program) => program,
+        Err(failure) => return again::retry(failure, &options, ids, &mut status),
+    };
+    drop(rebuild);
     let took = begun.elapsed().unwrap_or_default();
     tell(&mut client, &agent, &members, took)?;
     drop(members);

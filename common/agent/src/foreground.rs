@@ -5,6 +5,7 @@ use nix::sys::signal::{SigSet, Signal, SigmaskHow, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Signals that somebody may send to the foreground part and that are meant for the program.
@@ -58,6 +59,9 @@ impl Inherited {
     }
 }
 
+/// No status of wait(2).
+const AGAIN: i32 = i32::MIN;
+
 /// What the agent tells the foreground part, once; and, before, to stop and to go on as the program does.
 pub struct StatusPipe {
     file: std::fs::File,
@@ -70,6 +74,11 @@ impl StatusPipe {
     pub fn ended(&mut self, status: i32) {
         let _ = self.file.write_all(&status.to_ne_bytes());
         self.tell(Signal::SIGCONT);
+    }
+
+    /// There is no program: the foreground part begins again.
+    pub fn again(&mut self) {
+        let _ = self.file.write_all(&AGAIN.to_ne_bytes());
     }
 
     /// The program was stopped, so that the shell has its prompt back.
@@ -114,11 +123,29 @@ pub fn split_by(fork: impl FnOnce() -> std::io::Result<i32>) -> std::io::Result<
             drop(write);
             // SAFETY: numbers only.
             unsafe { libc::prctl(libc::PR_SET_NAME, c"ckpt".as_ptr()) };
-            let status = follow(nix::unistd::Pid::from_raw(child), read, &set);
-            finish(status)
+            let agent = nix::unistd::Pid::from_raw(child);
+            match follow(agent, read, &set) {
+                AGAIN => Err(begin_again(agent, Inherited { mask })),
+                status => finish(status),
+            }
         }
     }
 }
+
+/// The same command, with `--attempt` counted up; returns if that cannot be.
+fn begin_again(agent: nix::unistd::Pid, inherited: Inherited) -> std::io::Error {
+    agent_status(agent);
+    inherited.restore();
+    let mut args: Vec<_> = std::env::args_os().skip(1).collect();
+    let mut attempt = 1;
+    if args.first().is_some_and(|first| first == ATTEMPT) {
+        attempt = args.get(1).and_then(|n| n.to_str()?.parse().ok()).unwrap_or(attempt);
+        args.drain(..args.len().min(2));
+    }
+    std::process::Command::new("/proc/self/exe").arg(ATTEMPT).arg((attempt + 1).to_string()).args(args).exec()
+}
+
+const ATTEMPT: &str = "--attempt";
 
 /// Until the agent says how the program ended, or is gone itself.
 fn follow(agent: nix::unistd::Pid, status: OwnedFd, set: &SigSet) -> i32 {

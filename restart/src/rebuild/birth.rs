@@ -2,6 +2,7 @@
 
 use super::prepare::Prepared;
 use super::Rebuild;
+use crate::again::ID_TAKEN;
 use crate::chain::Chain;
 use crate::ids::{self, Ids};
 use crate::session::{self, Gate, Tree};
@@ -50,10 +51,10 @@ impl Rebuild<'_> {
             become_process: &become_process,
         };
         passes(Stage::Fork)?;
-        tree.fork_all(&forest).map_err(|e| Failure(fork_failed(&e), 1))?;
+        tree.fork_all(&forest).map_err(|e| fork_failed(&e))?;
         if !gate.wait_created(total) {
             let e = gate.failure().unwrap_or_else(|| io::ErrorKind::TimedOut.into());
-            return Err(Failure(fork_failed(&e), 1));
+            return Err(fork_failed(&e));
         }
         fault::target(Effect::KillMember, gate.pid(late.iter().rposition(|late| !late).unwrap_or(0)));
         let is_program = |p: &ProcessMeta| self.known.program_id(p.pid) == self.known.program_id(outer.program);
@@ -130,10 +131,10 @@ impl Rebuild<'_> {
     }
 }
 
-fn fork_failed(e: &io::Error) -> String {
+fn fork_failed(e: &io::Error) -> Failure {
     match e.raw_os_error() {
-        Some(libc::EEXIST) => "an id of the program is in use by another process; wait until it has ended, or give --ids namespace".into(),
-        _ => format!("the processes could not be made: {e}"),
+        Some(libc::EEXIST) => Failure("an id of the program is in use by another process; wait until it has ended, or give --ids namespace".into(), ID_TAKEN),
+        _ => Failure(format!("the processes could not be made: {e}"), 1),
     }
 }
 

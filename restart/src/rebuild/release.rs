@@ -3,6 +3,7 @@
 use super::prepare::Prepared;
 use super::{Rebuild, is_open};
 use crate::lazy::{Filler, Share};
+use crate::again::ID_TAKEN;
 use crate::feed;
 use ckpt_agent::launch::Failure;
 use ckpt_agent::link::{Link, Packet};
@@ -130,7 +131,10 @@ impl Rebuild<'_> {
                 }
                 self.wait_one(p, all, filler)
             }
-            Ok(packet) => Err(Failure(format!("{who}: {}", explain(&packet.msg)), 1)),
+            Ok(packet) => {
+                let id_taken = matches!(packet.msg.stage, 29 | 30 | 33) && packet.msg.errno == libc::EEXIST;
+                Err(Failure(format!("{who}: {}", explain(&packet.msg)), if id_taken { ID_TAKEN } else { 1 }))
+            }
             Err(e) => Err(Failure(format!("{who}: its binary {} did not come up ({e})", p.exe.display()), 1)),
         }
     }
