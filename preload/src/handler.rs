@@ -31,6 +31,8 @@ pub struct Slot {
     pub in_call_known: AtomicU32,
     /// asked through the process, since no more signals may be queued
     pub by_process: AtomicU32,
+    /// asked by SIGSETXID, too
+    pub by_setxid: AtomicU32,
     pub in_call: InCall,
     /// when it last ran, on the scheduler's clock in nanoseconds; 0: not known
     pub last_ran: AtomicU64,
@@ -178,6 +180,9 @@ unsafe fn park(st: &'static Seat, uc: *mut libc::ucontext_t) {
             futex_wake_all(&st.parked);
         }
         let _ = futex_wait(&st.epoch, epoch, -1);
+    }
+    if slot.by_setxid.load(Acquire) != 0 {
+        crate::signals::take_back_setxid();
     }
     // SAFETY: the frame is this thread's.
     unsafe { crate::eintr::undo_if_due(slot) };

@@ -131,6 +131,26 @@ pub fn queue(pid: i32, tid: i32, p: &Pending) {
     }
 }
 
+/// Asks a thread by SIGSETXID. Not with tgkill(2): glibc's handler, which takes what comes too late, ignores what was sent
+/// like this.
+pub fn ask_by_setxid(pid: i32, tid: i32) -> Result<()> {
+    let own = getpid() as u64;
+    let mut info = [[0u64; 8]; 2];
+    (info[0][0], info[0][1], info[0][2]) = (SIGSETXID as u64, libc::SI_QUEUE as u32 as u64, own);
+    // SAFETY: info is 128 bytes: si_signo, si_errno, si_code, si_pid, si_uid.
+    unsafe { syscall4(libc::SYS_rt_tgsigqueueinfo, pid as usize, tid as usize, SIGSETXID as usize, info.as_ptr() as usize) }.map(drop)
+}
+
+/// In a thread that was asked so and has parked by the first signal: the second must not interrupt its call.
+pub fn take_back_setxid() {
+    let is_ours = |info: &[[u64; 8]; 2]| info[0][1] as u32 as i32 == libc::SI_QUEUE;
+    while let Some(info) = take(bit(SIGSETXID)) {
+        if !is_ours(&info) {
+            return queue(getpid(), gettid(), &Pending { tid: 0, pad: 0, info });
+        }
+    }
+}
+
 static GLIBC_HANDLER: AtomicU64 = AtomicU64::new(0);
 
 /// For threads that block everything they can (glibc's own helpers): borrow SIGSETXID for the while. None: a process that

@@ -335,7 +335,8 @@ fn look_after_missing(a: &Arena, borrowed: &mut Borrowed, ask_again: bool) {
                 borrowed.setxid = signals::borrow_setxid().ok().flatten();
             }
             if signals::has_setxid() {
-                let _ = tgkill(pid, tid, signals::SIGSETXID);
+                slot.by_setxid.store(1, Release);
+                let _ = signals::ask_by_setxid(pid, tid);
             }
         }
     }

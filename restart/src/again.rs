@@ -29,7 +29,7 @@ pub fn retry(failure: Failure, options: &Options, ids: Ids, status: &mut StatusP
 /// The agent is the subreaper of all that it made.
 fn end_children() {
     loop {
-        for pid in procfs::descendants(std::process::id() as i32) {
+        for pid in procfs::all_descendants(std::process::id() as i32) {
             // SAFETY: numbers only.
             unsafe { libc::kill(pid, libc::SIGKILL) };
         }

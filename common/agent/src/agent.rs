@@ -149,7 +149,7 @@ impl Agent {
                 }
             }
             if let Some(st) = program_status {
-                let left = members::find(std::process::id() as i32, &self.writers.known());
+                let left = members::find_all(std::process::id() as i32, &self.writers.known());
                 let left = left.iter().any(|c| !members::is_dead(c));
                 if !left {
                     // Whoever takes over our children may be slow to wait for them, and their ids are wanted again.
@@ -238,11 +238,11 @@ impl Agent {
     /// Ends every member.
     fn kill_all(&self) {
         self.killed.store(true, Ordering::Release);
-        let members = members::find(std::process::id() as i32, &self.writers.known());
+        let members = members::find_all(std::process::id() as i32, &self.writers.known());
         let pids: Vec<i32> = members.iter().filter(|c| !members::is_dead(c)).map(|c| c.stat.pid).collect();
         ckpt_objects::end_without_trace(&pids);
         loop {
-            let left = members::find(std::process::id() as i32, &self.writers.known());
+            let left = members::find_all(std::process::id() as i32, &self.writers.known());
             let alive: Vec<i32> = left.iter().filter(|c| !members::is_dead(c)).map(|c| c.stat.pid).collect();
             if alive.is_empty() {
                 return;

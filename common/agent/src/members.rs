@@ -10,9 +10,18 @@ pub struct Candidate {
     pub exe: Option<PathBuf>,
 }
 
-/// Members now, parents before children.
+/// Members now, parents before children. At a bad moment one is missing that is there: see `find_all`.
 pub fn find(agent: i32, writers: &HashSet<i32>) -> Vec<Candidate> {
-    procfs::descendants(agent)
+    among(procfs::descendants(agent), agent, writers)
+}
+
+/// All members now, where it matters that none is missing.
+pub fn find_all(agent: i32, writers: &HashSet<i32>) -> Vec<Candidate> {
+    among(procfs::all_descendants(agent), agent, writers)
+}
+
+fn among(descendants: Vec<i32>, agent: i32, writers: &HashSet<i32>) -> Vec<Candidate> {
+    descendants
         .into_iter()
         .filter(|pid| !writers.contains(pid))
         .filter_map(|pid| Some(Candidate { stat: procfs::stat(pid)?, exe: procfs::link(pid, "exe") }))

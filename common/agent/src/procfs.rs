@@ -1,5 +1,6 @@
 //! /proc/PID as the agent reads it (proc(5)).
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::PathBuf;
 
@@ -118,15 +119,31 @@ pub fn children(pid: i32) -> Vec<i32> {
     out
 }
 
-/// Every descendant of `root`, parents before children.
+/// Every descendant of `root`, parents before children. One may be missing while others end (`children` passes over the
+/// next when the one before has just ended; a child may go to another parent between two looks).
 pub fn descendants(root: i32) -> Vec<i32> {
     let mut all = children(root);
+    let mut seen: HashSet<i32> = all.iter().copied().collect();
     let mut at = 0;
     while at < all.len() {
-        all.extend(children(all[at]));
+        all.extend(children(all[at]).into_iter().filter(|&pid| seen.insert(pid)));
         at += 1;
     }
     all
+}
+
+/// `descendants`, none missing: in two looks with the same outcome nobody ended in the first.
+pub fn all_descendants(root: i32) -> Vec<i32> {
+    const LOOKS: usize = 1000;
+    let mut before = descendants(root);
+    for _ in 0..LOOKS {
+        let now = descendants(root);
+        if now == before {
+            break;
+        }
+        before = now;
+    }
+    before
 }
 
 /// `nr args sp pc` of /proc/PID/task/TID/syscall; None while it runs or where reading is not allowed.
@@ -147,4 +164,31 @@ pub fn last_ran(pid: i32, tid: i32) -> Option<u64> {
     let line = text.lines().find_map(|l| l.strip_prefix("se.exec_start"))?;
     let (ms, ns) = line.split_once(':')?.1.trim().split_once('.')?;
     Some(ms.parse::<u64>().ok()? * 1_000_000 + ns.parse::<u64>().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn none_is_missing_while_others_end() {
+        use std::process::{Command, Stdio};
+        // A shell whose short-lived children come before the one that stays, as often as not.
+        let script = "while :; do true & true & wait $!; done & sleep 1000";
+        let mut shell = Command::new("sh").args(["-c", script]).stdout(Stdio::null()).spawn().unwrap();
+        let root = shell.id() as i32;
+        let stays = |pid: &i32| stat(*pid).is_some_and(|s| s.name == "sleep");
+        let found = loop {
+            if let Some(pid) = all_descendants(root).into_iter().find(stays) {
+                break pid;
+            }
+        };
+        let missing = (0..300).filter(|_| !all_descendants(root).contains(&found)).count();
+        for pid in all_descendants(root).into_iter().chain([root]) {
+            // SAFETY: numbers only.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+        }
+        shell.wait().unwrap();
+        assert_eq!(missing, 0);
+    }
 }

@@ -102,6 +102,10 @@ pub struct Quiesce<'a> {
     pub silence: (u32, u32),
 }
 
+fn has_ended(pid: i32) -> bool {
+    procfs::stat(pid).is_none_or(|stat| procfs::has_ended(&stat))
+}
+
 impl Quiesce<'_> {
     /// Stops all members. On failure those that were stopped go on (their links are dropped).
     pub fn run(&self) -> Result<Stop, QuiesceError> {
@@ -110,11 +114,13 @@ impl Quiesce<'_> {
         let mut done: Vec<Stopped> = Vec::new();
         // Stopped by job control before the library was loaded: woken until it is.
         let mut early: HashMap<i32, StopAgain> = HashMap::new();
+        // Nobody is awaited: a closer look shows whether all are there.
+        let mut settled = false;
         loop {
-            let members = members::find(self.agent, self.writers);
+            let members = if settled { members::find_all(self.agent, self.writers) } else { members::find(self.agent, self.writers) };
             let alive: HashSet<i32> = members.iter().filter(|c| !members::is_dead(c)).map(|c| c.stat.pid).collect();
-            asked.retain(|pid, _| alive.contains(pid));
-            done.retain(|s| alive.contains(&s.who.stat.pid));
+            asked.retain(|pid, _| alive.contains(pid) || !has_ended(*pid));
+            done.retain(|s| alive.contains(&s.who.stat.pid) || !has_ended(s.who.stat.pid));
             let mut waiting = false;
             for c in members.iter().filter(|c| alive.contains(&c.stat.pid)) {
                 if asked.contains_key(&c.stat.pid) || done.iter().any(|s| s.who.stat.pid == c.stat.pid) {
@@ -128,7 +134,12 @@ impl Quiesce<'_> {
                 }
                 waiting |= self.ask(c, parent_done, &mut asked, &mut early, begun)?;
             }
-            if asked.is_empty() && !waiting {
+            let (quiet, sure) = (asked.is_empty() && !waiting, settled);
+            settled = quiet;
+            if quiet && !sure {
+                continue;
+            }
+            if quiet {
                 if done.is_empty() {
                     return Err(QuiesceError::Nobody);
                 }
