@@ -186,6 +186,40 @@ global_asm!(
     "mov r11, [rsp]",
     "lea rsp, [rsp + 256]",
     "jmp r11",
+    // finish_pause: all signals are blocked; waits for one with the right mask, as sigsuspend(2) does, then sets the mask
+    // that the program had. On the stack: return address, rdi, rsi, mask to wait with, mask for afterwards, result, rdx,
+    // r10; 256 bytes.
+    ".p2align 4",
+    ".hidden ckpt_finish_pause",
+    ".globl ckpt_finish_pause",
+    ".hidden ckpt_paused",
+    ".globl ckpt_paused",
+    "ckpt_finish_pause:",
+    ".cfi_startproc",
+    ".cfi_signal_frame",
+    ".cfi_def_cfa rsp, 256",
+    ".cfi_offset rip, -256",
+    "lea rdi, [rsp + 24]",
+    "mov esi, 8",
+    "mov eax, 130",
+    "syscall",
+    "ckpt_paused:",
+    "mov [rsp + 40], rax",
+    "mov edi, 2",
+    "lea rsi, [rsp + 32]",
+    "xor edx, edx",
+    "mov r10d, 8",
+    "mov eax, 14",
+    "syscall",
+    "mov rax, [rsp + 40]",
+    "mov rdi, [rsp + 8]",
+    "mov rsi, [rsp + 16]",
+    "mov rdx, [rsp + 48]",
+    "mov r10, [rsp + 56]",
+    "mov r11, [rsp]",
+    "lea rsp, [rsp + 256]",
+    "jmp r11",
+    ".cfi_endproc",
     // leave(rdi ucontext, rsi ground, rdx ground length, rcx address of the count of threads still on the ground):
     // the last one unmaps it; then rt_sigreturn on the frame.
     ".p2align 4",
@@ -246,6 +280,11 @@ unsafe extern "C" {
     pub fn finish_messages();
     #[link_name = "ckpt_finish_vector"]
     pub fn finish_vector();
+    #[link_name = "ckpt_finish_pause"]
+    pub fn finish_pause();
+    /// where its call comes back to
+    #[link_name = "ckpt_paused"]
+    pub fn paused();
     #[link_name = "ckpt_leave"]
     pub fn leave(frame: usize, ground: usize, len: usize, count: usize) -> !;
 }

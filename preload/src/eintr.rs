@@ -64,6 +64,9 @@ pub unsafe fn rewind(slot: &Slot, clocks: &mut Clocks) {
         unsafe { v.go_on(r) };
     } else if rip + SYSCALL_LEN == pc as i64 && rax == nr as i64 {
         slot.rewound.store(BY_KERNEL, Release);
+    } else if rip == pc as i64 && rax == EINTR && waits_for_signals(nr as i64, rip) {
+        // SAFETY: by the contract.
+        unsafe { pause_again(slot, nr as i64) };
     } else if rip == pc as i64 && rax == EINTR && repeatable(nr as i64) {
         // SAFETY: by the contract.
         unsafe { shorten(nr as i64, r, slot, clocks) };
@@ -85,6 +88,8 @@ unsafe fn rewind_unnoted(slot: &Slot) {
     // SAFETY: text around the program counter is mapped.
     let (before, at) = unsafe { (number_before(rip - SYSCALL_LEN), number_before(rip)) };
     match (before, at) {
+        // SAFETY: by the contract.
+        (Some(nr), _) if rax == EINTR && waits_for_signals(nr, rip) => unsafe { pause_again(slot, nr) },
         (Some(nr), _) if rax == EINTR && repeatable(nr) => {
             r[reg(libc::REG_RAX)] = nr;
             r[reg(libc::REG_RIP)] = rip - SYSCALL_LEN;
@@ -241,6 +246,34 @@ unsafe fn more_messages(r: &mut [i64; 23], args: &[u64; 6], done: i64) {
     unsafe { go_on(r, libc::SYS_recvmmsg as u64, done) };
     r[reg(libc::REG_RSI)] += done * (MESSAGE - 1);
     r[reg(libc::REG_RIP)] = crate::asm::finish_messages as *const () as i64;
+}
+
+/// Calls that nothing but a signal ends: one that came between the step back to the call and the call would be waited for
+/// for ever. What `pause_again` made of one is repeated like other calls.
+fn waits_for_signals(nr: i64, rip: i64) -> bool {
+    matches!(nr, libc::SYS_pause | libc::SYS_rt_sigsuspend) && rip != crate::asm::paused as *const () as i64
+}
+
+/// The thread goes on with all signals blocked, and waits in a sigsuspend(2) of ours, which lets them in.
+///
+/// # Safety
+/// As `go_on`; the kernel has read the arguments of call `nr`.
+unsafe fn pause_again(slot: &Slot, nr: i64) {
+    // SAFETY: by the contract; the kernel's sigset is the first 8 bytes of uc_sigmask.
+    unsafe {
+        let context = slot.frame.load(Acquire) as *mut libc::ucontext_t;
+        let blocked = (&raw mut (*context).uc_sigmask).cast::<u64>();
+        let r = regs(slot);
+        let now = |which: i32| r[reg(which)];
+        let after = *blocked as i64;
+        let during = if nr == libc::SYS_pause { after } else { (now(libc::REG_RDI) as *const i64).read_unaligned() };
+        let frame = [now(libc::REG_RIP), now(libc::REG_RDI), now(libc::REG_RSI), during, after, EINTR, now(libc::REG_RDX), now(libc::REG_R10)];
+        ((r[reg(libc::REG_RSP)] - 256) as *mut [i64; 8]).write(frame);
+        r[reg(libc::REG_RSP)] -= 256;
+        r[reg(libc::REG_RIP)] = crate::asm::finish_pause as *const () as i64;
+        *blocked = u64::MAX;
+    }
+    slot.rewound.store(SAFE, Release);
 }
 
 /// After EINTR the descriptor of close(2) is gone and connect(2) goes on by itself; restart_syscall(2) has

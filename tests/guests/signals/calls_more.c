@@ -120,7 +120,12 @@ static void calls(void)
     else if (IS("recvmsg_waitall")) { CHECK_EQ(a, sizeof big, SYS(recvmsg(s[0], &recv_, MSG_WAITALL))); guest_verify(a, out, sizeof out, 4); }
     else if (IS("readv")) CHECK_EQ(a, 1, SYS(readv(p[0], w, 2)));
     else if (IS("clock_abs")) { far_mono.tv_sec -= 3600; far_mono.tv_nsec += 500000000; far_mono.tv_sec += far_mono.tv_nsec / 1000000000; far_mono.tv_nsec %= 1000000000; CHECK_EQ(a, 0, clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &far_mono, NULL)); struct timespec now; clock_gettime(CLOCK_MONOTONIC, &now); CHECK(now.tv_sec > far_mono.tv_sec || (now.tv_sec == far_mono.tv_sec && now.tv_nsec >= far_mono.tv_nsec)); }
-    else if (IS("futex_bitset")) SYS(syscall(SYS_futex, &word, FUTEX_WAIT_BITSET_PRIVATE, 0, &far_mono, NULL, 1));
+    else if (IS("futex_bitset")) {
+        // A word that has changed before the call is repeated ends it with EAGAIN: futex(2).
+        long ret = syscall(SYS_futex, &word, FUTEX_WAIT_BITSET_PRIVATE, 0, &far_mono, NULL, 1);
+        int why = ret < 0 ? errno : 0;
+        CHECK(ret == 0 || (why == EAGAIN && word));
+    }
     else if (IS("lock_pi")) PT(pthread_mutex_lock(&pi));
     else if (IS("lock_pi_timed")) PT(pthread_mutex_timedlock(&pi, &far));
     else if (IS("io_getevents")) CHECK_EQ(a, 1, SYS(syscall(SYS_io_getevents, aio, 1, 1, &ev, &hour)));
