@@ -202,8 +202,14 @@ impl Quiesce<'_> {
                     let stop_again = early.remove(&pid).or_else(|| is_stopped.then(|| StopAgain::wake(pid)));
                     let now = Instant::now();
                     asked.insert(pid, Asked { who: c.clone(), tid, in_call, last_ran, processor, stop_told, stop_again, raised, link: None, asked: now, asked_again: now });
+                    return Ok(false);
                 }
-                Ok(false)
+                // That thread has ended, perhaps.
+                match has_ended(pid) {
+                    true => Ok(false),
+                    false if Instant::now() < self.deadline => Ok(true),
+                    false => Err(silent(c, begun, "no signal can be sent to it".into())),
+                }
             }
         }
     }
