@@ -220,13 +220,14 @@ global_asm!(
     "lea rsp, [rsp + 256]",
     "jmp r11",
     ".cfi_endproc",
-    // leave(rdi ucontext, rsi ground, rdx ground length, rcx address of the count of threads still on the ground):
-    // the last one unmaps it; then rt_sigreturn on the frame.
+    // leave(rdi ucontext, rsi ground, rdx ground length, rcx address of the count of threads still on the ground, r8 how
+    // the call was set back): the last one unmaps it; then rt_sigreturn on the frame, below which the stack is free.
     ".p2align 4",
     ".hidden ckpt_leave",
     ".globl ckpt_leave",
     "ckpt_leave:",
     "mov r12, rdi",
+    "mov r13, r8",
     "mov eax, -1",
     "lock xadd dword ptr [rcx], eax",
     "cmp eax, 1",
@@ -236,9 +237,15 @@ global_asm!(
     "mov eax, 11",
     "syscall",
     "2: mov rsp, r12",
+    "and rsp, -16",
+    "mov rdi, r12",
+    "mov rsi, r13",
+    "call {last_look}",
+    "mov rsp, r12",
     "mov eax, 15",
     "syscall",
     "ud2",
+    last_look = sym crate::eintr::last_look,
 );
 
 /// Uses one tile register and releases it.
@@ -286,5 +293,5 @@ unsafe extern "C" {
     #[link_name = "ckpt_paused"]
     pub fn paused();
     #[link_name = "ckpt_leave"]
-    pub fn leave(frame: usize, ground: usize, len: usize, count: usize) -> !;
+    pub fn leave(frame: usize, ground: usize, len: usize, count: usize, rewound: usize) -> !;
 }

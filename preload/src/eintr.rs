@@ -373,18 +373,20 @@ unsafe fn remaining(r: &mut [i64; 23], request: i32, reported: Option<i32>, wait
     r[reg(request)] = copy.as_ptr() as i64;
 }
 
-/// Last thing before a thread leaves (and, for the frozen copy, before the fork): a signal that the program
-/// handles and that came meanwhile must end the call.
+/// Last thing before a thread goes back to `frame`, when nothing can hold it up any more: a signal that the program
+/// handles and that came meanwhile must end the call. A restored thread asks too: others may have run before it.
+///
+/// # Safety
+/// The frame is the thread's own.
+pub unsafe extern "C" fn last_look(frame: u64, how: u32) {
+    // SAFETY: by the contract.
+    unsafe { end_if_due(frame, how, signals::pending_set()) };
+}
+
+/// For the frozen copy, before the fork.
 ///
 /// # Safety
 /// The frame is the parked thread's own.
-pub unsafe fn undo_if_due(slot: &Slot) {
-    // SAFETY: by the contract.
-    unsafe { undo(slot, signals::pending_set()) }
-}
-
-/// # Safety
-/// As `undo_if_due`.
 pub unsafe fn undo(slot: &Slot, pending: u64) {
     // SAFETY: by the contract.
     if unsafe { end_if_due(slot.frame.load(Acquire), slot.rewound.load(Acquire), pending) } {
@@ -392,11 +394,11 @@ pub unsafe fn undo(slot: &Slot, pending: u64) {
     }
 }
 
-/// Whether the call that was set back ends with EINTR instead. A restored thread asks too: others may have run before it.
+/// Whether the call that was set back ends with EINTR instead.
 ///
 /// # Safety
 /// `frame` is the ucontext of a thread that does not run.
-pub unsafe fn end_if_due(frame: u64, how: u32, pending: u64) -> bool {
+unsafe fn end_if_due(frame: u64, how: u32, pending: u64) -> bool {
     if how != BY_US && how != BY_KERNEL {
         return false;
     }

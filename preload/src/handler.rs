@@ -73,11 +73,12 @@ pub unsafe extern "C" fn on_signal(sig: i32, info: *mut libc::siginfo_t, uc: *mu
     if st.phase.compare_exchange(IDLE, QUIESCE, AcqRel, Acquire).is_ok() && !begin(st) {
         st.phase.store(IDLE, Release);
     }
-    if st.phase.load(Acquire) == QUIESCE {
-        // SAFETY: by the contract.
-        unsafe { park(st, uc) };
-    }
+    let parks = st.phase.load(Acquire) == QUIESCE;
+    // SAFETY: by the contract.
+    let rewound = if parks { unsafe { park(st, uc) } } else { 0 };
     leave(st);
+    // SAFETY: the frame is this thread's.
+    unsafe { crate::eintr::last_look(uc as u64, rewound) };
 }
 
 /// From here to `leave` the arena stays, if the phase says that there is one. The fence goes with that of `release`: one
@@ -143,19 +144,21 @@ fn begin(st: &'static Seat) -> bool {
     true
 }
 
+/// How the thread's call was set back (`Slot::rewound`).
+///
 /// # Safety
 /// As `on_signal`.
-unsafe fn park(st: &'static Seat, uc: *mut libc::ucontext_t) {
-    let Some(arena) = arena::current(st) else { return };
-    let Some(slot) = arena.find(gettid()) else { return };
+unsafe fn park(st: &'static Seat, uc: *mut libc::ucontext_t) -> u32 {
+    let Some(arena) = arena::current(st) else { return 0 };
+    let Some(slot) = arena.find(gettid()) else { return 0 };
     if slot.state.load(Acquire) != ASKED {
-        return;
+        return 0;
     }
     // SAFETY: the frame is the kernel's.
     if unsafe { is_leaving(slot, uc) } {
         st.parked.fetch_add(1, AcqRel);
         futex_wake_all(&st.parked);
-        return;
+        return 0;
     }
     // SAFETY: the slot is this thread's alone until PARKED is stored.
     unsafe { note_self(core::ptr::from_ref(slot).cast_mut(), uc) };
@@ -184,8 +187,7 @@ unsafe fn park(st: &'static Seat, uc: *mut libc::ucontext_t) {
     if slot.by_setxid.load(Acquire) != 0 {
         crate::signals::take_back_setxid();
     }
-    // SAFETY: the frame is this thread's.
-    unsafe { crate::eintr::undo_if_due(slot) };
+    slot.rewound.load(Acquire)
 }
 
 /// Not for ever: a clock that is read without end is left in the middle then.

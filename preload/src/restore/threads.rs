@@ -276,14 +276,12 @@ pub fn queue_shared(g: &Ground, which: impl Fn(i32) -> bool) {
 
 fn leave(g: &Ground, t: &ThreadRecord) -> ! {
     super::ids::fix_frame(g, t);
-    // SAFETY: the frame lies in restored memory; its thread is this one, which has not gone back to it.
-    unsafe { crate::eintr::end_if_due(t.frame, t.rewound, crate::signals::pending_set()) };
     let routine = g.head().process.leave;
     // SAFETY: the restored library's own `leave`: counts down, the last one unmaps the ground, sigreturn.
     unsafe {
-        let leave: unsafe extern "C" fn(usize, usize, usize, usize) -> ! = core::mem::transmute(routine as usize);
+        let leave: unsafe extern "C" fn(usize, usize, usize, usize, usize) -> ! = core::mem::transmute(routine as usize);
         let root = g.root();
-        leave(t.frame as usize, root.start, root.len, &raw const root.here as usize)
+        leave(t.frame as usize, root.start, root.len, &raw const root.here as usize, t.rewound as usize)
     }
 }
 
