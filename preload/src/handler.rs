@@ -144,13 +144,26 @@ fn begin(st: &'static Seat) -> bool {
     true
 }
 
+/// A thread that the agent asked because the first was slow may be here before the checkpoint thread has seen it. Going
+/// back it would take EINTR along.
+fn await_slot(st: &'static Seat) -> Option<(&'static arena::Arena, &'static Slot)> {
+    let tid = gettid();
+    while st.phase.load(Acquire) == QUIESCE {
+        let found = arena::current(st).and_then(|a| Some((a, a.find(tid)?)));
+        if found.is_some() {
+            return found;
+        }
+        let _ = futex_wait(&st.phase, QUIESCE, 1);
+    }
+    None
+}
+
 /// How the thread's call was set back (`Slot::rewound`).
 ///
 /// # Safety
 /// As `on_signal`.
 unsafe fn park(st: &'static Seat, uc: *mut libc::ucontext_t) -> u32 {
-    let Some(arena) = arena::current(st) else { return 0 };
-    let Some(slot) = arena.find(gettid()) else { return 0 };
+    let Some((arena, slot)) = await_slot(st) else { return 0 };
     if slot.state.load(Acquire) != ASKED {
         return 0;
     }

@@ -31,6 +31,7 @@ unsafe extern "C" fn main(arena: usize) -> ! {
             release(st);
             channel.send(Msg { kind: msg::RESUME, arg: told_us.into(), ..Msg::default() });
         } else {
+            unasked(a, st);
             release(st);
         }
         st.arena.store(0, Release);
@@ -95,14 +96,20 @@ fn session(a: &Arena, st: &Seat, ch: &Channel) -> (bool, u32) {
     let mut seen = Times { suspended: times::now(), ..state::state().map(times::of).unwrap_or_default() };
     let hello = Msg { kind: msg::HELLO, pid: getpid(), arg: PROTOCOL as u64, arg2: a as *const Arena as u64, ..Msg::default() };
     ch.send(hello);
-    let Some((proceed, _)) = ch.recv() else { return (false, 0) };
+    let Some((proceed, _)) = ch.recv() else {
+        unasked(a, st);
+        return (false, 0);
+    };
     match proceed.kind {
         msg::PROCEED => note_starter(a, ch, &proceed),
         msg::ANSWER => {
             api::answered(&proceed, ch.body());
             return (false, 0);
         }
-        _ => return (false, 0),
+        _ => {
+            unasked(a, st);
+            return (false, 0);
+        }
     }
     let told = plugin::any();
     let agreed = told.then(|| plugin::call(a, st, plugin::PRE_SUSPEND));
@@ -118,6 +125,19 @@ fn session(a: &Arena, st: &Seat, ch: &Channel) -> (bool, u32) {
     let begin = times::now();
     let _ = plugin::call(a, st, plugin::RESUME);
     (handed_over, times::since(begin))
+}
+
+/// Nobody wants a checkpoint now: a second signal to a slow process came late. The thread that took it is about to park.
+fn unasked(a: &Arena, st: &Seat) {
+    const TRIES: u32 = 200;
+    for _ in 0..TRIES {
+        let seen = st.parked.load(Acquire);
+        if !a.used().any(|s| s.state.load(Acquire) == ASKED) {
+            break;
+        }
+        let _ = futex_wait(&st.parked, seen, 5);
+    }
+    rewind(a);
 }
 
 /// Calls that our signal has ended are to be repeated.
