@@ -33,7 +33,8 @@ pub fn read(g: &Ground, head: &PlanHead) -> Outcome {
         [head.feed.memory, head.feed.ready, head.feed.free].into_iter().for_each(close);
     }
     match work.failed.load(Acquire) {
-        0 => Ok(()),
+        0 if work.next.load(Acquire) >= work.total => Ok(()),
+        0 => Err(Failure { step: step::READ, errno: Errno(libc::ENODATA), at: 0 }),
         errno => Err(Failure { step: step::READ, errno: Errno(errno as i32), at: work.failed_at.load(Acquire) }),
     }
 }
@@ -82,7 +83,8 @@ impl Work<'_> {
         let mut token = [0u8; 8];
         match read_full(self.feed.ready, &mut token)? {
             8 => {}
-            0 if self.next.load(Acquire) >= self.total => return Ok(None),
+            // Others may be about to count what they took: whether it was all is seen when they are done.
+            0 => return Ok(None),
             _ => return Err(Errno(libc::ENODATA)),
         }
         let [a, b, c, d, e, f, g, h] = token;
