@@ -100,6 +100,20 @@ unsafe fn rewind_unnoted(slot: &Slot) {
     }
 }
 
+/// For a thread that could not even begin a checkpoint; `Slot::rewound`.
+///
+/// # Safety
+/// The frame is the thread's own.
+pub unsafe fn rewind_alone(frame: u64) -> u32 {
+    // SAFETY: a slot is atomics and integers, zero for "not known"; the frame by the contract.
+    unsafe {
+        let slot: Slot = core::mem::zeroed();
+        slot.frame.store(frame, Release);
+        rewind_unnoted(&slot);
+        slot.rewound.load(Acquire)
+    }
+}
+
 /// The number of the system call whose instruction is at `at`, if the bytes before load it.
 ///
 /// # Safety

@@ -70,7 +70,9 @@ pub unsafe extern "C" fn on_signal(sig: i32, info: *mut libc::siginfo_t, uc: *mu
         return unsafe { crate::signals::forward(sig, info, uc) };
     }
     enter(st);
-    if st.phase.compare_exchange(IDLE, QUIESCE, AcqRel, Acquire).is_ok() && !begin(st) {
+    let begins = st.phase.compare_exchange(IDLE, QUIESCE, AcqRel, Acquire).is_ok();
+    let failed = begins && !begin(st);
+    if failed {
         st.phase.store(IDLE, Release);
     }
     let parks = st.phase.load(Acquire) == QUIESCE;
@@ -78,7 +80,10 @@ pub unsafe extern "C" fn on_signal(sig: i32, info: *mut libc::siginfo_t, uc: *mu
     let rewound = if parks { unsafe { park(st, uc) } } else { 0 };
     leave(st);
     // SAFETY: the frame is this thread's.
-    unsafe { crate::eintr::last_look(uc as u64, rewound) };
+    unsafe {
+        let rewound = if failed && !parks { crate::eintr::rewind_alone(uc as u64) } else { rewound };
+        crate::eintr::last_look(uc as u64, rewound);
+    }
 }
 
 /// From here to `leave` the arena stays, if the phase says that there is one. The fence goes with that of `release`: one
