@@ -136,7 +136,7 @@ pub fn summary_json(summary: &Summary) -> Value {
     })
 }
 
-fn moment_json(moment: &Moment) -> Value {
+pub fn moment_json(moment: &Moment) -> Value {
     let at = moment.at_us as f64 / 1e6;
     json!({ "event": moment.event.as_str(), "at": at, "us": moment.us, "hooks_us": moment.hooks_us })
 }
@@ -179,7 +179,7 @@ pub fn image_json(image: &ImageInfo) -> Value {
     json!({ "path": image.path, "bytes": image.bytes, "digest": digest, "host": image.host })
 }
 
-fn hook_json(report: &HookReport) -> Value {
+pub fn hook_json(report: &HookReport) -> Value {
     let (event, at) = (report.event.as_str(), report.at_us as f64 / 1e6);
     json!({ "event": event, "program": report.program, "at": at, "us": report.us, "failure": report.failure })
 }

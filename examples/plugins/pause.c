@@ -1,4 +1,4 @@
-/* A plugin that sleeps at each event of a checkpoint and says so on standard error: see how long a stop takes.
+/* A plugin that sleeps at each event and says so on standard error; timings.jsonl says how long each took.
  *
  *     cc -shared -fPIC -I include -o libpause.so examples/plugins/pause.c
  *     ckpt_launch --with-plugin ./libpause.so ./a.out
@@ -27,5 +27,6 @@ static int at_event(struct ckpt_occasion *occasion, void *data)
 static struct timespec tenth = {0, 100000000};
 
 CKPT_PLUGIN("pause",
-            CKPT_BIT(CKPT_PRE_SUSPEND) | CKPT_BIT(CKPT_PRE_CHECKPOINT) | CKPT_BIT(CKPT_RESUME) | CKPT_BIT(CKPT_RESTART),
+            CKPT_BIT(CKPT_PRE_SUSPEND) | CKPT_BIT(CKPT_PRE_CHECKPOINT) | CKPT_BIT(CKPT_RESUME) | CKPT_BIT(CKPT_RESTART) |
+                CKPT_BIT(CKPT_FORK) | CKPT_BIT(CKPT_PRE_EXEC) | CKPT_BIT(CKPT_EXIT),
             at_event, &tenth)

@@ -21,7 +21,8 @@ struct ckpt_plugin {
     void *data;
 };
 
-/* 0; -1: not under ckpt, another version, or 64 are registered. The strings and data must stay. */
+/* 0; -1: not under ckpt, another version, or 64 are registered. The strings and data must stay; the library does, whoever
+ * calls dlclose. */
 static inline int ckpt_register(const struct ckpt_plugin *plugin)
 {
     return ckpt_found_.register_ ? ckpt_found_.register_(plugin) : -1;

@@ -2,8 +2,7 @@
 //! a request is sent by a short-lived thread with a descriptor table of its own, and the answer comes the way a
 //! checkpoint does, by our signal, to the thread that waits.
 
-use crate::channel::Channel;
-use crate::{api_delay, asm, plugin, state};
+use crate::{api_delay, errand, plugin, state};
 use ckpt_sys::calls::*;
 use ckpt_sys::flat::{msg, Msg};
 use ckpt_sys::raw::*;
@@ -118,7 +117,7 @@ fn checkpoint() -> core::result::Result<c_int, Why> {
     }
     let before = state::restarts();
     let Some(waiter) = Waiter::claim(pid, tid) else { return fail("16 threads wait for a checkpoint already") };
-    let outcome = match send_request(tid) {
+    let outcome = match errand::send(Msg { kind: msg::REQUEST, pid, tid, ..Msg::default() }) {
         Ok(()) => wait(waiter, before),
         Err(_) => fail("the agent of this program is gone: it runs on, but cannot be checkpointed any more"),
     };
@@ -150,59 +149,6 @@ fn agent_lives() -> bool {
     // SAFETY: numbers only.
     let asked = unsafe { syscall2(libc::SYS_kill, state::agent_pid() as usize, 0) };
     !asked.is_err_and(|e| e.0 == libc::ESRCH)
-}
-
-struct Request {
-    tid: i32,
-    stack: usize,
-    done: AtomicU32,
-    sent: AtomicU32,
-}
-
-const STACK: usize = 64 << 10;
-
-/// By a thread whose descriptors are not the program's. Signals stay away until it has gone, or it would be counted
-/// among the program's threads.
-fn send_request(tid: i32) -> Result<()> {
-    let stack = map_anon(STACK)? as usize;
-    let request = Request { tid, stack, done: AtomicU32::new(0), sent: AtomicU32::new(0) };
-    let (all, mut old) = (u64::MAX, 0u64);
-    let flags = libc::CLONE_VM | libc::CLONE_FS | libc::CLONE_SIGHAND | libc::CLONE_THREAD | libc::CLONE_SYSVSEM;
-    // SAFETY: masks are 8 bytes; the stack is the thread's alone, and `request` outlives it: see the wait below.
-    let made = unsafe {
-        syscall4(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK as usize, &raw const all as usize, &raw mut old as usize, 8)?;
-        check(asm::clone_thread(flags as usize, stack + STACK - 64, send, &raw const request as usize))
-    };
-    while made.is_ok() && request.done.load(Acquire) == 0 {
-        let _ = futex_wait(&request.done, 0, -1);
-    }
-    // SAFETY: as above; a stack that no thread came to use goes here.
-    unsafe {
-        let _ = syscall4(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK as usize, &raw const old as usize, 0, 8);
-        if let Err(e) = made {
-            let _ = munmap(stack, STACK);
-            return Err(e);
-        }
-    }
-    if request.sent.load(Acquire) != 0 { Ok(()) } else { Err(Errno(libc::ECONNREFUSED)) }
-}
-
-unsafe extern "C" fn send(request: usize) -> ! {
-    // SAFETY: send_request passes its Request and waits for `done`.
-    let request = unsafe { &*(request as *const Request) };
-    let stack = request.stack;
-    if let Ok(channel) = Channel::connect(state::agent_name()) {
-        let m = Msg { kind: msg::REQUEST, pid: getpid(), tid: request.tid, ..Msg::default() };
-        request.sent.store(channel.send(m) as u32, Release);
-        // Seqpacket: what was sent is read by the agent also after this end is closed.
-        close(channel.fd());
-    }
-    let done = &raw const request.done;
-    request.done.store(1, Release);
-    // SAFETY: only the address counts; the word may be gone by now.
-    let _ = unsafe { syscall3(libc::SYS_futex, done as usize, libc::FUTEX_WAKE as usize, i32::MAX as usize) };
-    // SAFETY: the stack is ours and used by nobody after this.
-    unsafe { asm::unmap_exit(stack, STACK) }
 }
 
 /// By the checkpoint thread: the agent's answer to the waiter that it names.

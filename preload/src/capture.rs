@@ -184,7 +184,7 @@ fn process(a: &Arena, was: &Was) -> ProcessRecord {
         xcomp: xcomp_permission(),
         membarrier: membarrier_registrations(),
         mlock_future: mlock_future(),
-        pad: 0,
+        wants_restart: crate::plugin::wants(crate::plugin::RESTART) as u32,
         memory_merge: prctl(PR_GET_MEMORY_MERGE, 0, 0, 0, 0).unwrap_or(0) as i32,
     }
 }

@@ -51,7 +51,7 @@ unsafe fn start(envp: *mut *mut c_char) -> Option<()> {
     Some(())
 }
 
-/// `CKPT_AGENT=name,agent,program,table,outer,signal[,when exec was called]`; the agent's own child is told 0 for the program: itself.
+/// `CKPT_AGENT=name,agent,program,table,outer,signal[,when exec was called,what callbacks took]`; the agent's own child is told 0 for the program: itself.
 fn read_agent(text: &[u8]) -> Option<(Text, Told)> {
     let mut words = text.split(|&b| b == b',');
     let name = core::str::from_utf8(words.next()?).ok()?;
@@ -60,7 +60,7 @@ fn read_agent(text: &[u8]) -> Option<(Text, Told)> {
     let mut five = || words.next().and_then(parse);
     let outer = Outer { agent: five()?, group: five()?, real_group: five()?, session: five()?, real_session: five()? };
     let signal = parse(words.next()?)?;
-    let exec = words.next().map_or(0, crate::times::read_stamp);
+    let exec = crate::times::read_stamp(words);
     let program = if program == 0 { calls::getpid() } else { program };
     let ids_virtual = table.starts_with(b"v");
     let id_table = parse(table.strip_prefix(b"v").unwrap_or(table)).map_or(0, |fd| attach_ids(agent_pid, fd).unwrap_or(0));

@@ -10,6 +10,7 @@ mod channel;
 mod clocks;
 mod descriptors;
 mod eintr;
+mod errand;
 mod handler;
 mod hooks;
 mod identity;

@@ -5,8 +5,9 @@ use crate::arena::Arena;
 use crate::handler::{CALL, STAY};
 use crate::plugin_table::{entries, Entry, Occasion, VERSION};
 use crate::state::{self, Seat};
-use crate::{procfs, thread};
+use crate::{errand, procfs, thread, times};
 use ckpt_sys::calls::*;
+use ckpt_sys::flat::{msg, Msg};
 use core::cell::UnsafeCell;
 use core::ffi::{c_char, c_int, CStr};
 use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering::*};
@@ -63,9 +64,13 @@ pub fn any() -> bool {
     !entries().is_empty()
 }
 
+pub fn wants(event: u32) -> bool {
+    entries().iter().any(|e| e.wants(event))
+}
+
 /// Has a thread of the program call whoever wants `event`. Err: one said no, or did not return.
 pub fn call(a: &Arena, st: &Seat, event: u32) -> core::result::Result<(), ()> {
-    if !entries().iter().any(|e| e.wants(event)) {
+    if !wants(event) {
         return Ok(());
     }
     let pid = getpid();
@@ -161,21 +166,31 @@ fn name_of(e: &Entry, reason: &mut [u8; REASON]) -> usize {
     len
 }
 
-/// An event in the running program, by the thread that causes it.
-pub fn told(event: u32) {
-    if entries().iter().any(|e| e.wants(event)) {
+/// An event in the running program, by the thread that causes it. What callbacks took, in microseconds.
+pub fn told(event: u32) -> u32 {
+    if !wants(event) {
+        return 0;
+    }
+    let begin = times::now();
+    let _ = tell(event, &mut [0; REASON]);
+    times::since(begin)
+}
+
+/// As `told`, and nobody else comes by who would ask how long it took: the agent hears of it.
+fn told_and_say(event: u32) {
+    if wants(event) {
+        let begin = times::now();
         let _ = tell(event, &mut [0; REASON]);
+        let m = Msg { kind: msg::TOLD, pid: getpid(), count: event, arg: begin, arg2: times::since(begin).into(), ..Msg::default() };
+        let _ = errand::send(m);
     }
 }
 
 /// In the child of a fork.
 pub fn forked() {
-    if entries().iter().any(|e| e.wants(FORKED)) {
-        let begin = crate::times::now();
-        let _ = tell(FORKED, &mut [0; REASON]);
-        if let Some(st) = state::state() {
-            st.fork_told_us.store(crate::times::since(begin), Relaxed);
-        }
+    let us = told(FORKED);
+    if let Some(st) = state::state().filter(|_| us != 0) {
+        times::forked(st, us);
     }
 }
 
@@ -184,7 +199,7 @@ pub unsafe extern "C" fn restarted(changes: *const u8, len: usize) {
     // SAFETY: a table of the plan, which is mapped until the last thread has left.
     crate::plugin_env::apply(unsafe { core::slice::from_raw_parts(changes, len) });
     crate::api::restarted();
-    told(RESTART);
+    told_and_say(RESTART);
 }
 
 #[used]
@@ -193,7 +208,7 @@ static FINI: extern "C" fn() = exits;
 
 extern "C" fn exits() {
     if state::enabled() {
-        told(EXIT);
+        told_and_say(EXIT);
     }
 }
 

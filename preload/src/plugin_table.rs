@@ -74,6 +74,18 @@ pub fn entries() -> &'static [Entry] {
     &TABLE[..COUNT.load(Acquire).min(ENTRIES)]
 }
 
+/// A library that has registered stays loaded, or dlclose(3) would leave us a callback into nothing.
+fn pin(callback: *const c_void) {
+    // SAFETY: dladdr fills the structure in; a program calls us where it may call dlopen. The main program cannot be
+    // unloaded and may not be found by this name.
+    unsafe {
+        let mut found: libc::Dl_info = core::mem::zeroed();
+        if libc::dladdr(callback, &raw mut found) != 0 && !found.dli_fname.is_null() {
+            libc::dlopen(found.dli_fname, libc::RTLD_LAZY | libc::RTLD_NOLOAD | libc::RTLD_NODELETE);
+        }
+    }
+}
+
 /// Tells `plugin` from now on of the events in its mask. 0; -1: another version, no callback, or 64 are registered.
 ///
 /// # Safety
@@ -88,6 +100,7 @@ pub unsafe extern "C" fn ckpt_register(plugin: *const Plugin) -> c_int {
         COUNT.store(ENTRIES, Release);
         return -1;
     };
+    pin(callback as *const c_void);
     entry.name.store(plugin.name.cast_mut(), Release);
     entry.callback.store(callback as *const () as usize, Release);
     entry.data.store(plugin.data, Release);

@@ -42,6 +42,9 @@ pub struct StatePage {
     pub init: AtomicU64,
     pub init_us: AtomicU32,
     pub fork_told_us: AtomicU32,
+    pub exec_told_us: AtomicU32,
+    /// the process whose fork that was
+    pub forked: AtomicI32,
     /// what the kernel will undo at the end of the process (`sysv`)
     pub undo: [AtomicU64; crate::sysv::UNDOS],
 }
@@ -154,8 +157,8 @@ pub struct Told {
     pub id_table: usize,
     pub ids_virtual: bool,
     pub outer: Outer,
-    /// when exec was called; 0: by ckpt_launch
-    pub exec: u64,
+    /// how exec was called; zeros: by ckpt_launch
+    pub exec: crate::times::Exec,
 }
 
 /// False when the string does not fit.

@@ -16,12 +16,12 @@ use ckpt_agent::{foreground, passes, paths, timings};
 use ckpt_coordinator::client::Client;
 use ckpt_coordinator::launch::{LaunchOptions, connect_or_start};
 use ckpt_coordinator::options;
-use ckpt_image::{Machine, UserKey};
+use ckpt_image::{ImageFile, Machine, UserKey};
 use ckpt_objects::Severity;
 use ckpt_sys::fault::Stage;
 use ckpt_wire::{AgentMessage, ComputationId, Hello, ProcessEvents, Role};
 use std::os::fd::AsRawFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 pub fn main() {
@@ -86,7 +86,7 @@ fn restart(options: Options) -> Result<(), Failure> {
     let welcome = client.hello(&hello)?;
     let listener = Listener::new()?;
     let shared_ids = SharedIds::new()?;
-    let agent = Agent::new(settings, listener, launch, hello, options.checkpoint.quiet).with_ids(shared_ids.table, members[0].meta.agent.known);
+    let agent = Agent::new(settings, listener, launch, hello, options.checkpoint.quiet).with_ids(shared_ids.table, members[0].meta.agent.known).restarted_from(timings_of(&members));
     let family = Family::of(&members);
     let restorer = may_name_binary().then(|| Restorer::load(&library)).flatten();
     if ids == Ids::Exact {
@@ -139,11 +139,16 @@ fn tell(client: &mut Client, agent: &Agent, members: &[Member], took: Duration) 
     Ok(())
 }
 
+fn timings_of(members: &[Member]) -> Option<PathBuf> {
+    let ImageFile { path, header, .. } = &members[0].file;
+    timings::folder_of(path, &header.computation, header.generation)
+}
+
 fn note(members: &[Member], processes: &[ProcessEvents], took: Duration) {
     let images: Vec<&Path> = members.iter().map(|m| m.file.path.as_path()).collect();
     let header = members[0].file.header;
-    if let Some(folder) = images[0].parent() {
-        timings::note(folder, timings::restart(&header.computation, header.generation, &images, processes, took));
+    if let Some(folder) = timings_of(members) {
+        timings::note(&folder, timings::restart(&header.computation, header.generation, &images, processes, took));
     }
 }
 

@@ -39,7 +39,15 @@ pub fn product(paths: &Paths) -> Result<(), String> {
     if !status.success() {
         return Err("the build failed; its messages are above".into());
     }
-    Ok(())
+    examples(paths)
+}
+
+/// Programs in Rust that use the crate of plugins/api.
+fn examples(paths: &Paths) -> Result<(), String> {
+    let mut cargo = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+    cargo.current_dir(&paths.root).args(["build", "--release", "--quiet", "-p", "ckpt-api", "--examples"]);
+    let status = cargo.arg("--target-dir").arg(&paths.target).status().map_err(|e| format!("cannot run cargo: {e}"))?;
+    if status.success() { Ok(()) } else { Err("the examples in Rust cannot be built; the messages are above".into()) }
 }
 
 /// Compiles the guests whose source is newer than their program.
@@ -51,7 +59,9 @@ pub fn guests(paths: &Paths, guests: &[Guest]) -> Result<(), String> {
         if seen.contains(&out) {
             continue;
         }
-        if modified(&out) < modified(&guest.source).max(header) {
+        if guest.source.extension().is_some_and(|e| e == "rs") {
+            take_example(paths, guest, &out)?;
+        } else if modified(&out) < modified(&guest.source).max(header) {
             compile(paths, guest, &out)?;
         }
         compile_plugin(paths, guest)?;
@@ -65,9 +75,24 @@ pub fn program(source: &Path, out: &Path) -> Result<(), String> {
     cc(source, &[], out)
 }
 
+/// A guest in Rust is an example of the crate it uses.
+fn take_example(paths: &Paths, guest: &Guest, out: &Path) -> Result<(), String> {
+    let built = paths.bin().join("examples").join(guest.source.file_stem().unwrap_or_default());
+    if !built.exists() {
+        examples(paths)?;
+    }
+    if modified(out) < modified(&built) {
+        let _ = fs::remove_file(out);
+        copy(&built, out)?;
+    }
+    Ok(())
+}
+
 fn compile(paths: &Paths, guest: &Guest, out: &Path) -> Result<(), String> {
     let include = format!("-I{}", paths.root.join("include").display());
-    let flags: Vec<String> = std::iter::once(include).chain(guest.flags.iter().cloned()).collect();
+    let bin = paths.bin().display().to_string();
+    let own = guest.flags.iter().map(|flag| flag.replace("@BIN@", &bin));
+    let flags: Vec<String> = std::iter::once(include).chain(own).collect();
     cc(&guest.source, &flags, out)
 }
 
@@ -111,6 +136,7 @@ pub fn publish(paths: &Paths, guests: &[Guest], to: &Path) -> Result<(), String>
         copy(&paths.bin().join(name), &to.join(name))?;
     }
     copy(&paths.bin().join("xtask"), &to.join("xtask"))?;
+    copy(&paths.bin().join("examples/selfckpt"), &to.join("examples/selfckpt"))?;
     for guest in guests {
         copy(&paths.guests().join(&guest.program), &to.join("guests").join(&guest.program))?;
         let plugin = Path::new(&guest.program).with_extension("plugin.so");

@@ -23,6 +23,11 @@ pub struct Guest {
     pub plugin: Option<PathBuf>,
     /// Compiler flags of its own.
     pub flags: Vec<String>,
+    /// Options of ckpt_launch and ckpt_restart that it is about; `@DIR@` is the run's folder.
+    pub launch: String,
+    pub restart: String,
+    /// Each of its callbacks takes at least so many microseconds.
+    pub callbacks: Option<u64>,
     /// family/program, below the folder of built guests.
     pub program: String,
     pub argument: Option<String>,
@@ -61,6 +66,9 @@ fn read(source: &Path, family: &str, found: &mut Vec<Guest>) -> Result<(), Strin
             source: source.into(),
             plugin: words(&text, "plugin").map(PathBuf::from),
             flags: words(&text, "cc").unwrap_or("").split_whitespace().map(String::from).collect(),
+            launch: words(&text, "launch").unwrap_or("").into(),
+            restart: words(&text, "restart").unwrap_or("").into(),
+            callbacks: words(&text, "callbacks").and_then(|us| us.parse().ok()),
             program: program.clone(),
             argument,
             expect: expectation(&text)?,
@@ -75,7 +83,7 @@ pub fn all(root: &Path) -> Result<Vec<Guest>, String> {
     let mut found = Vec::new();
     for folder in entries(&root.join("tests/guests"))?.iter().filter(|p| p.is_dir()) {
         let family = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        for source in entries(folder)?.iter().filter(|p| p.extension().is_some_and(|e| e == "c")) {
+        for source in entries(folder)?.iter().filter(|p| p.extension().is_some_and(|e| e == "c" || e == "rs")) {
             read(source, &family, &mut found)?;
         }
     }

@@ -29,7 +29,7 @@ impl Product {
         command.env_clear().current_dir(&self.dir).stdin(Stdio::null());
         command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         command.env("LANG", "C.UTF-8").env("HOME", &self.work).env("GUEST_DIR", &self.work);
-        command.env("GUEST_UNIQUE", self.port.to_string());
+        command.env("GUEST_UNIQUE", self.port.to_string()).env("GUEST_EXAMPLES", self.bin.join("examples"));
         command.stdout(self.log(log, "out")).stderr(self.log(log, "err"));
         command
     }
@@ -56,7 +56,8 @@ impl Product {
 
     pub fn restart(&self, round: usize) -> Result<Command, String> {
         let mut images = crate::guests::entries(&self.dir.join("images"))?;
-        images.retain(|p| p.extension().is_some_and(|e| e == "img"));
+        // With --unique-dirs they lie in folders.
+        images.retain(|p| p.is_dir() || p.extension().is_some_and(|e| e == "img"));
         if images.is_empty() {
             return Err("the checkpoint left no image".into());
         }

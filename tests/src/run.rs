@@ -3,6 +3,7 @@
 use crate::guests::Expect;
 use crate::leftovers;
 use crate::product::Product;
+use crate::timings::Expected;
 use nix::fcntl::{fcntl, FcntlArg, FdFlag};
 use std::fmt;
 use std::fs;
@@ -97,6 +98,9 @@ pub struct Spec {
     pub launch_args: String,
     #[arg(long, default_value = "", allow_hyphen_values = true)]
     pub restart_args: String,
+    /// Microseconds that each callback takes at least
+    #[arg(long)]
+    pub callbacks: Option<u64>,
     /// Exit code, or minus the signal
     #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     pub expect: i32,
@@ -177,6 +181,7 @@ impl Run {
     pub fn prepare(spec: Spec) -> Result<Run, String> {
         prepare(&spec.dir)?;
         let deadline = Instant::now() + Duration::from_secs(spec.deadline);
+        let here = spec.dir.display().to_string();
         let product = Product {
             bin: spec.bin.clone(),
             port: spec.port,
@@ -184,8 +189,8 @@ impl Run {
             work: spec.dir.join("work"),
             logs: spec.dir.join("logs"),
             ids: spec.ids.clone(),
-            launch_args: spec.launch_args.clone(),
-            restart_args: spec.restart_args.clone(),
+            launch_args: spec.launch_args.replace("@DIR@", &here),
+            restart_args: spec.restart_args.replace("@DIR@", &here),
         };
         Ok(Run { spec, product, foreground: None, pings: 0, deadline })
     }
@@ -209,12 +214,19 @@ impl Run {
 
     /// What is noted beside the images.
     fn timings(&self) -> Result<(), Stop> {
-        let checkpoints = self.spec.mode.checkpoints();
-        let restarts = if self.spec.mode == Mode::Resume { 0 } else { checkpoints };
-        if checkpoints == 0 || self.launch_elsewhere() {
+        let rounds = self.spec.mode.checkpoints();
+        if rounds == 0 || self.launch_elsewhere() {
             return Ok(());
         }
-        Ok(crate::timings::check(&self.product.dir.join("images"), checkpoints, restarts)?)
+        let kills = self.spec.mode != Mode::Resume;
+        let extra = rounds * (self.spec.checkpoints.max(1) - 1);
+        let expected = Expected {
+            checkpoints: rounds + extra,
+            resumed: if kills { extra } else { rounds + extra },
+            restarts: if kills { rounds } else { 0 },
+            callbacks: self.spec.callbacks,
+        };
+        Ok(crate::timings::check(&self.product.dir.join("images"), &expected)?)
     }
 
     fn launch_elsewhere(&self) -> bool {

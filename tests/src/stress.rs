@@ -63,6 +63,7 @@ fn prepare(name: &str, paths: &Paths, size: usize, dir: &std::path::Path) -> Res
         port: 30_000 + (std::process::id() % 2_000) as u16 * 2 + u16::from(name == "streams"),
         ids: None,
         checkpoints: 1,
+        callbacks: None,
         launch_args: String::new(),
         restart_args: String::new(),
         expect: 0,

@@ -157,10 +157,13 @@ impl<'a> Suite<'a> {
             helper.arg("--ids").arg(ids);
         }
         helper.arg(format!("--checkpoints={}", self.args.checkpoints));
-        for (option, words) in [("--launch-args", &self.args.launch_args), ("--restart-args", &self.args.restart_args)] {
-            if let Some(words) = words {
-                helper.arg(option).arg(words);
-            }
+        let (launch, restart) = (&self.args.launch_args, &self.args.restart_args);
+        for (option, words, own) in [("--launch-args", launch, &guest.launch), ("--restart-args", restart, &guest.restart)] {
+            let all = [words.as_deref().unwrap_or(""), own].join(" ");
+            helper.arg(option).arg(all.trim());
+        }
+        if let Some(us) = guest.callbacks {
+            helper.arg(format!("--callbacks={us}"));
         }
         helper.arg("--").arg(self.guests.join(&guest.program)).args(&guest.argument);
         helper.stdin(Stdio::null()).stdout(Stdio::piped()).current_dir(dir);

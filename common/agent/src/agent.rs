@@ -13,11 +13,12 @@ use crate::{members, procfs, timings};
 use ckpt_coordinator::client::{Client, Polled};
 use ckpt_coordinator::launch::{self, LaunchOptions};
 use ckpt_sys::idtable::IdTable;
-use ckpt_wire::{AgentMessage, CheckpointStats, CoordinatorMessage, Hello, ProcessEvents, ProcessRow, Stage, Summary, Welcome};
+use ckpt_wire::{AgentMessage, CheckpointStats, CoordinatorMessage, Hello, HookEvent, HookReport, Moment, ProcessEvents, ProcessRow, Stage, Summary, Welcome};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::collections::HashSet;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use session::{Session, aim_at_coordinator};
@@ -41,6 +42,8 @@ pub struct Agent {
     program: AtomicI32,
     id_table: Option<&'static IdTable>,
     outer: Option<[i32; 3]>,
+    /// Where the images are that it was brought back from.
+    restarted_from: Option<PathBuf>,
 }
 
 #[derive(Default)]
@@ -107,12 +110,17 @@ impl Agent {
             program: AtomicI32::new(0),
             id_table: None,
             outer: None,
+            restarted_from: None,
         }
     }
 
     /// After a restart: what ids mean to the program.
     pub fn with_ids(self, table: &'static IdTable, outer: [i32; 3]) -> Agent {
         Agent { id_table: Some(table), outer: Some(outer), ..self }
+    }
+
+    pub fn restarted_from(self, folder: Option<PathBuf>) -> Agent {
+        Agent { restarted_from: folder, ..self }
     }
 
     /// Runs until every member has ended. `program` is the process whose status is the foreground part's.
@@ -183,7 +191,7 @@ impl Agent {
 
     /// The coordinator's side, until the program has ended.
     fn serve(&self, client: Client, welcome: Welcome, stop: OwnedFd) {
-        let mut session = Session { agent: self, client: Some(client), next: None, computation: welcome.computation.0, generation: welcome.next_generation.saturating_sub(1) };
+        let mut session = Session { agent: self, client: Some(client), next: None, computation: welcome.computation.0, generation: welcome.next_generation.saturating_sub(1), awaits_event: self.restarted_from.is_some() };
         loop {
             let mut fds = vec![stop.as_raw_fd(), self.listener.fd.as_raw_fd()];
             fds.extend(session.client.as_ref().map(AsRawFd::as_raw_fd));
@@ -194,16 +202,17 @@ impl Agent {
             let patience = if session.client.is_some() { Duration::from_secs(3600) } else { Duration::from_millis(200) };
             let patience = self.listener.requests.deliver(self.settings.signal).unwrap_or(patience).min(patience);
             let ready = poll(&fds, patience).unwrap_or_default();
+            // Who said something before it ended is heard before its end is seen.
+            let told = self.listener.hear();
+            self.with_events(|events| events.heard(&told));
             if ends.is_some_and(|fd| ready.contains(&fd)) {
                 self.with_events(Events::look);
             }
             if ready.contains(&stop.as_raw_fd()) {
+                session.hear_last();
                 self.note_ends(&session);
                 session.send(AgentMessage::Leave);
                 return;
-            }
-            while let Some((link, pid)) = self.listener.accept() {
-                self.listener.requests.greet(&link, pid);
             }
             if filling.is_some_and(|fd| ready.contains(&fd)) {
                 self.await_filling();

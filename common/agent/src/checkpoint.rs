@@ -269,7 +269,11 @@ impl Checkpoint<'_> {
     fn tell(&self, snapshot: &Snapshot) -> Vec<ProcessEvents> {
         let seen = snapshot.processes.iter().map(|(p, _)| &p.stopped);
         let seen: Vec<Seen> = seen.map(|s| Seen { stat: &s.who.stat, times: &s.times, resumed: s.resumed }).collect();
-        let rows = self.events.lock().unwrap_or_else(PoisonError::into_inner).report(&seen);
+        let told = self.listener.hear();
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        events.heard(&told);
+        let rows = events.report(&seen);
+        drop(events);
         timings::note(&self.settings.folder, timings::processes(&self.computation, self.generation, &rows));
         rows
     }

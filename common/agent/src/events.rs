@@ -2,6 +2,7 @@
 //! when a checkpoint comes by, ends are told by pidfds: no program announces anything.
 
 use crate::procfs::{self, Stat};
+use crate::requests::{TOLD_EXIT, TOLD_RESTART, Told};
 use ckpt_sys::flat::Times;
 use ckpt_wire::{MAX_NAME, ProcessEvent, ProcessEvents, ProcessMoment, clip};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -22,6 +23,8 @@ struct Known {
     /// Readable when it has ended. None: it is not watched.
     ended: Option<OwnedFd>,
     is_gone: bool,
+    /// Its callbacks have been told that it ends: when, and what they took.
+    exiting: Option<(u64, u32)>,
 }
 
 /// Processes of this agent, and what has happened to them since the last report.
@@ -72,6 +75,27 @@ impl Events {
         self.told.push(ProcessEvents { pid, name: clip(&stat.name, MAX_NAME), events: vec![event] });
     }
 
+    /// Callbacks that have said what they took.
+    pub fn heard(&mut self, told: &[Told]) {
+        for one in told {
+            match one.event {
+                TOLD_EXIT => {
+                    if let Some(known) = self.known.get_mut(&one.pid) {
+                        known.exiting = Some((one.at_us, one.us));
+                    }
+                }
+                TOLD_RESTART => {
+                    let rows = self.told.iter_mut().filter(|row| row.pid == one.pid);
+                    for event in rows.flat_map(|row| &mut row.events).filter(|event| event.event == ProcessEvent::Restart) {
+                        event.plugins_us = one.us.into();
+                        event.us = (one.at_us + event.plugins_us).saturating_sub(event.at_us);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// Readable when somebody has ended.
     pub fn fd(&self) -> Option<RawFd> {
         self.watch.as_ref().map(|watch| watch.0.as_raw_fd())
@@ -87,7 +111,9 @@ impl Events {
                 // Its descriptor is closed, and so watched no more; what was told of it is known until the next report.
                 let Some(known) = self.known.get_mut(&pid).filter(|known| !known.is_gone) else { continue };
                 (known.is_gone, known.ended) = (true, None);
-                self.told.push(ProcessEvents { pid, name: known.name.clone(), events: vec![moment(ProcessEvent::Exit, now_us(), 0, 0)] });
+                let (at, told_us) = known.exiting.unwrap_or((now_us(), 0));
+                let event = moment(ProcessEvent::Exit, at, now_us().saturating_sub(at), told_us);
+                self.told.push(ProcessEvents { pid, name: known.name.clone(), events: vec![event] });
             }
         }
     }
@@ -131,7 +157,7 @@ impl Events {
             let event = EpollEvent::new(EpollFlags::EPOLLIN, stat.pid as u64);
             watch.add(&ended, event).ok().map(|()| ended)
         });
-        let known = Known { started: stat.field(22), name: clip(&stat.name, MAX_NAME), init, is_launched, ended, is_gone: false };
+        let known = Known { started: stat.field(22), name: clip(&stat.name, MAX_NAME), init, is_launched, ended, is_gone: false, exiting: None };
         self.known.insert(stat.pid, known);
     }
 }
@@ -154,7 +180,7 @@ fn beginnings(stat: &Stat, times: &Times, known: Option<&Known>) -> Vec<ProcessM
     let is_new = known.is_none_or(|known| known.init != times.init);
     if exec != 0 && is_new {
         let init = init.max(exec);
-        events.push(moment(ProcessEvent::PreExec, exec, init - exec, 0));
+        events.push(moment(ProcessEvent::PreExec, exec, init - exec, times.exec_told_us));
         events.push(moment(ProcessEvent::PostExec, init, init_us, 0));
     }
     events

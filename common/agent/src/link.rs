@@ -1,6 +1,6 @@
 //! Seqpacket sockets to processes: one message each, descriptors beside it.
 
-use crate::requests::Requests;
+use crate::requests::{Requests, Told};
 use ckpt_sys::flat::{Msg, bytes_of, from_bytes};
 use nix::cmsg_space;
 use nix::sys::socket::{self, AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr};
@@ -42,6 +42,16 @@ impl Listener {
         let cred = socket::getsockopt(&fd, socket::sockopt::PeerCredentials).ok()?;
         let own = nix::unistd::geteuid().as_raw();
         (own == 0 || cred.uid() == own || cred.uid() == 0).then_some((Link(fd), cred.pid()))
+    }
+}
+
+impl Listener {
+    /// Hears those who came by themselves. What callbacks took, of those that said so.
+    pub fn hear(&self) -> Vec<Told> {
+        while let Some((link, pid)) = self.accept() {
+            self.requests.greet(&link, pid);
+        }
+        self.requests.take_told()
     }
 }
 

@@ -234,8 +234,7 @@ impl Quiesce<'_> {
     /// HELLO: of a process we asked, or of one that got the signal from somebody else.
     fn greet(&self, link: Link, pid: i32, asked: &mut HashMap<i32, Asked>) -> Result<(), QuiesceError> {
         let Ok(hello) = link.recv_within(Duration::from_secs(2)) else { return Ok(()) };
-        if hello.msg.kind == msg::REQUEST {
-            self.listener.requests.note(pid, &hello.msg);
+        if self.listener.requests.note(pid, &hello.msg) {
             return Ok(());
         }
         let Some(a) = asked.get_mut(&pid) else {

@@ -26,7 +26,21 @@ struct Inner {
     /// One batch for each request that the coordinator has not answered.
     asked: VecDeque<Vec<Waiter>>,
     answers: Vec<Answer>,
+    told: Vec<Told>,
 }
+
+/// A process whose callbacks have been told of an event. In microseconds, `at_us` since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    pub pid: i32,
+    /// include/ckpt/ckpt.h
+    pub event: u32,
+    pub at_us: u64,
+    pub us: u32,
+}
+
+pub const TOLD_RESTART: u32 = 4;
+pub const TOLD_EXIT: u32 = 7;
 
 #[derive(Default)]
 pub struct Requests(Mutex<Inner>);
@@ -43,15 +57,30 @@ impl Requests {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    pub fn note(&self, pid: i32, m: &Msg) {
-        self.inner().new.push(Waiter { pid, tid: m.tid });
+    /// False: it wants an answer.
+    pub fn note(&self, pid: i32, m: &Msg) -> bool {
+        let mut inner = self.inner();
+        match m.kind {
+            msg::REQUEST => inner.new.push(Waiter { pid, tid: m.tid }),
+            msg::TOLD => {
+                let us = u32::try_from(m.arg2).unwrap_or(u32::MAX);
+                inner.told.push(Told { pid, event: m.count, at_us: m.arg / 1_000, us });
+            }
+            _ => return false,
+        }
+        true
     }
 
-    /// A process that came by itself: with a request, or for its answer.
+    /// What callbacks took, since this was asked last.
+    pub fn take_told(&self) -> Vec<Told> {
+        std::mem::take(&mut self.inner().told)
+    }
+
+    /// A process that came by itself: with a request or a word, or for its answer.
     pub fn greet(&self, link: &Link, pid: i32) {
         let Ok(hello) = link.recv_within(GREETING) else { return };
-        if hello.msg.kind == msg::REQUEST {
-            return self.note(pid, &hello.msg);
+        if self.note(pid, &hello.msg) {
+            return;
         }
         let mut inner = self.inner();
         let Some(at) = inner.answers.iter().position(|answer| answer.to.pid == pid) else {

@@ -1,12 +1,13 @@
 //! `timings.jsonl` beside the images: one line of JSON for each checkpoint and restart.
 
+use crate::store;
 use ckpt_coordinator::report;
-use ckpt_wire::{ComputationId, ProcessEvents, Summary};
+use ckpt_wire::{ComputationId, HookReport, Moment, ProcessEvents, Summary};
 use serde_json::{json, Value};
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub const NAME: &str = "timings.jsonl";
@@ -27,6 +28,13 @@ pub fn note(folder: &Path, line: Value) {
     }
 }
 
+/// Where lines about an image belong: beside it, or beside the folder that is its checkpoint's own (`--unique-dirs`).
+pub fn folder_of(image: &Path, computation: &[u8; 16], generation: u32) -> Option<PathBuf> {
+    let folder = image.parent()?;
+    let own = folder.file_name().is_some_and(|name| name == store::folder_name(computation, generation).as_str());
+    Some(if own { folder.parent()? } else { folder }.to_owned())
+}
+
 /// The line of a checkpoint: as `ckpt_command --status --json` has it under `last`.
 pub fn checkpoint(computation: &[u8; 16], summary: &Summary) -> Value {
     let mut line = report::summary_json(summary);
@@ -34,6 +42,17 @@ pub fn checkpoint(computation: &[u8; 16], summary: &Summary) -> Value {
     line["computation"] = json!(ComputationId(*computation).to_string());
     line["images"] = summary.images.iter().map(report::image_json).collect();
     line
+}
+
+/// An event of the computation that came when the line of its checkpoint or restart was written.
+pub fn event(computation: &[u8; 16], generation: u32, event: Moment, hooks: &[HookReport]) -> Value {
+    json!({
+        "kind": "event",
+        "computation": ComputationId(*computation).to_string(),
+        "generation": generation,
+        "events": [report::moment_json(&event)],
+        "hooks": hooks.iter().map(report::hook_json).collect::<Vec<_>>(),
+    })
 }
 
 /// What happened to the processes of this host up to a checkpoint.

@@ -98,7 +98,8 @@ pub struct Times {
     pub suspend_us: u32,
     pub suspend_told_us: u32,
     pub checkpoint_told_us: u32,
-    pub pad: u32,
+    /// callbacks before that exec
+    pub exec_told_us: u32,
 }
 
 pub mod stage {
@@ -246,7 +247,8 @@ pub struct ProcessRecord {
     pub memory_merge: i32,
     /// what mlockall(2) locks of later mappings: MCL_FUTURE, MCL_ONFAULT
     pub mlock_future: u32,
-    pub pad: u32,
+    /// 1: callbacks are to be told of a restart, and the agent then that they were
+    pub wants_restart: u32,
 }
 
 #[repr(C)]

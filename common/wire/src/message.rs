@@ -347,6 +347,12 @@ pub enum CoordinatorMessage {
         generation: u32,
         note: Option<Box<Summary>>,
     },
+    /// To be noted beside the images: `Resumed` or `Restarted`, with what its hooks took.
+    Happened {
+        generation: u32,
+        event: Moment,
+        hooks: Vec<HookReport>,
+    },
     /// Give this generation up: remove what was written and let the program go on.
     Abort {
         generation: u32,

@@ -78,6 +78,9 @@ impl Barrier {
     fn complete(&mut self, now: Micros, out: &mut Vec<Action>) {
         let Some(mut run) = self.running.take() else { return };
         let Some(summary) = run.summary.take() else { return };
+        if let Some(event) = summary.events.iter().find(|one| one.event == HookEvent::Resumed) {
+            self.note(run.generation, *event, &run.reports, out);
+        }
         let done = CoordinatorMessage::Done(Summary { process_events: Vec::new(), ..summary.clone() });
         self.last = Some(summary);
         if !run.request.kill {
@@ -101,6 +104,8 @@ impl Barrier {
         if let (HookEvent::Restarted, Some(last)) = (event, self.last_restart.as_mut().filter(|last| last.generation == generation)) {
             last.event.hooks_us = total(event, &reports);
             last.hooks.clone_from(&reports);
+            let event = last.event;
+            self.note(generation, event, &reports, out);
         }
         let awaited = |run: &&mut Running| run.hook == Some(event) && run.generation == generation;
         // Nobody waits for those of a restart or of a failed checkpoint.
@@ -165,6 +170,17 @@ impl Barrier {
         out.push(Action::Note(format!("restarted from checkpoint {generation}")));
         if self.hooks.restarted {
             out.push(Action::RunHooks(occasion(HookEvent::Restarted, generation)));
+        } else {
+            self.note(generation, event, &[], out);
+        }
+    }
+
+    /// One agent of each place writes it beside the images.
+    fn note(&self, generation: u32, event: Moment, reports: &[HookReport], out: &mut Vec<Action>) {
+        let hooks: Vec<HookReport> = reports.iter().filter(|report| report.event == event.event).cloned().collect();
+        let mut noted = BTreeSet::new();
+        for (&to, _) in self.agents.iter().filter(|(_, agent)| noted.insert(&agent.place)) {
+            out.push(Action::Send { to, message: CoordinatorMessage::Happened { generation, event, hooks: hooks.clone() } });
         }
     }
 }

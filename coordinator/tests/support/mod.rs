@@ -144,8 +144,14 @@ impl Agent {
         (0..count).map(|_| Agent::join(coordinator)).collect()
     }
 
+    /// What is to be noted beside the images is left out.
     pub fn next(&mut self) -> CoordinatorMessage {
-        self.client.recv().unwrap().expect("the coordinator is there")
+        loop {
+            let message = self.client.recv().unwrap().expect("the coordinator is there");
+            if !matches!(message, CoordinatorMessage::Happened { .. }) {
+                return message;
+            }
+        }
     }
 
     /// Waits for the start of a checkpoint; its generation.

@@ -3,6 +3,7 @@
 use super::abi::{array, bytes};
 use super::scratch::Scratch;
 use crate::state;
+use crate::times::{Exec, STAMP};
 use ckpt_sys::raw::Result;
 use core::ffi::{c_char, CStr};
 
@@ -14,11 +15,11 @@ const TOOLS: [&[u8]; 4] = [b"ckpt_launch", b"ckpt_command", b"ckpt_coordinator",
 
 pub type Strings = *const *const c_char;
 
-/// What an exec of `program` with `envp` shall hand over: `envp` itself when the library stays out of it.
+/// What the `exec` of `program` with `envp` shall hand over: `envp` itself when the library stays out of it.
 /// The array lives in `scratch`.
-pub fn for_program(scratch: &mut Scratch, program: *const c_char, envp: Strings) -> Result<Strings> {
+pub fn for_program(scratch: &mut Scratch, program: *const c_char, envp: Strings, exec: Exec) -> Result<Strings> {
     match state::preload_env() {
-        Some(ours) if !is_tool(bytes(program)) => inject(scratch, envp, ours),
+        Some(ours) if !is_tool(bytes(program)) => inject(scratch, envp, ours, exec),
         _ => Ok(envp),
     }
 }
@@ -29,16 +30,16 @@ fn is_tool(path: &[u8]) -> bool {
 }
 
 /// A copy of the array with LD_PRELOAD in its old place (or last) and CKPT_AGENT behind everything.
-fn inject(scratch: &mut Scratch, envp: Strings, (preload, agent): (&CStr, &CStr)) -> Result<Strings> {
+fn inject(scratch: &mut Scratch, envp: Strings, (preload, agent): (&CStr, &CStr), exec: Exec) -> Result<Strings> {
     let given = array(envp);
     let theirs = given.iter().find_map(|&e| bytes(e).strip_prefix(PRELOAD)).unwrap_or(&[]);
     let slots = (given.len() + 3) * size_of::<*const c_char>();
     let text = preload.to_bytes().len() + theirs.len() + 2;
-    let stamped = agent.to_bytes().len() + crate::times::STAMP;
+    let stamped = agent.to_bytes().len() + STAMP;
     let block = scratch.reserve(slots + text + stamped)?;
     // SAFETY: the block holds `slots` bytes of pointers, then `text` bytes, then `stamped` bytes.
     let (merged, agent) = unsafe {
-        (merge(block.add(slots), preload.to_bytes(), theirs), stamp(block.add(slots + text), agent.to_bytes()))
+        (merge(block.add(slots), preload.to_bytes(), theirs), stamp(block.add(slots + text), agent.to_bytes(), exec))
     };
     let out: *mut *const c_char = block.cast();
     let mut n = 0;
@@ -93,11 +94,11 @@ unsafe fn merge(to: *mut u8, ours: &[u8], theirs: &[u8]) -> *const c_char {
 ///
 /// # Safety
 /// `to` has room for `agent` and a stamp.
-unsafe fn stamp(to: *mut u8, agent: &[u8]) -> *const c_char {
+unsafe fn stamp(to: *mut u8, agent: &[u8], exec: Exec) -> *const c_char {
     // SAFETY: by the contract.
     unsafe {
         core::ptr::copy_nonoverlapping(agent.as_ptr(), to, agent.len());
-        crate::times::stamp(to.add(agent.len()), crate::times::now());
+        crate::times::stamp(to.add(agent.len()), exec);
     }
     to.cast()
 }

@@ -5,6 +5,7 @@ use super::environment::{for_program, Strings};
 use super::path_search;
 use super::scratch::Scratch;
 use crate::state::ckpt_signal;
+use crate::times::{self, Exec};
 use ckpt_sys::flat::SigAction;
 use ckpt_sys::raw::{Errno, Result};
 use core::ffi::{c_char, c_int};
@@ -54,8 +55,9 @@ fn failed(outcome: Result<usize>) -> Errno {
 
 fn with_library(program: Path, envp: Strings, exec: impl FnOnce(Strings) -> Errno) -> Result<c_int> {
     let mut scratch = Scratch::new();
-    let envp = for_program(&mut scratch, program, envp)?;
-    crate::plugin::told(crate::plugin::PRE_EXEC);
+    let at = times::now();
+    let told_us = crate::plugin::told(crate::plugin::PRE_EXEC);
+    let envp = for_program(&mut scratch, program, envp, Exec { at, told_us, fork_told_us: times::fork_told_us() })?;
     let _ignored = SignalIgnored::new();
     Err(exec(envp))
 }

@@ -57,7 +57,7 @@ fn spawn(
     real: impl FnOnce(*mut pid_t, Attributes, Strings) -> c_int,
 ) -> Result<()> {
     let mut scratch = Scratch::new();
-    let envp = for_program(&mut scratch, program, envp)?;
+    let envp = for_program(&mut scratch, program, envp, crate::times::Exec::now())?;
     let mut child: pid_t = 0;
     let translated =
         load(attributes.cast::<SpawnAttributes>()).filter(|a| ids::active() && a.group > 0).map(|mut a| {

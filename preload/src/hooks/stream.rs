@@ -29,7 +29,7 @@ fn popen(command: *const c_char, mode: *const c_char) -> Plain<*mut FILE> {
     let own = environment();
     // SAFETY: the lock is held.
     let block = unsafe { &mut *AUGMENTED.block.get() };
-    let Ok(with_library) = for_program(block, c"/bin/sh".as_ptr(), own) else {
+    let Ok(with_library) = for_program(block, c"/bin/sh".as_ptr(), own, crate::times::Exec::now()) else {
         return Plain(popen::next(command, mode));
     };
     set_environment(with_library);

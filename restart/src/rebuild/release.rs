@@ -6,7 +6,8 @@ use crate::lazy::{Filler, Share};
 use crate::again::ID_TAKEN;
 use crate::feed;
 use ckpt_agent::launch::Failure;
-use ckpt_agent::link::{Link, Packet};
+use ckpt_agent::link::{Link, Packet, poll};
+use ckpt_agent::requests::TOLD_RESTART;
 use ckpt_agent::{passes, procfs};
 use ckpt_image::{ProcessMeta, RunState};
 use ckpt_objects::kinds::outer;
@@ -14,7 +15,11 @@ use ckpt_sys::fault::Stage;
 use ckpt_sys::flat::msg;
 use ckpt_sys::idtable::VirtualPid;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
+
+/// As long as callbacks may take (docs/PLUGINS.md).
+const CALLBACKS: Duration = Duration::from_secs(10);
 
 impl Rebuild<'_> {
     /// All restorers say that they are ready; then all may go.
@@ -49,7 +54,31 @@ impl Rebuild<'_> {
                 unsafe { libc::kill(self.real(self.process(p).pid), libc::SIGWINCH) };
             }
         }
+        self.hear_callbacks(prepared);
         Ok(())
+    }
+
+    /// Processes with callbacks for it say when those have been told of the restart: they run from then on.
+    fn hear_callbacks(&self, prepared: &[Prepared]) {
+        // Of those that share their memory one tells.
+        let tells = |&(i, meta): &(usize, &ProcessMeta)| {
+            let wants = meta.body.as_ref().is_some_and(|body| body.record.0.wants_restart != 0);
+            wants && self.family.owns_memory(i) && meta.state != RunState::Stopped
+        };
+        let metas = prepared.iter().map(|p| self.process(p)).enumerate().filter(tells);
+        let mut waiting: Vec<(i32, &ProcessMeta)> = metas.map(|(_, meta)| (self.real(meta.pid), meta)).collect();
+        let end = Instant::now() + CALLBACKS;
+        while !waiting.is_empty() && Instant::now() < end {
+            let _ = poll(&[self.agent.listener.fd.as_raw_fd()], Duration::from_millis(100));
+            let told = self.agent.listener.hear();
+            self.agent.with_events(|events| events.heard(&told));
+            let is_gone = |pid: i32| procfs::stat(pid).is_none_or(|s| matches!(s.state, 'Z' | 'X'));
+            waiting.retain(|&(pid, _)| !told.iter().any(|one| one.pid == pid && one.event == TOLD_RESTART) && !is_gone(pid));
+        }
+        for (_, meta) in waiting {
+            let (pid, name, seconds) = (meta.pid, &meta.name, CALLBACKS.as_secs());
+            eprintln!("ckpt_restart: process {pid} ({name}): a plugin's restart callback has not returned within {seconds} s; the process runs when it does");
+        }
     }
 
     /// Processes that were stopped stop in the restorer and go on from there with SIGCONT; their parents hear of it

@@ -16,6 +16,8 @@ pub(super) struct Session<'a> {
     pub next: Option<CoordinatorMessage>,
     pub computation: [u8; 16],
     pub generation: u32,
+    /// The coordinator has yet to say what is to be noted of a restart or a resumed checkpoint.
+    pub awaits_event: bool,
 }
 
 impl Session<'_> {
@@ -74,8 +76,38 @@ impl Session<'_> {
             CoordinatorMessage::Done(_) => self.agent.listener.requests.answered(None),
             CoordinatorMessage::Failed { reason } => self.agent.listener.requests.answered(Some(&reason)),
             CoordinatorMessage::Kill => self.agent.kill_all(),
+            CoordinatorMessage::Happened { generation, event, hooks } => self.note_event(generation, event, &hooks),
             _ => {}
         }
+    }
+
+    /// Before the agent leaves: what is to be noted and comes in a moment.
+    pub fn hear_last(&mut self) {
+        const MOMENT: Duration = Duration::from_millis(300);
+        let end = Instant::now() + MOMENT;
+        let patient = self.awaits_event && !self.agent.killed.load(Ordering::Acquire);
+        while let Some(client) = &mut self.client {
+            match client.try_recv() {
+                Ok(Polled::Message(m)) => {
+                    if let CoordinatorMessage::Happened { generation, event, hooks } = *m {
+                        self.note_event(generation, event, &hooks);
+                    }
+                }
+                Ok(Polled::Nothing) if patient && self.awaits_event && Instant::now() < end => {
+                    let _ = poll(&[client.as_raw_fd()], end.saturating_duration_since(Instant::now()));
+                }
+                _ => return,
+            }
+        }
+    }
+
+    fn note_event(&mut self, generation: u32, event: Moment, hooks: &[HookReport]) {
+        let folder = match (&self.agent.restarted_from, event.event) {
+            (Some(folder), HookEvent::Restarted) => folder,
+            _ => &self.agent.settings.folder,
+        };
+        timings::note(folder, timings::event(&self.computation, generation, event, hooks));
+        self.awaits_event = false;
     }
 
     fn checkpoint(&mut self, generation: u32, attempt: u64, patience: (u32, u32), asked: Asked) {
@@ -257,5 +289,6 @@ impl Barrier for Waiting<'_, '_> {
             self.session.send(AgentMessage::Events { generation: self.generation, rows: rows.to_vec() });
         }
         self.session.send(AgentMessage::Reached { generation: self.generation, stage: Stage::Resumed, stats: None });
+        self.session.awaits_event = true;
     }
 }

@@ -57,6 +57,10 @@ pub const TAKE_STOP: u32 = 47;
 pub const SILENCE: u32 = 50;
 /// the descriptors of thread `tid`, which has a table of its own; the answer is FDS and CAPTURED
 pub const TABLE: u32 = 60;
+// process -> agent, by itself
+/// callbacks of event `count` (include/ckpt/ckpt.h) began at `arg` (CLOCK_REALTIME, nanoseconds) and took `arg2`
+/// microseconds
+pub const TOLD: u32 = 61;
 // agent -> writer
 /// carries the image or a pipe; arg: file offset, u64::MAX for a pipe
 pub const WRITE: u32 = 38;
