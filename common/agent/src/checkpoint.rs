@@ -270,10 +270,7 @@ impl Checkpoint<'_> {
         let seen = snapshot.processes.iter().map(|(p, _)| &p.stopped);
         let seen: Vec<Seen> = seen.map(|s| Seen { stat: &s.who.stat, times: &s.times, resumed: s.resumed }).collect();
         let told = self.listener.hear();
-        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        events.heard(&told);
-        let rows = events.report(&seen);
-        drop(events);
+        let rows = self.events.lock().unwrap_or_else(PoisonError::into_inner).report(&seen, &told);
         timings::note(&self.settings.folder, timings::processes(&self.computation, self.generation, &rows));
         rows
     }

@@ -119,7 +119,8 @@ impl Events {
     }
 
     /// What happened since the last report, up to this stop.
-    pub fn report(&mut self, seen: &[Seen]) -> Vec<ProcessEvents> {
+    pub fn report(&mut self, seen: &[Seen], told: &[Told]) -> Vec<ProcessEvents> {
+        self.heard(told);
         let mut rows = self.rest();
         rows.extend(seen.iter().map(|one| self.row(one)));
         self.known.retain(|_, known| !known.is_gone);
@@ -224,7 +225,7 @@ mod tests {
         let mut events = Events::default();
         events.launched(stat.pid);
         let first = Times { init: now - 9_000, suspended: now, suspend_us: 3, ..Times::default() };
-        let mut report = |times: &Times| order(&events.report(&[Seen { stat: &stat, times, resumed }])[0]);
+        let mut report = |times: &Times| order(&events.report(&[Seen { stat: &stat, times, resumed }], &[])[0]);
         assert_eq!(report(&first), [Init, PreSuspend, PreCheckpoint, Resume]);
         assert_eq!(report(&first), [PreSuspend, PreCheckpoint, Resume]);
         let other = Times { exec: now - 5_000, init: now - 4_000, ..first };
@@ -239,12 +240,14 @@ mod tests {
         let (stat, now) = (procfs::stat(child.id() as i32).unwrap(), now_us() * 1_000);
         let times = Times { exec: now, init: now, suspended: now, ..Times::default() };
         let mut events = Events::default();
-        let rows = events.report(&[Seen { stat: &stat, times: &times, resumed: None }]);
+        let rows = events.report(&[Seen { stat: &stat, times: &times, resumed: None }], &[]);
         assert_eq!(order(&rows[0]), [Fork, PreExec, PostExec, PreSuspend, PreCheckpoint]);
         assert!(rows[0].events[0].at_us + 60_000_000 > now / 1_000, "{rows:?}");
+        events.heard(&[Told { pid: stat.pid, event: TOLD_EXIT, at_us: now_us() - 9, us: 7 }]);
         drop(child.stdin.take());
         child.wait().unwrap();
         let rest = events.rest();
         assert_eq!((rest.len(), rest[0].pid, order(&rest[0])), (1, stat.pid, vec![Exit]));
+        assert!(rest[0].events[0].plugins_us == 7 && rest[0].events[0].us >= 9, "{rest:?}");
     }
 }
