@@ -5,7 +5,7 @@ use crate::channel::Channel;
 use crate::handler::{self, Slot};
 use crate::procfs::Path;
 use crate::state::{self, Seat};
-use crate::{asm, descriptors, maps, procfs, signals, sysv, thread};
+use crate::{asm, descriptors, landlock, maps, procfs, signals, sysv, thread};
 use ckpt_sys::flat::*;
 use ckpt_sys::calls::*;
 use ckpt_sys::raw::*;
@@ -101,6 +101,9 @@ fn records(a: &Arena, st: &Seat, was: &Was) -> Result<Fd> {
     timers(&mut out, a);
     sysv::held(|h| out.put(record::SYSV, &[bytes_of(&h)]));
     sysv::undos(|u| out.put(record::UNDO, &[bytes_of(&u)]));
+    if landlock::confines(a) {
+        out.put(record::LANDLOCK, &[]);
+    }
     crate::queues::asked(|q| out.put(record::MQ_ASKED, &[bytes_of(&q)]));
     policies(&mut out, a);
     drain_signals(a, st);

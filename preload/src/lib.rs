@@ -16,6 +16,7 @@ mod hooks;
 mod identity;
 mod ids;
 mod kept;
+mod landlock;
 mod init;
 mod maps;
 mod memfns;

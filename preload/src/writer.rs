@@ -67,7 +67,7 @@ fn fork_orphan(job: &mut Job) -> Result<i32> {
 }
 
 /// `__WALL`: also children without an exit signal.
-const WALL: usize = 0x4000_0000;
+pub const WALL: usize = 0x4000_0000;
 
 struct Job<'a> {
     arena: &'a Arena,

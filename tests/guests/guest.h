@@ -175,6 +175,14 @@ GUEST_FN void guest_ready(void)
         guest_nap();
     }
 }
+// Checkpoints of this guest are to be refused, with these words in the message.
+GUEST_FN void guest_refused(const char *words)
+{
+    char path[256];
+    int fd = SYS(open(guest_path(path, "refused"), O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+    CHECK(write(fd, words, strlen(words)) == (ssize_t)strlen(words));
+    close(fd);
+}
 // For the other threads and processes of a guest.
 GUEST_FN void guest_await_go(void) { guest_await("go"); }
 GUEST_FN int guest_going(void) { return guest_noted("go"); }

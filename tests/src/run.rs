@@ -215,7 +215,7 @@ impl Run {
     /// What is noted beside the images.
     fn timings(&self) -> Result<(), Stop> {
         let rounds = self.spec.mode.checkpoints();
-        if rounds == 0 || self.launch_elsewhere() {
+        if rounds == 0 || self.launch_elsewhere() || self.refusal().is_some() {
             return Ok(());
         }
         let kills = self.spec.mode != Mode::Resume;
@@ -258,6 +258,9 @@ impl Run {
 
     /// One checkpoint and, unless the mode is resume, kill and restart.
     pub fn checkpoint_round(&mut self, round: usize) -> Result<(), Stop> {
+        if let Some(words) = self.refusal() {
+            return self.be_refused(&words);
+        }
         for _ in 1..self.spec.checkpoints {
             self.ask(&["--checkpoint"])?;
             if !self.spec.phases {
@@ -272,6 +275,22 @@ impl Run {
         let mut command = self.product.restart(round)?;
         self.foreground = Some(command.spawn().map_err(|e| format!("cannot start ckpt_restart: {e}"))?);
         Ok(())
+    }
+
+    /// What the guest says that a checkpoint of it will say.
+    fn refusal(&self) -> Option<String> {
+        fs::read_to_string(self.product.work.join("refused")).ok()
+    }
+
+    /// The program runs on.
+    fn be_refused(&mut self, words: &str) -> Result<(), Stop> {
+        let mut child = self.product.ask(&["--checkpoint"])?;
+        let status = self.await_exit(&mut child, "ckpt_command")?;
+        let said = self.words("command").unwrap_or_default();
+        if status.code() == Some(1) && said.contains(words) {
+            return Ok(());
+        }
+        Err(Stop::Failed(format!("ckpt_command --checkpoint: {status}: {said}; expected a refusal with {words:?}")))
     }
 
     pub fn ask(&mut self, options: &[&str]) -> Result<(), Stop> {

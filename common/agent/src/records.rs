@@ -18,6 +18,8 @@ pub struct Records {
     pub undo: Vec<SemUndo>,
     pub mq_asked: Vec<MqAsked>,
     pub policies: Vec<RangePolicy>,
+    /// It is confined by Landlock.
+    pub landlock: bool,
     pub fds: Vec<(FdEntry, OwnedFd)>,
 }
 
@@ -56,6 +58,7 @@ impl Records {
             record::SYSV => self.sysv.push(from_bytes(body).ok_or_else(damaged)?),
             record::UNDO => self.undo.push(from_bytes(body).ok_or_else(damaged)?),
             record::MQ_ASKED => self.mq_asked.push(from_bytes(body).ok_or_else(damaged)?),
+            record::LANDLOCK => self.landlock = true,
             record::POLICY => self.policies.push(from_bytes(body).ok_or_else(damaged)?),
             record::AUXV => self.auxv = body.to_vec(),
             _ => return Err(damaged()),

@@ -170,6 +170,12 @@ impl ObjectSet {
         self.processes.iter().find_map(find)
     }
 
+    /// Every process that holds it.
+    pub fn holders(&self, id: ObjectId) -> impl Iterator<Item = i32> + '_ {
+        let holds = move |p: &&(i32, Vec<FdEntry>)| p.1.iter().any(|e| e.object == id);
+        self.processes.iter().filter(holds).map(|p| p.0)
+    }
+
     pub fn ids(&self) -> impl Iterator<Item = (ObjectId, &Object)> {
         self.objects.iter().enumerate().map(|(i, o)| (ObjectId(i as u32), o))
     }

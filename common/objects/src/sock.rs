@@ -290,7 +290,14 @@ pub fn capture(probe: &Probe, id: ObjectId, cx: &mut Capturing) -> io::Result<Op
     }
     Ok(Some(match (domain, kind, protocol) {
         (libc::AF_UNIX, _, _) => Kind::Unix(Box::new(unix::capture(probe, id, kind, cx)?)),
-        (_, libc::SOCK_STREAM, libc::IPPROTO_TCP) if inet => Kind::Tcp(Box::new(tcp::capture(probe, domain)?)),
+        (_, libc::SOCK_STREAM, libc::IPPROTO_TCP | libc::IPPROTO_MPTCP) if inet => {
+            let state = tcp::capture(probe, domain, protocol)?;
+            if protocol == libc::IPPROTO_MPTCP && state.is_connection() {
+                cx.refuse(id, "a connection by MPTCP cannot be made again; close it, or start the program without MPTCP");
+                return Ok(None);
+            }
+            Kind::Tcp(Box::new(state))
+        }
         (_, libc::SOCK_DGRAM, _) if inet => Kind::Udp(Box::new(udp::capture(probe, domain, protocol)?)),
         (libc::AF_NETLINK, _, _) if sys::poll(probe.fd, libc::POLLIN, 0)? & libc::POLLIN != 0 => {
             cx.refuse_for_now(id, "a message of the kernel waits in it, which cannot be put back; try again when it is read");
@@ -300,11 +307,26 @@ pub fn capture(probe: &Probe, id: ObjectId, cx: &mut Capturing) -> io::Result<Op
         (libc::AF_PACKET, _, _) => Kind::Packet(packet::capture(probe, domain, kind, protocol)?),
         (_, libc::SOCK_RAW, _) if inet => Kind::Packet(packet::capture(probe, domain, kind, protocol)?),
         _ => {
-            cx.refuse(
-                id,
-                format!("sockets of family {domain}, type {kind}, protocol {protocol} are not supported"),
-            );
+            cx.refuse(id, format!("{} cannot be made again as they were; close it and try again", kind_name(domain, kind, protocol)));
             return Ok(None);
         }
     }))
+}
+
+fn kind_name(domain: i32, kind: i32, protocol: i32) -> String {
+    const DCCP: i32 = 33;
+    let known = match (domain, protocol) {
+        (libc::AF_INET | libc::AF_INET6, libc::IPPROTO_SCTP) => "SCTP sockets",
+        (libc::AF_INET | libc::AF_INET6, DCCP) => "DCCP sockets",
+        (libc::AF_VSOCK, _) => "sockets to virtual machines (AF_VSOCK)",
+        (libc::AF_ALG, _) => "sockets of the kernel's cryptography (AF_ALG)",
+        (libc::AF_XDP, _) => "rings of a network card (AF_XDP)",
+        (libc::AF_BLUETOOTH, _) => "Bluetooth sockets (AF_BLUETOOTH)",
+        (libc::AF_CAN, _) => "CAN sockets (AF_CAN)",
+        (libc::AF_KEY, _) => "IPsec key sockets (AF_KEY)",
+        (libc::AF_TIPC, _) => "TIPC sockets (AF_TIPC)",
+        (libc::AF_RDS, _) => "RDS sockets (AF_RDS)",
+        _ => return format!("sockets of family {domain}, type {kind}, protocol {protocol}"),
+    };
+    known.into()
 }

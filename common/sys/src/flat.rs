@@ -176,6 +176,8 @@ pub mod record {
     pub const UNDO: u32 = 10;
     pub const POLICY: u32 = 11;
     pub const MQ_ASKED: u32 = 12;
+    /// empty: the process is confined by Landlock
+    pub const LANDLOCK: u32 = 13;
 }
 
 /// An id that the process was given by `semget`, `msgget` or `shmget`.

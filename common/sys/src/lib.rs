@@ -11,6 +11,7 @@ pub mod pagemap;
 pub mod procfs;
 pub mod raw;
 pub mod sched;
+pub mod stand_in;
 
 pub use raw::{Errno, Result};
 

@@ -1,8 +1,10 @@
 //! The functions that libckpt.so defines in front of libc's, one file per man-page family. Why a function is here:
 //! a child must be born with the library (exec, spawn), the program must not reach our signal (disposition, sigmask),
-//! or the function carries a process or thread id, which a restart changes (all the others).
+//! a checkpoint leaves something for it that only it can undo (accept), or the function carries a process or thread id,
+//! which a restart changes (all the others).
 
 mod abi;
+mod accept;
 mod descriptor;
 mod disposition;
 mod environment;

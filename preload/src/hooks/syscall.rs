@@ -3,7 +3,7 @@
 use super::abi::{ask, kernel, load, set_errno};
 use super::disposition::raw_action;
 use super::process::{self, known, real, Queued};
-use super::{descriptor, exec, fork, siginfo, sigmask, thread, wait};
+use super::{accept, descriptor, exec, fork, siginfo, sigmask, thread, wait};
 use crate::ids;
 use ckpt_sys::raw::Result;
 use ckpt_sys::Errno;
@@ -11,7 +11,7 @@ use core::ffi::{c_int, c_long};
 use libc::pid_t;
 
 /// The numbers that `dispatch` wants to see.
-const SEEN: [c_long; 50] = [
+const SEEN: [c_long; 52] = [
     libc::SYS_getpid,
     libc::SYS_gettid,
     libc::SYS_getppid,
@@ -62,6 +62,8 @@ const SEEN: [c_long; 50] = [
     libc::SYS_fcntl,
     libc::SYS_ioctl,
     libc::SYS_io_uring_setup,
+    libc::SYS_accept,
+    libc::SYS_accept4,
 ];
 
 const LIMIT: usize = 512;
@@ -170,6 +172,7 @@ fn answer(n: c_long, a: [usize; 6]) -> Result<usize> {
         libc::SYS_setpgid => with_real(n, a, [0, 1]),
         libc::SYS_ioctl => kernel(n, a),
         libc::SYS_io_uring_setup => Err(Errno(libc::ENOSYS)),
+        libc::SYS_accept | libc::SYS_accept4 => accept::by_number(n, a),
         _ => signals(n, a),
     }
 }

@@ -1,5 +1,5 @@
 // Sockets that few programs have: SO_REUSEPORT groups, fast open, deferred accept, the urgent mark, lingering close, disconnected again, batches, ping, bound to a device, v6 only, unspecified peer.
-// args: reuseport reuseport_udp fastopen defer_accept atmark oob_inline linger disconnect recvmmsg ping device v6only unconnected_queue accept_later backlog_zero reset_pending error_pending nodelay_pair splice_blocked unix_connect_blocked diag_group sndtimeo
+// args: reuseport reuseport_udp fastopen defer_accept atmark oob_inline linger disconnect recvmmsg ping device v6only unconnected_queue accept_later backlog_zero reset_pending error_pending nodelay_pair splice_blocked unix_connect_blocked diag_group sndtimeo mptcp mptcp_fresh
 #include "../guest.h"
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
@@ -264,6 +264,35 @@ int main(int argc, char **argv)
             CHECK_EQ("end", 0, SYS(read(s, buf, 9)));
         SYS(write(s, "back", 4));
         CHECK_EQ("read", 4, SYS(read(c, buf, 9)));
+    } else if (guest_is(argv, "mptcp") || guest_is(argv, "mptcp_fresh")) {
+        // A server that would take MPTCP, its clients speak TCP; and one that does not listen yet.
+        l = socket(AF_INET, SOCK_STREAM, 262);
+        if (l < 0)
+            SKIP("no MPTCP");
+        SYS(bind(l, (void *)&a, sizeof a));
+        name_of(l, &a);
+        set(l, SOL_SOCKET, SO_KEEPALIVE, 1);
+        if (guest_is(argv, "mptcp")) {
+            SYS(listen(l, 5));
+            c = SYS(socket(AF_INET, SOCK_STREAM, 0));
+            SYS(connect(c, (void *)&a, sizeof a));
+            s = SYS(accept(l, NULL, NULL));
+            SYS(write(c, "early", 5));
+        }
+        guest_ready();
+        if (guest_is(argv, "mptcp")) {
+            CHECK_EQ("read", 5, SYS(read(s, buf, 9)));
+            SYS(write(s, "back", 4));
+            CHECK_EQ("read", 4, SYS(read(c, buf, 9)));
+        } else
+            SYS(listen(l, 5));
+        CHECK_EQ("protocol", 262, opt(l, SOL_SOCKET, SO_PROTOCOL));
+        CHECK_EQ("SO_KEEPALIVE", 1, opt(l, SOL_SOCKET, SO_KEEPALIVE));
+        c = SYS(socket(AF_INET, SOCK_STREAM, 262));
+        SYS(connect(c, (void *)&a, sizeof a));
+        s = SYS(accept(l, NULL, NULL));
+        SYS(write(c, "new", 3));
+        CHECK_EQ("read", 3, SYS(read(s, buf, 9)));
     } else if (guest_is(argv, "reset_pending")) {
         // A reset that the program has not seen yet, behind data.
         pair(&l, &c, &s);

@@ -29,6 +29,9 @@ pub(super) fn refuse(p: &Process, body: &Body) -> Result<(), CheckpointError> {
     let no = |what: &str| Err(CheckpointError::Process { pid, what: what.into() });
     match () {
         _ if body.root != b"/" && !body.root.is_empty() => no("it runs in a chroot; that is not supported yet"),
+        _ if p.records.landlock => {
+            no("it is confined by Landlock, whose rules cannot be read back; start it without its sandbox option")
+        }
         _ => Ok(()),
     }
 }

@@ -227,11 +227,15 @@ fn overflow(fd: RawFd) -> io::Result<()> {
     Ok(())
 }
 
+const INOTIFY_IOC_SETNEXTWD: u64 = 0x4004_4900;
+
 /// Numbers only grow: watches are added and removed until it is the wanted one's turn.
 fn add_numbered(fd: RawFd, path: &Path, watch: &Watch) -> io::Result<()> {
     const FLAGS: u32 = libc::IN_EXCL_UNLINK | libc::IN_ONESHOT;
     let mask = watch.mask & (libc::IN_ALL_EVENTS | FLAGS);
     let name = sys::cstring(path)?;
+    // Where the kernel is made for it (CONFIG_CHECKPOINT_RESTORE) it takes the number at once.
+    let _ = sys::ioctl_value(fd, INOTIFY_IOC_SETNEXTWD, i64::from(watch.wd));
     loop {
         // SAFETY: a NUL-terminated path.
         let wd = sys::cvt(unsafe { libc::inotify_add_watch(fd, name.as_ptr(), mask) })?;

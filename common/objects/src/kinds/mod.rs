@@ -28,6 +28,7 @@ pub mod timerfd;
 pub mod udp;
 pub mod udphold;
 pub mod unix;
+pub mod unixbacklog;
 pub mod unixdial;
 pub mod unixqueue;
 pub mod unixrebuild;
@@ -87,6 +88,9 @@ pub fn recognise(probe: &Probe) -> Class {
     if procfile::pid_of(&probe.link).is_some() {
         return Class::ProcFile;
     }
+    if probe.link == b"/" && crate::sys::stat("/".as_ref()).is_ok_and(|s| (s.st_dev, s.st_ino) != (probe.stat.st_dev, probe.stat.st_ino)) {
+        return Class::Refused("it is a mount that is attached nowhere, which cannot be made again; attach or close it");
+    }
     if probe.flags & libc::O_PATH != 0 {
         return Class::Reopen;
     }
@@ -121,6 +125,9 @@ fn anonymous(name: &str) -> Class {
         "fanotify" => Class::Refused("fanotify marks need their permission events answered"),
         "seccomp notify" => Class::Refused("a seccomp listener holds calls of other processes"),
         "bpf-map" | "bpf-prog" | "bpf_link" | "btf" => Class::Refused("bpf objects cannot be read back"),
+        "landlock-ruleset" => Class::Refused("the rules of a Landlock ruleset cannot be read back"),
+        "fscontext" => Class::Refused("a mount that is being made (fsopen) cannot be read back"),
+        "dmabuf" | "sync_file" => Class::Refused("buffers of a device need its own plugin"),
         _ if name.starts_with("kvm") => Class::Refused("the state of a virtual machine is in the kernel"),
         _ => Class::Refused("this anonymous kernel object is not known"),
     }
@@ -129,6 +136,9 @@ fn anonymous(name: &str) -> Class {
 fn regular(probe: &Probe) -> Class {
     if probe.link.starts_with(b"/memfd:") {
         return Class::Memfd;
+    }
+    if probe.link.starts_with(b"/dmabuf:") {
+        return Class::Refused("buffers of a device need its own plugin");
     }
     if probe.link.starts_with(b"/secretmem") {
         return Class::Refused("secret memory (memfd_secret) cannot be read by anybody else");
@@ -159,6 +169,7 @@ fn character_device(probe: &Probe) -> Class {
         (10, 232) => Class::Refused("the state of a virtual machine is in the kernel"),
         (10, 200) => Class::Refused("a tun/tap interface belongs to the host's network"),
         (10, 235) => Class::Refused("autofs requests cannot be read back"),
+        (10, 130 | 203 | 223 | 238 | 239 | 241) => Class::Refused("this device keeps state for whoever has it open, which cannot be read back"),
         (10, _) => Class::Reopen,
         (195, _) | (226, _) | (507..=511, _) => Class::Refused("GPU state needs its own plugin"),
         _ => Class::Refused("the state of this device cannot be read back"),

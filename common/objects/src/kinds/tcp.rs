@@ -15,6 +15,8 @@ use std::io;
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct TcpState {
     pub domain: i32,
+    /// IPPROTO_TCP, or IPPROTO_MPTCP of what is not connected.
+    pub protocol: i32,
     pub state: u8,
     pub name: Bytes,
     pub peer_name: Option<Bytes>,
@@ -69,6 +71,11 @@ pub const LISTEN: u8 = 10;
 pub const CLOSING: u8 = 11;
 
 impl TcpState {
+    /// It is one end of a connection, or was.
+    pub fn is_connection(&self) -> bool {
+        self.over.is_some() || !matches!(self.state, CLOSE | LISTEN)
+    }
+
     /// We have sent FIN.
     pub fn is_mute(&self) -> bool {
         matches!(self.state, FIN_WAIT1 | FIN_WAIT2 | CLOSING | LAST_ACK)
@@ -80,7 +87,7 @@ impl TcpState {
     }
 }
 
-pub fn capture(probe: &Probe, domain: i32) -> io::Result<TcpState> {
+pub fn capture(probe: &Probe, domain: i32, protocol: i32) -> io::Result<TcpState> {
     let info = sock::getsockopt(probe.fd, libc::IPPROTO_TCP, libc::TCP_INFO)?;
     let word = |at: usize| sys::from_bytes::<u32>(info.get(at..).unwrap_or_default());
     let state = info.first().copied().unwrap_or(CLOSE);
@@ -97,6 +104,7 @@ pub fn capture(probe: &Probe, domain: i32) -> io::Result<TcpState> {
     };
     Ok(TcpState {
         domain,
+        protocol,
         state,
         name: sock::local_name(probe.fd)?,
         peer_name,

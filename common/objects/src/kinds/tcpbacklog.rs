@@ -24,9 +24,9 @@ pub fn check(all: &[(ObjectId, TcpState)], cx: &mut Capturing) -> Vec<ObjectId> 
         if clients.len() as u32 == state.waiting {
             found.push(*listener);
         } else {
-            cx.refuse(
+            cx.refuse_for_now(
                 *listener,
-                "unread data waits in its backlog beside clients from outside; try again later",
+                "unread data waits in its backlog beside clients from outside; try again when they are accepted",
             );
         }
     }

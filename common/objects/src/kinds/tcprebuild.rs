@@ -64,6 +64,7 @@ pub fn rebuild(rb: &mut Rebuilding) -> Result<(), Failure> {
 #[derive(Clone, Copy)]
 struct End<'a> {
     domain: i32,
+    protocol: i32,
     name: &'a Bytes,
     options: Option<&'a Options>,
 }
@@ -72,13 +73,14 @@ impl<'a> End<'a> {
     fn of(state: &'a TcpState) -> End<'a> {
         End {
             domain: state.domain,
+            protocol: state.protocol,
             name: &state.name,
             options: Some(&state.options),
         }
     }
 
     fn socket(&self) -> io::Result<OwnedFd> {
-        let fd = sock::socket(self.domain, libc::SOCK_STREAM, 0)?;
+        let fd = sock::socket(self.domain, libc::SOCK_STREAM, self.protocol)?;
         self.apply(fd.as_raw_fd())?;
         Ok(fd)
     }
@@ -121,6 +123,7 @@ fn connection(id: ObjectId, state: &TcpState, rb: &mut Rebuilding) -> io::Result
             let name = state.peer_name.as_ref().unwrap_or(&none);
             let phantom = End {
                 domain: state.domain,
+                protocol: libc::IPPROTO_TCP,
                 name,
                 options: None,
             };
@@ -340,7 +343,7 @@ fn over(id: ObjectId, state: &TcpState, rb: &mut Rebuilding) -> io::Result<()> {
         return refused.and_then(|()| rb.put(id, fd));
     }
     let none = Bytes::default();
-    let phantom = End { domain: state.domain, name: &none, options: None };
+    let phantom = End { domain: state.domain, protocol: libc::IPPROTO_TCP, name: &none, options: None };
     let (ours, theirs) = anywhere(end, phantom)?;
     rb.put(id, ours)?;
     rb.tcp.phantoms.insert(id, theirs);

@@ -1,6 +1,7 @@
 //! UNIX sockets: what they are and who their peer is. Peers come from sock_diag, data by MSG_PEEK (see unixqueue).
 
 use super::inherited::Inherited;
+use super::unixbacklog::{self, Listener, Waiting};
 use super::unixqueue::{self, Queued};
 use crate::bytes::Bytes;
 use crate::capture::Capturing;
@@ -29,7 +30,7 @@ pub struct UnixState {
     /// The backlog, for a listening socket.
     pub listening: Option<i32>,
     /// Clients that wait to be accepted, in order.
-    pub pending: Vec<ObjectId>,
+    pub pending: Vec<Waiting>,
     /// Bit 0: no more reading, bit 1: no more writing.
     pub shutdown: u8,
     pub queue: Vec<Queued>,
@@ -67,7 +68,9 @@ impl UnixState {
             Peer::Object(id) | Peer::Backlog(id) => Some(id),
             _ => None,
         };
-        peer.into_iter().chain(self.pending.iter().copied()).chain(self.queue.iter().flat_map(|q| q.fds.iter().copied()))
+        let messages = self.queue.iter().chain(self.pending.iter().flat_map(|w| &w.queue));
+        let clients = self.pending.iter().filter_map(|w| w.client);
+        peer.into_iter().chain(clients).chain(messages.flat_map(|q| q.fds.iter().copied()))
     }
 
     pub fn is_datagram(&self) -> bool {
@@ -90,11 +93,14 @@ pub fn path_of(name: &[u8]) -> Option<&[u8]> {
 #[derive(Default)]
 pub struct Info {
     listening: bool,
-    backlog: u32,
-    peer: Option<u32>,
-    vfs: Option<(u32, u32)>,
-    pending: Vec<u32>,
+    pub backlog: u32,
+    pub peer: Option<u32>,
+    pub vfs: Option<(u32, u32)>,
+    /// Inodes of clients that wait to be accepted, in order.
+    pub pending: Vec<u32>,
     shutdown: u8,
+    /// Memory of what it sent and its peer has not read.
+    pub unread_by_peer: u32,
 }
 
 /// A netlink socket, opened when the first UNIX socket is met, and what relates sockets by inode.
@@ -154,7 +160,7 @@ fn parse(reply: &[u8]) -> io::Result<Info> {
             1 => info.vfs = Some((word(at + 4), word(at + 8))),
             2 => info.peer = Some(word(at + 4)),
             3 => info.pending = value.chunks_exact(4).map(sys::from_bytes::<u32>).collect(),
-            4 => info.backlog = word(at + 8),
+            4 => (info.backlog, info.unread_by_peer) = (word(at + 8), word(at + 8)),
             6 => info.shutdown = value.first().copied().unwrap_or(0),
             _ => {}
         }
@@ -164,9 +170,11 @@ fn parse(reply: &[u8]) -> io::Result<Info> {
 }
 
 pub fn capture(probe: &Probe, id: ObjectId, kind: i32, cx: &mut Capturing) -> io::Result<UnixState> {
-    let info = cx.unix.ask(probe.stat.st_ino as u32)?;
+    let mut info = cx.unix.ask(probe.stat.st_ino as u32)?;
     let name = sock::local_name(probe.fd)?;
     let file = path_of(&name).map(|path| socket_file(path, &info, cx));
+    let at = Listener { id, fd: probe.fd, kind, name: &name, file: file.as_ref() };
+    let pending = unixbacklog::capture(&at, &mut info, cx)?;
     let queue = if info.listening {
         Vec::new()
     } else {
@@ -180,7 +188,7 @@ pub fn capture(probe: &Probe, id: ObjectId, kind: i32, cx: &mut Capturing) -> io
         peer: Peer::None,
         peer_cred: sock::peer_cred(probe.fd),
         listening: info.listening.then_some(info.backlog as i32),
-        pending: Vec::new(),
+        pending,
         shutdown: info.shutdown,
         queue,
         reset: sys::poll(probe.fd, 0, 0)? & libc::POLLERR != 0,
@@ -231,47 +239,34 @@ fn socket_file(path: &[u8], info: &Info, cx: &Capturing) -> SocketFile {
 /// Peers become objects, now that all are known.
 pub fn relate(cx: &mut Capturing) {
     let infos = std::mem::take(&mut cx.unix.infos);
-    let inode = |id: &ObjectId| cx.probe(*id).stat.st_ino as u32;
-    let by_inode: HashMap<u32, ObjectId> = infos.iter().map(|(id, _)| (inode(id), *id)).collect();
-    for (id, info) in &infos {
-        let pending: Vec<Option<ObjectId>> = info.pending.iter().map(|ino| by_inode.get(ino).copied()).collect();
-        let peer = match info.peer {
-            None => Peer::None,
-            Some(0) if info.shutdown == 3 => Peer::Gone,
-            Some(0) => match infos
-                .iter()
-                .find(|l| l.1.pending.contains(&(cx.probe(*id).stat.st_ino as u32)))
-            {
-                Some(listener) => Peer::Backlog(listener.0),
-                None => Peer::Outside,
-            },
-            Some(ino) => by_inode.get(&ino).copied().map_or(Peer::Outside, Peer::Object),
+    let inodes: Vec<u32> = infos.iter().map(|(id, _)| cx.probe(*id).stat.st_ino as u32).collect();
+    let by_inode: HashMap<u32, ObjectId> = inodes.iter().copied().zip(infos.iter().map(|i| i.0)).collect();
+    let waits_at = |ino: u32| infos.iter().find(|l| l.1.pending.contains(&ino)).map(|l| l.0);
+    for ((id, info), inode) in infos.iter().zip(inodes) {
+        let clients: Vec<Option<ObjectId>> = info.pending.iter().map(|ino| by_inode.get(ino).copied()).collect();
+        let outside = |(ino, client): (&u32, &Option<ObjectId>)| *ino != 0 && client.is_none();
+        if info.pending.iter().zip(&clients).any(outside) {
+            cx.risk(format!("{}: a client from outside waits in its backlog; it will find the connection closed", cx.describe(*id)));
+        }
+        let peer = match (info.peer, waits_at(inode)) {
+            (None, _) => Peer::None,
+            (Some(_), Some(listener)) => Peer::Backlog(listener),
+            (Some(0), None) if info.shutdown == 3 => Peer::Gone,
+            (Some(ino), None) => by_inode.get(&ino).copied().map_or(Peer::Outside, Peer::Object),
         };
-        relate_one(*id, peer, pending, cx);
+        relate_one(*id, peer, clients, cx);
     }
 }
 
-fn relate_one(id: ObjectId, peer: Peer, pending: Vec<Option<ObjectId>>, cx: &mut Capturing) {
-    let fd = cx.probe(id).fd;
-    if pending.contains(&None) {
-        cx.risk(format!(
-            "{}: a client from outside waits in its backlog and will be refused",
-            cx.describe(id)
-        ));
-    }
-    let unread = matches!(peer, Peer::Backlog(_)) && sys::ioctl_get::<i32>(fd, libc::TIOCOUTQ).unwrap_or(0) > 0;
-    if unread {
-        cx.refuse_for_now(
-            id,
-            "it has sent data on a connection that is not accepted yet; try again when it is",
-        );
-    }
+fn relate_one(id: ObjectId, peer: Peer, clients: Vec<Option<ObjectId>>, cx: &mut Capturing) {
     let like = cx.std_number(id);
     let Some(Kind::Unix(state)) = cx.kind_mut(id) else {
         return;
     };
     state.peer = peer;
-    state.pending = pending.into_iter().flatten().collect();
+    for (waiting, client) in state.pending.iter_mut().zip(clients) {
+        waiting.client = client;
+    }
     if let (Peer::Outside, Some(like), false) = (&state.peer, like, state.is_datagram()) {
         set_inherited(id, like, cx);
         return;

@@ -2,12 +2,13 @@
 //! datagram sockets, shut down.
 
 use super::unix::{path_of, Peer, SocketFile, UnixState};
-use super::unixdial::{connect_as, listen, pair, socketpair};
+use super::unixbacklog;
+use super::unixdial::{listen, pair, socketpair};
 use super::unixqueue::Queued;
 use crate::bytes::Bytes;
 use crate::model::{Kind, ObjectId};
 use crate::rebuild::Rebuilding;
-use crate::sock::{self, Cred, Stage};
+use crate::sock::{self, Stage};
 use crate::sys::{self, Folder};
 use std::collections::HashMap;
 use std::io;
@@ -31,6 +32,8 @@ pub struct Work {
     pub helpers: HashMap<(i32, Bytes), (OwnedFd, Route)>,
     /// The other end of sockets whose peer is gone, until their data is back.
     orphans: HashMap<ObjectId, OwnedFd>,
+    /// Clients that were gone before they were accepted, in order, until their data is back.
+    pub gone: Vec<OwnedFd>,
     /// Names to remove at the end.
     unlink: Vec<PathBuf>,
     scratch: Option<PathBuf>,
@@ -60,7 +63,7 @@ pub fn rebuild(rb: &mut Rebuilding) -> Result<(), Failure> {
         connected(*id, state, rb).map_err(|e| (*id, e))?;
     }
     for (id, state) in &all {
-        backlog(*id, state, rb).map_err(|e| (*id, e))?;
+        unixbacklog::rebuild(*id, state, rb).map_err(|e| (*id, e))?;
     }
     for (id, state) in &all {
         if let Ok(fd) = rb.raw(*id) {
@@ -176,7 +179,7 @@ fn folder_for(path: &Path, file: Option<&SocketFile>, linked: bool, rb: &mut Reb
     Ok(scratch)
 }
 
-fn address_of(path: &Path) -> Bytes {
+pub fn address_of(path: &Path) -> Bytes {
     let mut address = (libc::AF_UNIX as u16).to_ne_bytes().to_vec();
     address.extend(path.as_os_str().as_bytes());
     address.push(0);
@@ -248,38 +251,13 @@ fn connected(id: ObjectId, state: &UnixState, rb: &mut Rebuilding) -> io::Result
     }
 }
 
-/// Clients that were waiting wait again, in the same order.
-fn backlog(id: ObjectId, state: &UnixState, rb: &mut Rebuilding) -> io::Result<()> {
-    for client in &state.pending {
-        let Kind::Unix(other) = &rb.set.object(*client).kind else {
-            continue;
-        };
-        let fd = sock::socket(libc::AF_UNIX, state.kind | libc::SOCK_NONBLOCK, 0)?;
-        other.options.apply(fd.as_raw_fd(), Stage::Early);
-        if other.is_named() {
-            bind(fd.as_raw_fd(), &other.name, other.file.as_ref(), rb)?;
-        }
-        let route = rb
-            .unix
-            .routes
-            .get(&id)
-            .cloned()
-            .ok_or_else(|| io::Error::other("the listener has no name"))?;
-        let who = rb.set.holder(*client).map(|(pid, _)| Cred {
-            pid,
-            uid: u32::MAX,
-            gid: u32::MAX,
-        });
-        connect_as(fd.as_raw_fd(), &route, who, rb)?;
-        rb.put(*client, fd)?;
-    }
-    Ok(())
-}
-
 pub fn refill(rb: &mut Rebuilding) -> Result<(), Failure> {
     let all = sockets(rb);
     for (id, state) in all.iter().filter(|s| !s.1.queue.is_empty()) {
         refill_one(*id, state, rb).map_err(|e| (*id, e))?;
+    }
+    for (id, state) in &all {
+        unixbacklog::refill(state, rb).map_err(|e| (*id, e))?;
     }
     for (id, state) in in_connecting_order(&all) {
         reconnect_datagram(id, state, rb).map_err(|e| (id, e))?;
@@ -354,7 +332,7 @@ fn refill_one(id: ObjectId, state: &UnixState, rb: &mut Rebuilding) -> io::Resul
     Ok(())
 }
 
-fn in_flight(message: &Queued, rb: &mut Rebuilding) -> Vec<RawFd> {
+pub fn in_flight(message: &Queued, rb: &mut Rebuilding) -> Vec<RawFd> {
     let mut fds = Vec::with_capacity(message.fds.len());
     for id in &message.fds {
         match rb.raw(*id) {
@@ -368,7 +346,7 @@ fn in_flight(message: &Queued, rb: &mut Rebuilding) -> Vec<RawFd> {
     fds
 }
 
-fn put_back(writer: RawFd, kind: i32, message: &Queued, fds: &[RawFd]) -> io::Result<()> {
+pub fn put_back(writer: RawFd, kind: i32, message: &Queued, fds: &[RawFd]) -> io::Result<()> {
     let mut data: &[u8] = &message.data;
     let mut fds = fds;
     if message.urgent {
