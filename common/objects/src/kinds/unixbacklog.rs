@@ -158,6 +158,9 @@ fn stand_in_for(fd: RawFd, at: &Listener, door: &Door, backlog: u32) -> io::Resu
 
 /// After a restart: clients wait again, in the same order.
 pub fn rebuild(id: ObjectId, state: &UnixState, rb: &mut Rebuilding) -> io::Result<()> {
+    if state.pending.is_empty() {
+        return Ok(());
+    }
     let set = rb.set;
     // What is accepted takes SO_PASSCRED and its like from the listener when it is connected.
     state.options.apply(rb.raw(id)?, Stage::Late);
