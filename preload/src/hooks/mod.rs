@@ -37,6 +37,8 @@ pub use disposition::keep_handler;
 /// For the constructor: looks up what a child forked from many threads may call first, and may not look up, because
 /// another thread held the loader's lock (`signal-safety(7)`).
 pub fn prepare() {
+    accept::accept::prepare();
+    accept::accept4::prepare();
     disposition::sigaction::prepare();
     disposition::signal::prepare();
     descriptor::fcntl::prepare();
