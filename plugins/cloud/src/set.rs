@@ -26,13 +26,39 @@ pub struct Set {
     pub images: Vec<PathBuf>,
 }
 
-/// The newest complete checkpoint in a folder, of the computation that was checkpointed last.
+/// The newest complete checkpoint in a folder, of the computation that was checkpointed last; also where each checkpoint
+/// has a folder of its own in it (`--unique-dirs`).
 pub fn newest_in(folder: &Path) -> Result<Set, String> {
-    let list = std::fs::read_dir(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-    let paths = list.flatten().map(|entry| entry.path()).filter(|path| is_image(path));
-    newest(paths.filter_map(|path| member(&path).ok()).collect())
+    let mut paths = entries(folder)?;
+    let subfolders = paths.iter().filter(|path| is_unique_folder(path)).map(|path| entries(path));
+    let below: Vec<PathBuf> = subfolders.filter_map(Result::ok).flatten().collect();
+    paths.extend(below);
+    newest(paths.iter().filter(|path| is_image(path)).filter_map(|path| member(path).ok()).collect())
         .ok_or_else(|| format!("{}: no complete checkpoint here; take one: ckpt_command --checkpoint", folder.display()))
         .and_then(with_parents)
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let list = std::fs::read_dir(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    Ok(list.flatten().map(|entry| entry.path()).collect())
+}
+
+/// A folder that `--unique-dirs` makes for one checkpoint.
+pub fn is_unique_folder(path: &Path) -> bool {
+    path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("ckpt-")) && path.is_dir()
+}
+
+/// Every byte against its checksum: what is damaged here already is not passed on. Encrypted images are opened by those
+/// who have the key, and are not looked into here.
+pub fn verify(set: &Set) -> Result<(), String> {
+    set.images.iter().try_for_each(|path| {
+        let image = ImageFile::open(path).map_err(|e| e.to_string())?;
+        if image.is_sealed() {
+            return Ok(());
+        }
+        let meta = image.meta().map_err(|e| e.to_string())?;
+        ckpt_image::verify::verify(&image, &meta, false).map_err(|e| e.to_string())
+    })
 }
 
 /// The images that an event names, seen to be all there.
@@ -57,18 +83,32 @@ fn with_parents(mut set: Set) -> Result<Set, String> {
     while let Some(path) = set.images.get(next).cloned() {
         next += 1;
         let image = ImageFile::open(&path).map_err(|e| e.to_string())?;
-        let Some(parent) = image.meta().map_err(|e| e.to_string())?.parent else { continue };
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let list = std::fs::read_dir(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-        let all = list.flatten().map(|e| e.path()).filter(|p| is_image(p));
-        let found = all.filter_map(|p| ImageFile::open(&p).ok()).find(|i| i.as_parent() == parent).map(|i| i.path);
-        let missing = || format!("{}: the image of generation {} that it builds on is missing", path.display(), parent.generation);
-        let found = found.ok_or_else(missing)?;
-        if !set.images.contains(&found) {
-            set.images.push(found);
+        if image.header.parent == 0 {
+            continue;
         }
+        let all = entries(path.parent().unwrap_or(Path::new(".")))?.into_iter().filter(|p| is_image(p));
+        let found: Vec<PathBuf> = parents(&image, all.filter_map(|p| ImageFile::open(&p).ok()))?;
+        if found.is_empty() {
+            return Err(format!("{}: the image of generation {} that it builds on is missing", path.display(), image.header.parent));
+        }
+        found.into_iter().for_each(|path| {
+            if !set.images.contains(&path) {
+                set.images.push(path);
+            }
+        });
     }
     Ok(set)
+}
+
+/// Which of `others` the image builds on. An encrypted one says only of which generation it is: all that may be it.
+fn parents(image: &ImageFile, others: impl Iterator<Item = ImageFile>) -> Result<Vec<PathBuf>, String> {
+    let header = &image.header;
+    if image.is_sealed() {
+        let same = |h: &ckpt_image::Header| (h.computation, h.member_index, h.generation) == (header.computation, header.member_index, header.parent);
+        return Ok(others.filter(|other| same(&other.header)).map(|other| other.path).collect());
+    }
+    let Some(parent) = image.meta().map_err(|e| e.to_string())?.parent else { return Ok(Vec::new()) };
+    Ok(others.filter(|other| other.as_parent() == parent).map(|other| other.path).take(1).collect())
 }
 
 fn is_image(path: &Path) -> bool {

@@ -23,7 +23,11 @@ pub async fn run(push: Push) -> Result<String, Failure> {
         }
         false => (push.folder.clone(), set::newest_in(&push.folder)?),
     };
-    let ownership = Ownership::load(&folder)?;
+    // By hand, of images that may be old; those of a hook were written a moment ago.
+    if !push.hook {
+        set::verify(&set)?;
+    }
+    let ownership = owner_of(&folder)?;
     let cloud = Cloud::load(&push.place.cloud).await?;
     let bucket = Bucket::new(&cloud, &push.place, &job_of(&push.place.job, ownership.as_ref()))?;
     let jobs = ownership.as_ref().map(|o| (Jobs::new(&cloud, &o.table), o));
@@ -61,6 +65,15 @@ pub async fn run(push: Push) -> Result<String, Failure> {
 
 pub fn job_of(named: &Option<String>, ownership: Option<&Ownership>) -> String {
     named.clone().or_else(|| ownership.map(|o| o.job.clone())).unwrap_or_else(|| "default".into())
+}
+
+/// Of the folder, or of the one in which it is that of one checkpoint.
+fn owner_of(folder: &Path) -> Result<Option<Ownership>, String> {
+    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    match (Ownership::load(&folder)?, folder.parent()) {
+        (None, Some(parent)) if set::is_unique_folder(&folder) => Ownership::load(parent),
+        (found, _) => Ok(found),
+    }
 }
 
 async fn tell(jobs: &Option<(Jobs, &Ownership)>, request: Request) -> Result<Option<Record>, Failure> {

@@ -7,9 +7,11 @@ pub mod moto;
 pub mod programs;
 pub mod proxy;
 pub mod scratch;
+pub mod victim;
 
 pub use imds::Imds;
 pub use instance::Instance;
 pub use programs::{Computation, Ran};
 pub use proxy::{Fault, Proxy};
 pub use scratch::Scratch;
+pub use victim::Victim;

@@ -2,7 +2,7 @@
 
 use ckpt_cloud_tests::programs::{cloud, run, start};
 use ckpt_cloud_tests::proxy::dynamodb_error;
-use ckpt_cloud_tests::{scratch, Fault, Proxy, Ran, Scratch};
+use ckpt_cloud_tests::{scratch, Fault, Proxy, Ran, Scratch, Victim};
 use serde_json::Value;
 use std::time::Instant;
 
@@ -105,4 +105,28 @@ fn faults_are_one_line() {
     run(other.args(["job", "show", "j", "--table", "no-such-table"])).failed(1, &["ResourceNotFoundException", "check the name and the region"]);
     c.proxy.fault("DynamoDB_20120810.GetItem", 2, dynamodb_error(400, "ProvisionedThroughputExceededException", "slower"));
     c.claim("a", &[]).ok();
+}
+
+#[test]
+fn a_table_that_hangs_ends_in_time() {
+    let c = case();
+    c.proxy.fault("DynamoDB_20120810.", 99, Fault::Hang(std::time::Duration::from_secs(20)));
+    c.claim("a", &["--timeout", "2"]).failed(1, &["record of job j", "no answer in time"]);
+    c.proxy.clear();
+    let mut table = cloud("ckpt_store", &c.proxy, None);
+    c.proxy.fault("DynamoDB_20120810.CreateTable", 9, dynamodb_error(400, "AccessDeniedException", "not you"));
+    run(table.args(["job", "create-table", "--table", "another"])).failed(1, &["allow dynamodb:CreateTable"]);
+}
+
+#[test]
+fn who_vanishes_in_its_claim_is_followed() {
+    for carried_out in [false, true] {
+        let c = case();
+        let victim = Victim::default();
+        let kill = victim.kill();
+        c.proxy.fault("DynamoDB_20120810.PutItem", 1, if carried_out { Fault::After(kill) } else { Fault::Before(kill) });
+        assert_eq!(victim.run(&mut c.claiming("a", &["--lease", "2"])).status, None);
+        c.claim("b", &[]).ok();
+        assert_eq!(c.show()["owner"], "b");
+    }
 }

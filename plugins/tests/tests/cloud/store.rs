@@ -1,12 +1,12 @@
 //! ckpt_store push, pull and list, with images of a real program.
 
 use crate::support::{wait, Account};
-use ckpt_cloud_tests::programs::{cloud, contents, run, run_with, start};
+use ckpt_cloud_tests::programs::{cloud, contents, run, run_with};
 use ckpt_cloud_tests::proxy::s3_error;
-use ckpt_cloud_tests::{Computation, Fault, Proxy, Ran, Scratch};
+use ckpt_cloud_tests::{scratch, Computation, Fault, Proxy, Ran, Scratch, Victim};
 use serde_json::Value;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Two generations of a counter with 48 MiB that do not change, and the event of each.
@@ -34,7 +34,7 @@ fn images() -> &'static Images {
     })
 }
 
-fn copy(from: &std::path::Path, to: &std::path::Path) {
+fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for (name, bytes) in contents(from).into_iter().filter(|(n, _)| n.ends_with(".img")) {
         std::fs::write(to.join(name), bytes).unwrap();
@@ -61,7 +61,7 @@ impl Case {
         command
     }
 
-    fn push(&self, folder: &std::path::Path) -> Ran {
+    fn push(&self, folder: &Path) -> Ran {
         run(&mut self.command("push", &[folder.to_str().unwrap(), "--part-size", "5"]))
     }
 
@@ -137,21 +137,10 @@ fn a_copy_that_is_refused_is_sent() {
 
 /// Kills a push at a request, as an instance that vanishes does.
 fn vanishing_push(c: &Case, pattern: &str, skip: usize, fault: impl Fn(Arc<dyn Fn() + Send + Sync>) -> Fault) {
-    let pid = Arc::new(Mutex::new(None::<u32>));
-    let victim = pid.clone();
-    let kill: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
-        let pid = loop {
-            if let Some(pid) = *victim.lock().unwrap() {
-                break pid;
-            }
-        };
-        let _ = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status();
-    });
-    c.proxy.fault_after(pattern, skip, 1, fault(kill));
+    let victim = Victim::default();
+    c.proxy.fault_after(pattern, skip, 1, fault(victim.kill()));
     let folder = images().first.display().to_string();
-    let child = start(&mut c.command("push", &[&folder, "--part-size", "5", "--parallel", "1"]));
-    *pid.lock().unwrap() = Some(child.id());
-    assert_eq!(Ran::of(child.wait_with_output().unwrap()).status, None);
+    assert_eq!(victim.run(&mut c.command("push", &[&folder, "--part-size", "5", "--parallel", "1"])).status, None);
 }
 
 #[test]
@@ -258,4 +247,122 @@ fn a_pull_that_was_cut_off_is_gone_on_with() {
     c.pull(&parallel).ok();
     assert!(c.proxy.count("\nrange: bytes=") < parts, "parts were fetched again");
     assert_eq!(contents(&c.folder.join("back")), contents(&images().first));
+}
+
+#[test]
+fn a_pull_that_vanished_is_gone_on_with_and_what_is_damaged_is_fetched_again() {
+    let c = case();
+    c.push(&images().first).ok();
+    let parts = c.sent_parts();
+    c.proxy.clear();
+    let (victim, back) = (Victim::default(), c.folder.join("back"));
+    c.proxy.fault_after("\nrange: bytes=", 4, 1, Fault::Before(victim.kill()));
+    let folder = back.display().to_string();
+    assert_eq!(victim.run(&mut c.command("pull", &[&folder, "--parallel", "1"])).status, None);
+    assert!(contents(&back).iter().all(|(n, _)| n.starts_with('.')), "a file has its name before it is whole");
+    // A byte of what had arrived is another one now.
+    let unfinished = contents(&back).into_iter().find(|(n, _)| n.ends_with(".part")).unwrap().0;
+    flip(&back.join(unfinished), 1000);
+    c.proxy.clear();
+    c.pull(&["--parallel", "1"]).ok();
+    assert!(c.proxy.count("\nrange: bytes=") < parts, "all was fetched again");
+    assert_eq!(contents(&back), contents(&images().first));
+    // The same of a file that was whole.
+    let (name, whole) = contents(&back).remove(0);
+    flip(&back.join(name), whole.len() / 2);
+    c.proxy.clear();
+    c.pull(&[]).ok();
+    assert_eq!(contents(&back), contents(&images().first));
+}
+
+/// Another byte at this place.
+fn flip(path: &Path, at: usize) {
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[at] ^= 0x55;
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn what_is_damaged_here_is_not_sent() {
+    let c = case();
+    let folder = c.folder.join("damaged");
+    copy(&images().first, &folder);
+    let (name, bytes) = contents(&folder).remove(0);
+    flip(&folder.join(&name), bytes.len() / 2);
+    c.push(&folder).failed(1, &[&name, "damaged"]);
+    std::fs::write(folder.join(&name), &bytes[..bytes.len() - 1]).unwrap();
+    c.push(&folder).failed(1, &["no complete checkpoint here"]);
+    assert!(c.account.keys(&c.bucket).is_empty());
+}
+
+#[test]
+fn bytes_that_change_on_the_way_are_fetched_again() {
+    let c = case();
+    c.push(&images().first).ok();
+    // What this does to bytes that are no text changes them.
+    c.proxy.fault("\nrange: bytes=", 2, Fault::Rewrite("nothing of this", "kind"));
+    c.pull(&["--parallel", "1"]).ok();
+    assert_eq!(contents(&c.folder.join("back")), contents(&images().first));
+    std::fs::remove_dir_all(c.folder.join("back")).unwrap();
+    c.proxy.clear();
+    c.proxy.fault("\nrange: bytes=", 99, Fault::Rewrite("nothing of this", "kind"));
+    let ran = c.pull(&["--parallel", "1"]);
+    assert_eq!((ran.status, ran.err.lines().count()), (Some(1), 1), "{ran:?}");
+    assert!(contents(&c.folder.join("back")).iter().all(|(n, _)| n.starts_with('.')));
+}
+
+#[test]
+fn folders_of_single_checkpoints_are_found() {
+    let c = case();
+    let all = c.folder.join("images");
+    for generation in [1, 2] {
+        let one = all.join(format!("ckpt-0a1b2c3d-g{generation}"));
+        std::fs::create_dir_all(&one).unwrap();
+        of(generation).into_iter().for_each(|(name, bytes)| std::fs::write(one.join(name), bytes).unwrap());
+    }
+    c.push(&all).ok();
+    assert_eq!(c.list()[0]["generation"], 2);
+    // One of them by hand.
+    c.push(&all.join("ckpt-0a1b2c3d-g1")).ok();
+    let listed: Vec<Value> = c.list().iter().map(|m| m["generation"].clone()).collect();
+    assert_eq!(listed.len(), 2, "{listed:?}");
+    c.pull(&["--generation", "1"]).ok();
+    assert_eq!(contents(&c.folder.join("back")), of(1));
+}
+
+#[test]
+fn encrypted_images_go_as_they_are_with_those_they_build_on() {
+    let c = case();
+    let folder = c.folder.join("sealed");
+    std::fs::create_dir_all(&folder).unwrap();
+    for name in ["sealed-chain-1.img", "sealed-chain-2.img"] {
+        let from = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/");
+        std::fs::copy(Path::new(from).join(name), folder.join(name)).unwrap();
+    }
+    c.push(&folder).ok();
+    c.pull(&[]).ok();
+    assert_eq!(contents(&c.folder.join("back")), contents(&folder));
+}
+
+#[test]
+fn vanished_between_manifest_and_record_the_next_push_records_it() {
+    let c = case();
+    let table = scratch::unique("table");
+    let folder = c.folder.join("images");
+    copy(&images().first, &folder);
+    let path = folder.display().to_string();
+    let store = |arguments: &[&str]| run(cloud("ckpt_store", &c.proxy, None).args(arguments)).ok();
+    store(&["job", "create-table", "--table", &table]);
+    store(&["job", "claim", "j", "--owner", "a", "--table", &table, "--ckptdir", &path]);
+    let victim = Victim::default();
+    // The first write of a push says that its owner lives, the second names the checkpoint.
+    c.proxy.clear();
+    c.proxy.fault_after("DynamoDB_20120810.PutItem", 1, 1, Fault::Before(victim.kill()));
+    assert_eq!(victim.run(&mut c.command("push", &[&path, "--part-size", "5"])).status, None);
+    let named = || serde_json::from_str::<Value>(&store(&["job", "show", "j", "--table", &table])).unwrap()["folder"].clone();
+    assert_eq!((c.list().len(), named()), (1, Value::from("")));
+    run(&mut c.command("pull", &[&path])).failed(4, &["no complete checkpoint"]);
+    c.pull(&["--generation", "1"]).ok();
+    assert!(run(&mut c.command("push", &[&path])).ok().contains("was there already"));
+    assert!(named().as_str().unwrap().contains("-g000001-"), "{}", named());
 }
