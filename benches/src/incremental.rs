@@ -21,30 +21,31 @@ pub fn rows(b: &Bench, t: &mut Table) -> io::Result<()> {
 }
 
 fn changed_little(b: &Bench, t: &mut Table) -> io::Result<()> {
-    let dir = fresh(b, "incremental")?;
+    let dir = b.fresh("incremental")?;
     let ticker = Ticker::new(&dir, 1024, "hundredth")?;
     let mut run = Tool::Ckpt.start(&b.bin, &dir, &b.dir.join("ticker"), &ticker, &["--incremental=1000"])?;
     ticker.settle();
     let full = run.checkpoint()?;
-    let full_bytes = run.newest_bytes()? as f64;
-    let (mut pauses, mut commands, mut bytes) = (vec![], vec![], vec![]);
+    let full_bytes = run.newest_bytes() as f64;
+    let (mut pauses, mut commands, mut bytes, mut forks) = (vec![], vec![], vec![], vec![]);
     for _ in 0..b.rounds {
+        forks.push(ticker.fork()?);
         ticker.settle();
         commands.push(run.checkpoint()?);
         pauses.push(ticker.gap());
-        bytes.push(run.newest_bytes()? as f64 / full_bytes);
+        bytes.push(run.newest_bytes() as f64 / full_bytes);
     }
     drop(run);
     let _ = std::fs::remove_dir_all(&dir);
     let (command, pause) = (median(commands), median(pauses));
     t.add(Row::seconds("1 GiB, 1% touched: checkpoint command", command, 0.1).against(command / full, "a full one"));
-    t.add(Row::seconds("1 GiB, 1% touched: pause", pause, 0.02).against(pause / b.fork(1024), "plain fork"));
+    t.add(Row::seconds("1 GiB, 1% touched: pause", pause, 0.02).against(pause / median(forks), "plain fork"));
     t.add(Row::ratio("1 GiB, 1% touched: image", median(bytes), 0.02, "a full one"));
     Ok(())
 }
 
 fn lazy(b: &Bench, mib: u32) -> io::Result<f64> {
-    let dir = fresh(b, "lazy")?;
+    let dir = b.fresh("lazy")?;
     let ticker = Ticker::new(&dir, mib, "random")?;
     let mut run = Tool::Ckpt.start(&b.bin, &dir, &b.dir.join("ticker"), &ticker, &[])?;
     run.checkpoint()?;
@@ -60,14 +61,7 @@ fn lazy(b: &Bench, mib: u32) -> io::Result<f64> {
     Ok(median(steps))
 }
 
-fn fresh(b: &Bench, name: &str) -> io::Result<std::path::PathBuf> {
-    let dir = b.dir.join(name);
-    let _ = std::fs::remove_dir_all(&dir);
-    std::fs::create_dir_all(&dir)?;
-    Ok(dir)
-}
-
-fn available_mib() -> u64 {
+pub fn available_mib() -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"));
     line.and_then(|l| l.split_whitespace().next()?.parse::<u64>().ok()).map_or(0, |kib| kib >> 10)

@@ -68,6 +68,9 @@ fn run() -> io::Result<()> {
             t.add(Row::ratio(&format!("call: {name}"), ratio, most, "native"));
         }
     }
+    if t.wants("memory") {
+        t.add(Row::mib("memory that the library adds to a process", bench.memory()?, 1.0));
+    }
     apps::measure(&bench, &mut t);
     scale::measure(&bench, &mut t);
     let chart = if t.wants("chart") { Some(chart::measure(&bench)?) } else { None };
@@ -82,9 +85,8 @@ fn run() -> io::Result<()> {
 fn memory(b: &Bench, t: &mut Table, compare: bool) -> io::Result<()> {
     if t.wants("16 MiB") {
         let f = b.cycle(Tool::Ckpt, 16, "random", &[])?;
-        let fork = b.fork(16);
         let dd = b.dd(16)?;
-        t.add(Row::seconds("16 MiB: pause", f.pause, 0.004).against(f.pause / fork, "plain fork"));
+        t.add(Row::seconds("16 MiB: pause", f.pause, 0.004).against(f.pause / f.fork, "plain fork"));
         t.add(Row::seconds("16 MiB: checkpoint command", f.command, 0.03).against(f.command / dd, "dd conv=fsync"));
         t.add(Row::seconds("16 MiB: restart to next step", f.step, 0.03));
         if compare {
@@ -93,19 +95,26 @@ fn memory(b: &Bench, t: &mut Table, compare: bool) -> io::Result<()> {
     }
     if t.wants("1 GiB random") {
         let f = b.cycle(Tool::Ckpt, 1024, "random", &[])?;
-        let fork = b.fork(1024);
         let dd = b.dd(1024)?;
-        t.add(Row::seconds("1 GiB random: pause", f.pause, 0.02).against(f.pause / fork, "plain fork"));
+        t.add(Row::seconds("1 GiB random: pause", f.pause, 0.02).against(f.pause / f.fork, "plain fork"));
         t.add(Row::seconds("1 GiB random: checkpoint command", f.command, dd * 1.15).against(f.command / dd, "dd conv=fsync"));
         t.add(Row::seconds("1 GiB random: longest gap while it is written", f.gap, 0.003));
         t.add(Row::seconds("1 GiB random: restart to full speed", f.full, 0.25));
+        t.add(Row::ratio("1 GiB random: restart to full speed", f.full / f.read, 1.25, "two threads reading the image"));
         if compare {
             others(b, t, "1 GiB random", 1024, "random", &[]);
         }
     }
+    for mib in [1024, 4096, 8192] {
+        let name = format!("{} GiB: pause beside a fork of the same process", mib >> 10);
+        if t.wants(&name) && u64::from(mib) * 5 / 2 < incremental::available_mib() {
+            let (pause, fork) = b.pause(mib)?;
+            t.add(Row::ratio(&name, pause / fork, 1.5, &format!("plain fork, {:.0} ms", fork * 1e3)));
+        }
+    }
     if t.wants("1 GiB dirty") {
         let f = b.cycle(Tool::Ckpt, 1024, "dirty", &[])?;
-        t.add(Row::seconds("1 GiB dirty: pause while it writes to its memory", f.pause, 0.02));
+        t.add(Row::seconds("1 GiB dirty: pause while it writes to its memory", f.pause, 0.02).against(f.pause / f.fork, "plain fork"));
         t.add(Row::seconds("1 GiB dirty: longest gap after the pause", f.gap, 0.003));
     }
     if t.wants("1 GiB shared") {
@@ -116,7 +125,7 @@ fn memory(b: &Bench, t: &mut Table, compare: bool) -> io::Result<()> {
         let f = b.cycle(Tool::Ckpt, 1024, "floats", &["--compress", "zstd"])?;
         t.add(Row::seconds("1 GiB floats, zstd: checkpoint command", f.command, 1.5));
         t.add(Row::mib("1 GiB floats, zstd: image", f.bytes, 130.0));
-        t.add(Row::seconds("1 GiB floats, zstd: pause", f.pause, 0.02));
+        t.add(Row::seconds("1 GiB floats, zstd: pause", f.pause, 0.02).against(f.pause / f.fork, "plain fork"));
         t.add(Row::seconds("1 GiB floats, zstd: longest gap while it is written", f.gap, 0.003));
         t.add(Row::seconds("1 GiB floats, zstd: restart to full speed", f.full, f64::INFINITY));
     }

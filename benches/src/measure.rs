@@ -28,6 +28,53 @@ pub struct Figures {
     pub step: f64,
     pub full: f64,
     pub bytes: u64,
+    /// a fork of the same process
+    pub fork: f64,
+    /// two threads that read the image
+    pub read: f64,
+}
+
+/// A port of this run's own.
+pub fn port() -> String {
+    (20000 + std::process::id() % 20000).to_string()
+}
+
+/// What one reader takes at a time.
+const SPAN: usize = 8 << 20;
+
+/// Memory that nobody has touched yet.
+struct Fresh {
+    at: usize,
+    len: usize,
+}
+
+impl Fresh {
+    fn new(len: usize) -> io::Result<Fresh> {
+        // SAFETY: a fresh mapping; the advice is a hint.
+        unsafe {
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+            let at = libc::mmap(std::ptr::null_mut(), len, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0);
+            if at == libc::MAP_FAILED {
+                return Err(io::Error::last_os_error());
+            }
+            libc::madvise(at, len, libc::MADV_HUGEPAGE);
+            Ok(Fresh { at: at as usize, len })
+        }
+    }
+
+    fn read(&self, file: &std::fs::File, at: usize) -> io::Result<()> {
+        use std::os::unix::fs::FileExt;
+        // SAFETY: inside the mapping; each part has one reader.
+        let part = unsafe { std::slice::from_raw_parts_mut((self.at + at) as *mut u8, SPAN.min(self.len - at)) };
+        file.read_exact_at(part, at as u64)
+    }
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        // SAFETY: our own mapping, of which nothing is borrowed.
+        unsafe { libc::munmap(self.at as *mut _, self.len) };
+    }
 }
 
 pub fn median(mut all: Vec<f64>) -> f64 {
@@ -60,8 +107,9 @@ impl Bench {
         let dir = self.fresh(&dir)?;
         let ticker = Ticker::new(&dir, mib, kind)?;
         let mut run = tool.start(&self.bin, &dir, &self.dir.join("ticker"), &ticker, options)?;
-        let (mut pauses, mut gaps, mut commands, mut steps, mut fulls) = (vec![], vec![], vec![], vec![], vec![]);
+        let (mut pauses, mut gaps, mut commands, mut steps, mut fulls, mut forks) = (vec![], vec![], vec![], vec![], vec![], vec![]);
         for _ in 0..self.rounds {
+            forks.push(ticker.fork()?);
             ticker.settle();
             commands.push(run.checkpoint()?);
             pauses.push(ticker.gap());
@@ -71,6 +119,7 @@ impl Bench {
         if let Some(stages) = run.stages() {
             self.stages.borrow_mut().push(format!("| {mib} MiB {kind} {} | {stages} |", options.join(" ")));
         }
+        let read = run.newest().map_or(Ok(f64::NAN), |image| self.read_fresh(&image))?;
         for _ in 0..self.rounds {
             run.stop()?;
             ticker.arm();
@@ -84,7 +133,7 @@ impl Bench {
         }
         drop(run);
         let _ = std::fs::remove_dir_all(&dir);
-        Ok(Figures { pause: median(pauses), gap: median(gaps), command: median(commands), step: median(steps), full: median(fulls), bytes })
+        Ok(Figures { pause: median(pauses), gap: median(gaps), command: median(commands), step: median(steps), full: median(fulls), bytes, fork: median(forks), read })
     }
 
     /// ckpt keeps two generations.
@@ -117,31 +166,61 @@ impl Bench {
         Ok(median(all))
     }
 
-    /// A plain fork of as much memory in 4 KiB pages; seconds.
-    pub fn fork(&self, mib: usize) -> f64 {
-        let memory = vec![1u8; mib << 20];
+    /// Two threads read a file into fresh memory, of huge pages where there are some; seconds.
+    pub fn read_fresh(&self, file: &Path) -> io::Result<f64> {
+        let len = file.metadata()?.len() as usize & !(SPAN - 1);
+        if len == 0 {
+            return Ok(f64::NAN);
+        }
+        let file = std::fs::File::open(file)?;
         let one = |_| {
             let begun = Instant::now();
-            // SAFETY: the child does nothing but end.
-            let pid = unsafe { libc::fork() };
-            if pid == 0 {
-                // SAFETY: as above.
-                unsafe { libc::_exit(0) };
-            }
-            let took = begun.elapsed().as_secs_f64();
-            // SAFETY: our own child.
-            unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
-            took
+            let memory = Fresh::new(len)?;
+            std::thread::scope(|scope| {
+                let readers = [0, 1].map(|first| {
+                    let (file, memory) = (&file, &memory);
+                    scope.spawn(move || (first..len / SPAN).step_by(2).try_for_each(|i| memory.read(file, i * SPAN)))
+                });
+                readers.into_iter().try_for_each(|r| r.join().unwrap_or_else(|_| Err(io::Error::other("a reader ended"))))
+            })?;
+            Ok(begun.elapsed().as_secs_f64())
         };
-        let took = median((0..self.rounds.max(5)).map(one).collect());
-        std::hint::black_box(&memory);
-        took
+        (0..self.rounds).map(one).collect::<io::Result<Vec<_>>>().map(median)
+    }
+
+    /// Pauses of a program of so much memory, beside what a fork takes it; seconds.
+    pub fn pause(&self, mib: u32) -> io::Result<(f64, f64)> {
+        let dir = self.fresh(&format!("pause-{mib}"))?;
+        let ticker = Ticker::new(&dir, mib, "random")?;
+        let mut run = Tool::Ckpt.start(&self.bin, &dir, &self.dir.join("ticker"), &ticker, &["--keep", "1"])?;
+        let (mut pauses, mut forks) = (vec![], vec![]);
+        for _ in 0..self.rounds.min(3) {
+            forks.push(ticker.fork()?);
+            ticker.settle();
+            run.checkpoint()?;
+            pauses.push(ticker.gap());
+        }
+        drop(run);
+        let _ = std::fs::remove_dir_all(&dir);
+        Ok((median(pauses), median(forks)))
+    }
+
+    /// Bytes that a program has in memory more under ckpt than without.
+    pub fn memory(&self) -> io::Result<u64> {
+        let (port, program) = (port(), self.dir.join("calls"));
+        let (mut native, mut under) = (HashMap::new(), HashMap::new());
+        for _ in 0..self.rounds {
+            keep_least(&mut native, Command::new(&program).arg("memory"))?;
+            let mut launched = Command::new(self.bin.join("ckpt_launch"));
+            keep_least(&mut under, launched.args(["-q", "-p", &port]).arg(&program).arg("memory").current_dir(&self.dir))?;
+        }
+        Ok((under["memory"] - native["memory"]).max(0.0) as u64)
     }
 
     /// Cost of each call under ckpt, as a ratio to native: the least of interleaved rounds on both sides.
     pub fn calls(&self) -> io::Result<Vec<(String, f64)>> {
         let program = self.dir.join("calls");
-        let port = (20000 + std::process::id() % 20000).to_string();
+        let port = port();
         let (mut native, mut under) = (HashMap::new(), HashMap::new());
         let mut names = Vec::new();
         for _ in 0..self.rounds {

@@ -19,7 +19,7 @@ impl Row {
 
     pub fn mib(name: &str, bytes: u64, most: f64) -> Row {
         let mib = bytes as f64 / f64::from(1 << 20);
-        Row::new(name, format!("{mib:.0} MiB"), format!("<= {most} MiB"), mib > most)
+        Row::new(name, format!("{mib:.*} MiB", usize::from(mib < 10.0)), format!("<= {most} MiB"), mib > most)
     }
 
     /// What could not be measured is a missed target, not the end of the run.

@@ -18,6 +18,8 @@ pub struct Stats {
     pub resumed_at: AtomicU64,
     pub full_at: AtomicU64,
     pub pass: AtomicU64,
+    pub ask_fork: AtomicU64,
+    pub fork: AtomicU64,
 }
 
 /// `mib` and `kind` are the program's arguments behind the page.
@@ -73,6 +75,17 @@ impl Ticker {
     /// The largest but one: while the image is written.
     pub fn second_gap(&self) -> f64 {
         self.stats.second_gap.load(Relaxed) as f64 / 1e9
+    }
+
+    /// Seconds that a fork takes the program itself, the least of some.
+    pub fn fork(&self) -> io::Result<f64> {
+        let mut least = f64::INFINITY;
+        for _ in 0..3 {
+            self.stats.ask_fork.store(1, Relaxed);
+            wait_for(|| self.stats.ask_fork.load(Relaxed) == 0)?;
+            least = least.min(self.stats.fork.load(Relaxed) as f64 / 1e9);
+        }
+        Ok(least)
     }
 
     pub fn arm(&self) {

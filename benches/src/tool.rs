@@ -156,10 +156,15 @@ impl Run {
     }
 
     /// Of the newest image alone.
-    pub fn newest_bytes(&self) -> io::Result<u64> {
-        let images = self.images("img")?.into_iter().filter_map(|p| p.metadata().ok());
-        let newest = images.max_by_key(|m| m.modified().ok());
-        Ok(newest.map_or(0, |m| std::os::unix::fs::MetadataExt::blocks(&m) * 512))
+    pub fn newest_bytes(&self) -> u64 {
+        let newest = self.newest().and_then(|p| p.metadata().ok());
+        newest.map_or(0, |m| std::os::unix::fs::MetadataExt::blocks(&m) * 512)
+    }
+
+    /// None: another tool's.
+    pub fn newest(&self) -> Option<PathBuf> {
+        let images = self.images("img").ok()?;
+        images.into_iter().max_by_key(|p| p.metadata().and_then(|m| m.modified()).ok())
     }
 
     fn images(&self, extension: &str) -> io::Result<Vec<PathBuf>> {

@@ -25,8 +25,9 @@ pub struct Arena {
     pub scratch: [u8; SCRATCH],
     /// Where plugins run.
     pub plugin_stack: [u8; STACK],
-    /// Indices of the slots in use, in the order in which they were taken.
-    pub order: [AtomicU32; SLOTS],
+    /// By hash of the tid: the number of its slot, counted from 1.
+    pub index: [AtomicU32; SLOTS],
+    /// One after another, so that few pages are touched.
     pub slots: [Slot; SLOTS],
     pub pendings: [Pending; PENDINGS],
 }
@@ -53,31 +54,34 @@ pub fn current(st: &Seat) -> Option<&'static Arena> {
 }
 
 impl Arena {
-    fn probe(&self, tid: i32) -> Option<&Slot> {
+    /// The entry of `tid`, or the empty one where it would be.
+    fn probe(&self, tid: i32) -> Option<&AtomicU32> {
         let start = (tid as usize).wrapping_mul(0x9E37_79B1) >> 7;
-        (0..SLOTS).map(|i| &self.slots[(start + i) % SLOTS]).find(|s| matches!(s.tid.load(Acquire), t if t == tid || t == 0))
+        (0..SLOTS).map(|i| &self.index[(start + i) % SLOTS]).find(|n| self.slot(n).is_none_or(|s| s.tid.load(Acquire) == tid))
+    }
+
+    fn slot(&self, number: &AtomicU32) -> Option<&Slot> {
+        self.slots.get((number.load(Acquire) as usize).wrapping_sub(1))
     }
 
     pub fn find(&self, tid: i32) -> Option<&Slot> {
-        self.probe(tid).filter(|s| s.tid.load(Acquire) == tid)
+        self.slot(self.probe(tid)?)
     }
 
     /// The slot of `tid`, new or known; None when the table is full. Only one thread inserts at a time.
     pub fn insert(&self, tid: i32) -> Option<&Slot> {
-        let slot = self.probe(tid)?;
-        if slot.tid.load(Acquire) == 0 {
-            slot.tid.store(tid, Release);
-            // SAFETY: both pointers are into `slots`.
-            let index = unsafe { core::ptr::from_ref(slot).offset_from(self.slots.as_ptr()) };
-            self.order[self.threads.load(Acquire)].store(index as u32, Release);
-            self.threads.fetch_add(1, AcqRel);
+        let number = self.probe(tid)?;
+        if let Some(known) = self.slot(number) {
+            return Some(known);
         }
+        let slot = self.slots.get(self.threads.load(Acquire))?;
+        slot.tid.store(tid, Release);
+        number.store(self.threads.fetch_add(1, AcqRel) as u32 + 1, Release);
         Some(slot)
     }
 
     pub fn used(&self) -> impl Iterator<Item = &Slot> {
-        let n = self.threads.load(Acquire);
-        self.order[..n].iter().map(|i| &self.slots[i.load(Acquire) as usize])
+        self.slots[..self.threads.load(Acquire)].iter()
     }
 
     /// Notes this arena and those of other processes in the same memory, which stand still as well. Before the fork:

@@ -3,7 +3,6 @@
 use crate::arena::Arena;
 use crate::channel::Channel;
 use crate::handler::{self, Slot};
-use crate::procfs::Path;
 use crate::state::{self, Seat};
 use crate::{asm, descriptors, landlock, maps, procfs, signals, sysv, thread};
 use ckpt_sys::flat::*;
@@ -259,6 +258,7 @@ fn thread_record(slot: &Slot) -> ThreadRecord {
         credentials: slot.credentials,
         mempolicy: slot.mempolicy,
         nodes: slot.nodes,
+        name: slot.name,
         rewound: slot.rewound.load(Acquire),
         ..ThreadRecord::default()
     };
@@ -270,13 +270,6 @@ fn thread_record(slot: &Slot) -> ThreadRecord {
         r.nice = 20 - syscall2(libc::SYS_getpriority, libc::PRIO_PROCESS as usize, tid as usize).unwrap_or(20) as i32;
         r.ioprio = syscall2(libc::SYS_ioprio_get, 1, tid as usize).unwrap_or(0) as i32;
         let _ = syscall3(libc::SYS_sched_getaffinity, tid as usize, 128, r.affinity.as_mut_ptr() as usize);
-    }
-    let path = Path::new("/proc/self/task/").number(tid).text("/comm");
-    if let Ok(fd) = open(path.c_str(), libc::O_RDONLY | libc::O_CLOEXEC) {
-        if let Ok(n @ 1..) = read_full(fd, &mut r.name) {
-            r.name[n - 1] = 0;
-        }
-        close(fd);
     }
     r
 }

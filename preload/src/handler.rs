@@ -51,6 +51,7 @@ pub struct Slot {
     pub tsc: i32,
     pub mce_kill: i32,
     pub credentials: u64,
+    pub name: [u8; 16],
     pub mempolicy: i32,
     pub nodes: u64,
     /// signals pending for thread or process
@@ -241,6 +242,7 @@ unsafe fn note_self(slot: *mut Slot, uc: *mut libc::ucontext_t) {
         let _ = prctl(PR_GET_TSC, &raw mut s.tsc as usize, 0, 0, 0);
         s.mce_kill = prctl(PR_MCE_KILL_GET, 0, 0, 0, 0).unwrap_or(0) as i32;
         s.credentials = crate::identity::digest();
+        let _ = prctl(libc::PR_GET_NAME, s.name.as_mut_ptr() as usize, 0, 0, 0);
         let _ = syscall5(libc::SYS_get_mempolicy, &raw mut s.mempolicy as usize, &raw mut s.nodes as usize, 64, 0, 0);
         s.pending = crate::signals::pending_set();
     }

@@ -1,7 +1,7 @@
 //! A process's memory over all the images that hold parts of it.
 
 use crate::image_set::Member;
-use ckpt_agent::codec::unpack_into;
+use ckpt_agent::codec::Unpacker;
 use ckpt_image::chain::{self, Piece};
 use ckpt_image::verify::chunk_place;
 use ckpt_image::{CHUNK, Codec, ImageFile, Memory};
@@ -18,18 +18,11 @@ pub struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// The bytes of one chunk, decoded; its checksum, or its seal, must be right.
-    pub fn chunk(&self, i: usize) -> io::Result<Vec<u8>> {
-        let mut out = vec![0; self.chunk_len(i)];
-        self.chunk_into(i, &mut out, &mut Tools::default())?;
-        Ok(out)
-    }
-
     fn chunk_len(&self, i: usize) -> usize {
         CHUNK.min(self.memory.bytes.saturating_sub(i as u64 * CHUNK)) as usize
     }
 
-    /// The same into place: `out` is as long as the chunk.
+    /// The bytes of one chunk, decoded into place: `out` is as long as the chunk. Its checksum, or its seal, must be right.
     fn chunk_into(&self, i: usize, out: &mut [u8], tools: &mut Tools) -> io::Result<()> {
         let (offset, len) = chunk_place(self.memory, i).ok_or(io::ErrorKind::InvalidData)?;
         if self.file.is_sealed() {
@@ -44,15 +37,15 @@ impl Source<'_> {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{}: memory does not match its checksum", self.file.path.display())));
             }
         }
-        unpack_into(self.memory.codec, &tools.packed, out, &mut tools.scratch)
+        tools.unpacker.unpack(self.memory.codec, &tools.packed, out)
     }
 }
 
 /// Memory that decoding needs, kept from chunk to chunk.
 #[derive(Default)]
-pub struct Tools {
+struct Tools {
     packed: Vec<u8>,
-    scratch: Vec<u8>,
+    unpacker: Unpacker,
 }
 
 /// The sources of a process's memory, the newest first, and its pieces in order of address.
@@ -118,9 +111,9 @@ impl<'a> Chain<'a> {
     }
 
     /// The bytes of some pieces, end to end, into place: `out` is as long as they are.
-    pub fn read_into(&self, pieces: &[Piece], out: &mut [u8], tools: &mut Tools, cache: &mut Cache) -> io::Result<()> {
+    pub fn read_into(&self, pieces: &[Piece], out: &mut [u8], cache: &mut Cache) -> io::Result<()> {
         if let Some((image, chunk)) = self.whole_chunk(pieces, out.len()) {
-            return self.sources[image].chunk_into(chunk, out, tools);
+            return self.sources[image].chunk_into(chunk, out, &mut cache.tools);
         }
         out.copy_from_slice(&self.read(pieces, cache)?);
         Ok(())
@@ -153,22 +146,33 @@ impl<'a> Chain<'a> {
     }
 }
 
-/// The chunks decoded last: neighbouring windows share some.
+/// The chunks decoded last: neighbouring windows share some. And what decodes them.
 #[derive(Default)]
-pub struct Cache(Vec<((usize, usize), Vec<u8>)>);
+pub struct Cache {
+    chunks: Vec<((usize, usize), Vec<u8>)>,
+    tools: Tools,
+}
 
 impl Cache {
     const MOST: usize = 12;
 
+    /// What comes next is another process's.
+    pub fn forget(&mut self) {
+        self.chunks.clear();
+    }
+
     fn chunk(&mut self, chain: &Chain, image: usize, i: usize) -> io::Result<&[u8]> {
-        let found = match self.0.iter().position(|c| c.0 == (image, i)) {
-            Some(at) => self.0.remove(at),
+        let found = match self.chunks.iter().position(|c| c.0 == (image, i)) {
+            Some(at) => self.chunks.remove(at),
             None => {
-                self.0.truncate(Cache::MOST - 1);
-                ((image, i), chain.sources[image].chunk(i)?)
+                self.chunks.truncate(Cache::MOST - 1);
+                let source = &chain.sources[image];
+                let mut out = vec![0; source.chunk_len(i)];
+                source.chunk_into(i, &mut out, &mut self.tools)?;
+                ((image, i), out)
             }
         };
-        self.0.insert(0, found);
-        Ok(&self.0[0].1)
+        self.chunks.insert(0, found);
+        Ok(&self.chunks[0].1)
     }
 }

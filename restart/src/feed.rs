@@ -1,6 +1,6 @@
 //! Memory that has to be decoded: all processors decode into slots that the restorer's helpers copy from. See `plan::Feed`.
 
-use crate::chain::{Cache, Chain, Tools};
+use crate::chain::{Cache, Chain};
 use crate::memory::memfd;
 use ckpt_image::chain::Piece;
 use ckpt_sys::flat::plan::WINDOW;
@@ -52,17 +52,18 @@ pub fn serve(all: &[(Chain, &Feed)]) {
     let next = AtomicUsize::new(0);
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get()).min(total);
     let work = || {
-        let (mut tools, mut last) = (Tools::default(), (usize::MAX, Cache::default()));
+        let (mut last, mut cache) = (usize::MAX, Cache::default());
         loop {
             let i = next.fetch_add(1, Relaxed);
             if i >= total {
                 return;
             }
             let of = ends.partition_point(|&end| end <= i);
-            if last.0 != of {
-                last = (of, Cache::default());
+            if last != of {
+                last = of;
+                cache.forget();
             }
-            meals[of].serve(i + meals[of].windows.len() - ends[of], &mut tools, &mut last.1);
+            meals[of].serve(i + meals[of].windows.len() - ends[of], &mut cache);
         }
     };
     std::thread::scope(|s| (0..threads).for_each(|_| drop(s.spawn(work))));
@@ -87,9 +88,9 @@ impl<'a> Meal<'a> {
         Meal { chain, feed, windows: chain.windows(), served: AtomicUsize::new(0), table: Mutex::new(None) }
     }
 
-    fn serve(&self, window: usize, tools: &mut Tools, cache: &mut Cache) {
+    fn serve(&self, window: usize, cache: &mut Cache) {
         let Some(table) = self.table() else { return };
-        let served = self.one(&table, window, tools, cache);
+        let served = self.one(&table, window, cache);
         let all = self.served.fetch_add(1, Relaxed) + 1 == self.windows.len();
         if all || served.is_err() {
             // The end of the pipe is the end of the meal; if it comes too early, the restorer says so.
@@ -106,13 +107,13 @@ impl<'a> Meal<'a> {
         table.clone()
     }
 
-    fn one(&self, table: &Table, window: usize, tools: &mut Tools, cache: &mut Cache) -> io::Result<()> {
+    fn one(&self, table: &Table, window: usize, cache: &mut Cache) -> io::Result<()> {
         let pieces = &self.windows[window];
         let len = pieces.iter().map(|p| p.len as usize).sum();
         let mut slot = [0; 4];
         (&self.feed.free).read_exact(&mut slot)?;
         let out = table.slots.slot(u32::from_le_bytes(slot), len).ok_or(io::ErrorKind::InvalidData)?;
-        self.chain.read_into(pieces, out, tools, cache)?;
+        self.chain.read_into(pieces, out, cache)?;
         let mut token = [0; 8];
         token[..4].copy_from_slice(&(window as u32).to_le_bytes());
         token[4..].copy_from_slice(&slot);

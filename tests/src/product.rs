@@ -54,10 +54,24 @@ impl Product {
         command
     }
 
-    pub fn restart(&self, round: usize) -> Result<Command, String> {
+    fn images(&self) -> Result<Vec<PathBuf>, String> {
         let mut images = crate::guests::entries(&self.dir.join("images"))?;
         // With --unique-dirs they lie in folders.
         images.retain(|p| p.is_dir() || p.extension().is_some_and(|e| e == "img"));
+        Ok(images)
+    }
+
+    /// A program that runs again needs them no more, also while its memory is still being filled.
+    pub fn remove_images(&self) -> Result<(), String> {
+        let remove = |p: &PathBuf| {
+            let done = if p.is_dir() { std::fs::remove_dir_all(p) } else { std::fs::remove_file(p) };
+            done.map_err(|e| format!("cannot remove {}: {e}", p.display()))
+        };
+        self.images()?.iter().try_for_each(remove)
+    }
+
+    pub fn restart(&self, round: usize) -> Result<Command, String> {
+        let images = self.images()?;
         if images.is_empty() {
             return Err("the checkpoint left no image".into());
         }

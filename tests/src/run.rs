@@ -204,6 +204,9 @@ impl Run {
         for round in 1..=self.spec.mode.checkpoints() {
             self.checkpoint_round(round)?;
             self.ping()?;
+            if self.spec.mode != Mode::Resume {
+                self.product.remove_images()?;
+            }
         }
         self.note("go")?;
         if self.spec.detached {

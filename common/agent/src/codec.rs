@@ -105,24 +105,55 @@ pub fn pack(codec: Codec, chunk: &[u8]) -> io::Result<Vec<u8>> {
 /// The inverse of `pack`; `len` bytes come out or it is an error.
 pub fn unpack(codec: Codec, packed: &[u8], len: usize) -> io::Result<Vec<u8>> {
     let mut out = vec![0; len];
-    unpack_into(codec, packed, &mut out, &mut Vec::new()).map(|()| out)
+    Unpacker::default().unpack(codec, packed, &mut out).map(|()| out)
 }
 
-/// Fills `out` or it is an error. `scratch` is for the caller to keep.
-pub fn unpack_into(codec: Codec, packed: &[u8], out: &mut [u8], scratch: &mut Vec<u8>) -> io::Result<()> {
-    if matches!(codec, Codec::None | Codec::Stored) {
-        return whole(packed, out);
-    }
-    match packed.split_first() {
-        Some((&AS_IS, data)) => whole(data, out),
-        Some((&PLAIN, data)) => decompress(codec, data, out),
-        Some((&PLANES, data)) => {
-            scratch.resize(out.len(), 0);
-            decompress(codec, data, scratch)?;
-            from_planes(scratch, out);
-            Ok(())
+/// Memory that decoding needs, kept from chunk to chunk.
+#[derive(Default)]
+pub struct Unpacker {
+    planes: Vec<u8>,
+    zstd: Option<zstd::bulk::Decompressor<'static>>,
+}
+
+impl Unpacker {
+    /// Fills `out` or it is an error.
+    pub fn unpack(&mut self, codec: Codec, packed: &[u8], out: &mut [u8]) -> io::Result<()> {
+        if matches!(codec, Codec::None | Codec::Stored) {
+            return whole(packed, out);
         }
-        _ => Err(bad("a chunk has a form that is not known")),
+        match packed.split_first() {
+            Some((&AS_IS, data)) => whole(data, out),
+            Some((&PLAIN, data)) => self.decompress(codec, data, out),
+            Some((&PLANES, data)) => {
+                let mut planes = std::mem::take(&mut self.planes);
+                planes.resize(out.len(), 0);
+                let done = self.decompress(codec, data, &mut planes);
+                done.inspect(|()| from_planes(&planes, out))?;
+                self.planes = planes;
+                Ok(())
+            }
+            _ => Err(bad("a chunk has a form that is not known")),
+        }
+    }
+
+    fn decompress(&mut self, codec: Codec, data: &[u8], out: &mut [u8]) -> io::Result<()> {
+        let n = match codec {
+            Codec::Lz4 => lz4_flex::block::decompress_into(data, out).map_err(|e| bad(&e.to_string()))?,
+            Codec::Zstd => self.zstd()?.decompress_to_buffer(data, out)?,
+            _ => {
+                let mut decoder = flate2::read::GzDecoder::new(data);
+                decoder.read_exact(out)?;
+                if decoder.read(&mut [0])? == 0 { out.len() } else { usize::MAX }
+            }
+        };
+        if n == out.len() { Ok(()) } else { Err(bad("a chunk has another length than the image says")) }
+    }
+
+    fn zstd(&mut self) -> io::Result<&mut zstd::bulk::Decompressor<'static>> {
+        if self.zstd.is_none() {
+            self.zstd = Some(zstd::bulk::Decompressor::new()?);
+        }
+        self.zstd.as_mut().ok_or_else(|| bad("no decoder"))
     }
 }
 
@@ -136,19 +167,6 @@ fn whole(data: &[u8], out: &mut [u8]) -> io::Result<()> {
     }
     out.copy_from_slice(data);
     Ok(())
-}
-
-fn decompress(codec: Codec, data: &[u8], out: &mut [u8]) -> io::Result<()> {
-    let n = match codec {
-        Codec::Lz4 => lz4_flex::block::decompress_into(data, out).map_err(|e| bad(&e.to_string()))?,
-        Codec::Zstd => zstd::bulk::decompress_to_buffer(data, out)?,
-        _ => {
-            let mut decoder = flate2::read::GzDecoder::new(data);
-            decoder.read_exact(out)?;
-            if decoder.read(&mut [0])? == 0 { out.len() } else { usize::MAX }
-        }
-    };
-    if n == out.len() { Ok(()) } else { Err(bad("a chunk has another length than the image says")) }
 }
 
 /// 8 by 8 bytes, rows for columns; its own inverse.
