@@ -173,7 +173,7 @@ impl Bench {
             return Ok(f64::NAN);
         }
         let file = std::fs::File::open(file)?;
-        let one = |_| {
+        let one = |_| -> io::Result<f64> {
             let begun = Instant::now();
             let memory = Fresh::new(len)?;
             std::thread::scope(|scope| {

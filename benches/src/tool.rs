@@ -51,7 +51,7 @@ impl Tool {
             }
             Tool::Criu => {
                 let mut c = Command::new("setsid");
-                c.arg("--wait");
+                c.args(["--fork", "--wait"]);
                 c
             }
             Tool::Dmtcp => {
@@ -115,8 +115,11 @@ impl Run {
         match self.tool {
             Tool::Ckpt => drop(succeeds(quiet(Command::new(self.bin.join("ckpt_command")).args(["-p", &port, "-q"]), &self.dir))),
             Tool::Dmtcp => drop(succeeds(quiet(Command::new("dmtcp_command").args(["-p", &port, "-q"]), &self.dir))),
-            // SAFETY: the program that we started.
-            Tool::Criu => drop(self.program().map(|pid| unsafe { libc::kill(pid, libc::SIGKILL) })),
+            Tool::Criu => match self.program() {
+                // SAFETY: the program that we started.
+                Ok(pid) => drop(unsafe { libc::kill(pid, libc::SIGKILL) }),
+                Err(_) => self.child.kill()?,
+            },
         }
         self.child.wait().map(drop)
     }
