@@ -75,24 +75,48 @@ impl RunTable {
     }
 }
 
-/// Memory that was made readable for us, and its protection before.
+/// Memory that was made readable for us, and its protection before: `Was`, one after another.
 struct Opened {
-    count: usize,
-    list: [(usize, usize, usize); 256],
+    list: Fd,
+}
+
+/// Address, bytes, protection.
+type Was = [usize; 3];
+
+impl Opened {
+    /// However many there are: what is not noted stays as it is.
+    fn open(&mut self, at: usize, len: usize, prot: usize) -> Result<()> {
+        if self.list < 0 {
+            self.list = memfd(c"ckpt-opened")?;
+        }
+        write_all(self.list, bytes_of::<Was>(&[at, len, prot]))?;
+        protect(at, len, prot | libc::PROT_READ as usize)
+    }
+
+    fn close_again(&self) {
+        let mut entry = [0; size_of::<Was>()];
+        let mut offset = 0;
+        // SAFETY: entry is writable for its length.
+        while unsafe { syscall4(libc::SYS_pread64, self.list as usize, entry.as_mut_ptr() as usize, entry.len(), offset) } == Ok(entry.len()) {
+            if let Some([at, len, prot]) = from_bytes::<Was>(&entry) {
+                let _ = protect(at, len, prot);
+            }
+            offset += entry.len();
+        }
+    }
 }
 
 /// Scan, tell the agent how much there is, learn where it goes, write.
 pub fn write_snapshot(a: &Arena, ch: &Channel, hold: bool, incremental: bool) -> Result<()> {
     let mut kept = if incremental { Kept::receive(ch)? } else { Kept::nothing() };
     let mut table = RunTable { fd: memfd(c"ckpt-runs")?, count: 0, bytes: 0, last: Run::default(), buffered: 0, buffer: [Run::default(); 256] };
-    let mut opened = Opened { count: 0, list: [(0, 0, 0); 256] };
+    let mut opened = Opened { list: -1 };
     // SAFETY: this thread alone uses the scratch, and the scan is over when it is written from.
     let aside = hold.then(|| unsafe { a.scratch() });
     let done = scan(a, &mut table, &mut opened, &mut kept).and_then(|()| announce_and_write(ch, &table, aside));
-    if hold {
-        for &(at, len, prot) in &opened.list[..opened.count] {
-            let _ = protect(at, len, prot);
-        }
+    if hold && opened.list >= 0 {
+        opened.close_again();
+        close(opened.list);
     }
     close(table.fd);
     done
@@ -226,13 +250,7 @@ fn add_all(table: &mut RunTable, vma: &Vma) -> Result<()> {
 }
 
 fn make_readable(vma: &Vma, opened: &mut Opened) -> Result<()> {
-    let (at, len) = (vma.start as usize, (vma.end - vma.start) as usize);
-    protect(at, len, (vma.prot | libc::PROT_READ) as usize)?;
-    if opened.count < opened.list.len() {
-        opened.list[opened.count] = (at, len, vma.prot as usize);
-        opened.count += 1;
-    }
-    Ok(())
+    opened.open(vma.start as usize, (vma.end - vma.start) as usize, vma.prot as usize)
 }
 
 /// Existing pages of [at, end) that are not the file's own, as [start, end, _]; and where the walk stopped.
