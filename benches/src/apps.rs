@@ -62,7 +62,7 @@ fn ratio(b: &Bench, command: &[&str]) -> io::Result<f64> {
     let native = || seconds(Command::new(command[0]).args(&command[1..]), &b.dir);
     let under = || seconds(Command::new(b.bin.join("ckpt_launch")).args(["-q", "-p", &port]).args(command), &b.dir);
     let pair = |i: usize| -> io::Result<f64> {
-        if i % 2 == 0 {
+        if i.is_multiple_of(2) {
             let native = native()?;
             return Ok(under()? / native);
         }
