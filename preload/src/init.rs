@@ -45,6 +45,8 @@ unsafe fn start(envp: *mut *mut c_char) -> Option<()> {
     state::map_state().ok()?;
     crate::hooks::prepare();
     RSEQ.store(rseq_abi().map_or(0, |(offset, size)| if size == 0 { 0 } else { offset }), Release);
+    // SAFETY: by the contract.
+    unsafe { crate::faults::arm(envp) };
     crate::handler::install(signal).ok()?;
     unblock(signal);
     crate::times::began(state::state()?, exec, begin);
@@ -150,7 +152,7 @@ fn parse(digits: &[u8]) -> Option<i32> {
 
 /// # Safety
 /// As `start`.
-unsafe fn find(mut envp: *mut *mut c_char, name: &[u8]) -> Option<*mut *mut c_char> {
+pub unsafe fn find(mut envp: *mut *mut c_char, name: &[u8]) -> Option<*mut *mut c_char> {
     // SAFETY: walks up to the NULL.
     unsafe {
         while !(*envp).is_null() {

@@ -11,6 +11,7 @@ mod clocks;
 mod descriptors;
 mod eintr;
 mod errand;
+mod faults;
 mod handler;
 mod hooks;
 mod identity;

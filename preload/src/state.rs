@@ -104,6 +104,11 @@ pub fn agent_pid() -> i32 {
     control().agent_pid
 }
 
+/// The process that ckpt_launch started, or that took its place.
+pub fn program() -> i32 {
+    control().program
+}
+
 /// The program's surroundings.
 pub fn outer() -> Outer {
     control().outer

@@ -4,7 +4,8 @@ use crate::arena::Arena;
 use crate::channel::Channel;
 use crate::handler::{ASKED, GONE, LEAVING, PARKED, STAY, Slot};
 use crate::state::{self, IDLE, RELEASE, Seat};
-use crate::{api, api_delay, asm, capture, descriptors, kept, plugin, procfs, signals, times, writer};
+use crate::{api, api_delay, asm, capture, descriptors, faults, kept, plugin, procfs, signals, times, writer};
+use ckpt_sys::fault::Stage;
 use ckpt_sys::flat::{Msg, PROTOCOL, SigAction, Times, bytes_of, msg, stage};
 use ckpt_sys::calls::*;
 use ckpt_sys::raw::*;
@@ -168,6 +169,9 @@ fn stop(a: &Arena, st: &Seat, ch: &Channel, proceed: &Msg, seen: &mut Times) -> 
     if let Err(tid) = api_delay::wait(proceed.arg) {
         return give_up(a, ch, stage::DELAYED, tid);
     }
+    if faults::at(Stage::InQuiesce).is_err() {
+        return give_up(a, ch, stage::THREADS, getpid());
+    }
     if let Err(tid) = quiesce(a, st, proceed.arg, &mut borrowed) {
         let why = if api_delay::is_delaying(tid) { stage::DELAYED } else { stage::THREADS };
         return give_up(a, ch, why, tid);
@@ -194,7 +198,7 @@ fn stop(a: &Arena, st: &Seat, ch: &Channel, proceed: &Msg, seen: &mut Times) -> 
                 // Who was about to end has ended by now: no orphan of theirs goes to the agent instead.
                 borrowed.subreaper = is_subreaper() && prctl(libc::PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0).is_ok();
                 let was = capture::Was { child: borrowed.child, setxid: borrowed.setxid, subreaper: borrowed.subreaper, undumpable: borrowed.undumpable };
-                capture::run(a, st, ch, &was)
+                faults::at(Stage::InCapture).map_err(|e| (stage::RECORDS, e)).and_then(|()| capture::run(a, st, ch, &was))
             }
             msg::TABLE => capture::table(a, ch, m.tid),
             msg::SHARED => writer::shared(a, ch, &m, fds[0]),

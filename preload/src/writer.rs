@@ -3,7 +3,8 @@
 
 use crate::arena::Arena;
 use crate::channel::Channel;
-use crate::{asm, runs, state};
+use crate::{asm, faults, runs, state};
+use ckpt_sys::fault::{self, Effect, Stage};
 use ckpt_sys::flat::*;
 use ckpt_sys::calls::*;
 use ckpt_sys::raw::*;
@@ -15,7 +16,10 @@ type Done = core::result::Result<(), (u32, Errno)>;
 pub fn freeze(a: &Arena, ch: &Channel, socket: Fd, m: &Msg) -> Done {
     let (hold, incremental) = (m.arg != 0, m.arg2 != 0);
     a.note_holes();
+    faults::at(Stage::InFreeze).map_err(|e| (stage::FREEZE, e))?;
+    let fault = faults::due(Stage::InWrite);
     if hold {
+        strike(fault).map_err(|e| (stage::WRITE, e))?;
         runs::write_snapshot(a, &Channel::on(socket), true, incremental).map_err(|e| (stage::WRITE, e))?;
         ch.send(Msg { kind: msg::FROZEN, ..Msg::default() });
         return Ok(());
@@ -26,7 +30,7 @@ pub fn freeze(a: &Arena, ch: &Channel, socket: Fd, m: &Msg) -> Done {
     for r in ranges.iter().flatten() {
         let _ = madvise(r.0, r.1, flips[r.2].on);
     }
-    let pid = fork_orphan(&mut Job { arena: a, socket, incremental, pid: 0 });
+    let pid = fork_orphan(&mut Job { arena: a, socket, incremental, fault, pid: 0 });
     for r in ranges.iter().flatten() {
         let _ = madvise(r.0, r.1, flips[r.2].off);
     }
@@ -73,6 +77,7 @@ struct Job<'a> {
     arena: &'a Arena,
     socket: Fd,
     incremental: bool,
+    fault: Option<Effect>,
     pid: isize,
 }
 
@@ -142,13 +147,26 @@ fn frozen(job: &Job) -> ! {
     let _ = unsafe { syscall0(libc::SYS_setsid) };
     let _ = keep_only(job.socket);
     lift_file_size_limit();
+    end_first();
     ckpt_sys::sched::step_back();
     let writer = Channel::on(job.socket);
     writer.send(Msg { kind: msg::READY, pid: getpid(), ..Msg::default() });
-    if let Err(e) = runs::write_snapshot(job.arena, &writer, false, job.incremental) {
+    if let Err(e) = strike(job.fault).and_then(|()| runs::write_snapshot(job.arena, &writer, false, job.incremental)) {
         writer.fail(stage::WRITE, e, 0);
     }
     exit_group(0)
+}
+
+fn strike(fault: Option<Effect>) -> Result<()> {
+    fault.map_or(Ok(()), fault::strike)
+}
+
+/// Where memory runs out it is the copy that ends, not the program.
+fn end_first() {
+    if let Ok(fd) = open(c"/proc/self/oom_score_adj", libc::O_WRONLY | libc::O_CLOEXEC) {
+        let _ = write_all(fd, b"1000");
+        close(fd);
+    }
 }
 
 /// The program's RLIMIT_FSIZE is not meant for images.

@@ -2,13 +2,15 @@
 
 use crate::chain::{Cache, Chain};
 use crate::memory::memfd;
+use ckpt_agent::link::poll;
 use ckpt_image::chain::Piece;
 use ckpt_sys::flat::plan::WINDOW;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Our side of one process's feed.
 pub struct Feed {
@@ -32,10 +34,25 @@ impl Feed {
         memory.set_len(u64::from(slots) * WINDOW)?;
         let (ready_theirs, ready) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
         let (free, free_theirs) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+        nix::fcntl::fcntl(&free, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
         let mut all_free = File::from(free_theirs);
         (0..slots).try_for_each(|slot| all_free.write_all(&slot.to_le_bytes()))?;
         let theirs = [memory.try_clone()?.into(), ready_theirs, all_free.into()];
         Ok((Feed { free: free.into(), open: Mutex::new(Some(Unmapped { memory, ready: ready.into() })) }, theirs))
+    }
+
+    /// The number of a slot that is free; waits. Others may hold the pipe of a process that has been killed, so its end
+    /// is not all that ends the wait.
+    fn slot(&self, over: &AtomicBool) -> io::Result<[u8; 4]> {
+        let mut slot = [0; 4];
+        loop {
+            match (&self.free).read_exact(&mut slot) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock && !over.load(Relaxed) => {
+                    poll(&[self.free.as_raw_fd()], Duration::from_millis(200))?;
+                }
+                done => return done.map(|()| slot),
+            }
+        }
     }
 }
 
@@ -44,8 +61,9 @@ fn slots() -> usize {
     2 * std::thread::available_parallelism().map_or(1, |n| n.get()).min(64)
 }
 
-/// Serves the processes one after another, each by all processors; returns when all are served or have ended.
-pub fn serve(all: &[(Chain, &Feed)]) {
+/// Serves the processes one after another, each by all processors; returns when all are served or have ended, or it is
+/// over.
+pub fn serve(all: &[(Chain, &Feed)], over: &AtomicBool) {
     let meals: Vec<Meal> = all.iter().map(|(chain, feed)| Meal::new(chain, feed)).collect();
     let ends: Vec<usize> = meals.iter().scan(0, |end, meal| { *end += meal.windows.len(); Some(*end) }).collect();
     let total = ends.last().copied().unwrap_or(0);
@@ -55,7 +73,7 @@ pub fn serve(all: &[(Chain, &Feed)]) {
         let (mut last, mut cache) = (usize::MAX, Cache::default());
         loop {
             let i = next.fetch_add(1, Relaxed);
-            if i >= total {
+            if i >= total || over.load(Relaxed) {
                 return;
             }
             let of = ends.partition_point(|&end| end <= i);
@@ -63,7 +81,7 @@ pub fn serve(all: &[(Chain, &Feed)]) {
                 last = of;
                 cache.forget();
             }
-            meals[of].serve(i + meals[of].windows.len() - ends[of], &mut cache);
+            meals[of].serve(i + meals[of].windows.len() - ends[of], &mut cache, over);
         }
     };
     std::thread::scope(|s| (0..threads).for_each(|_| drop(s.spawn(work))));
@@ -88,9 +106,9 @@ impl<'a> Meal<'a> {
         Meal { chain, feed, windows: chain.windows(), served: AtomicUsize::new(0), table: Mutex::new(None) }
     }
 
-    fn serve(&self, window: usize, cache: &mut Cache) {
+    fn serve(&self, window: usize, cache: &mut Cache, over: &AtomicBool) {
         let Some(table) = self.table() else { return };
-        let served = self.one(&table, window, cache);
+        let served = self.feed.slot(over).and_then(|slot| self.one(&table, window, slot, cache));
         let all = self.served.fetch_add(1, Relaxed) + 1 == self.windows.len();
         if all || served.is_err() {
             // The end of the pipe is the end of the meal; if it comes too early, the restorer says so.
@@ -107,11 +125,9 @@ impl<'a> Meal<'a> {
         table.clone()
     }
 
-    fn one(&self, table: &Table, window: usize, cache: &mut Cache) -> io::Result<()> {
+    fn one(&self, table: &Table, window: usize, slot: [u8; 4], cache: &mut Cache) -> io::Result<()> {
         let pieces = &self.windows[window];
         let len = pieces.iter().map(|p| p.len as usize).sum();
-        let mut slot = [0; 4];
-        (&self.feed.free).read_exact(&mut slot)?;
         let out = table.slots.slot(u32::from_le_bytes(slot), len).ok_or(io::ErrorKind::InvalidData)?;
         self.chain.read_into(pieces, out, cache)?;
         let mut token = [0; 8];

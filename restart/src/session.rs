@@ -9,6 +9,7 @@ use ckpt_image::{ProcessMeta, RunState};
 use std::ffi::CString;
 use std::io;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering::*};
+use std::time::{Duration, Instant};
 
 /// Shared by all processes of the tree while it is built.
 #[repr(C)]
@@ -86,9 +87,20 @@ impl Gate {
         }
     }
 
-    /// The agent's side: all processes exist (or one could not be made).
-    pub fn wait_created(&self, total: usize) -> bool {
-        self.wait(&self.created, total)
+    /// The agent's side: all processes exist (or one could not be made, or `dead` says that one has been killed).
+    pub fn wait_created(&self, total: usize, dead: &dyn Fn() -> bool) -> bool {
+        let end = Instant::now() + Duration::from_millis(PATIENCE_MS as u64);
+        loop {
+            let there = self.created.load(Acquire);
+            if self.failed.load(Acquire) != 0 || there as usize >= total {
+                return self.failed.load(Acquire) == 0;
+            }
+            let timed_out = futex_wait(&self.created, there, 1000) == Err(Errno(libc::ETIMEDOUT));
+            if timed_out && (dead() || Instant::now() > end) {
+                self.fail(libc::ETIMEDOUT);
+                return false;
+            }
+        }
     }
 }
 

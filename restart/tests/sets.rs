@@ -184,3 +184,18 @@ fn an_incremental_image_needs_the_one_it_builds_on() {
     fs::copy(stored("zstd"), folder.path("incremental-1")).unwrap();
     assert!(folder.refused(&["incremental-2"]).contains("whose image is missing or another one"));
 }
+
+/// One run says all of it; --force is for risks alone.
+#[test]
+fn what_stands_in_the_way_is_listed_together() {
+    let folder = Folder::of("listed", &["plain"]);
+    fs::set_permissions(folder.path("plain"), std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+    let said = folder.refused(&["plain"]);
+    for what in ["risk: ", "others may write to it", "/tmp/ckpt-fixtures/tiny: the program's file is gone", "the working directory is missing"] {
+        assert!(said.contains(what), "{what}: {said}");
+    }
+    let options = ["--coord-port", "47998", "--new-coordinator", "--tmpdir", ".", "--force"];
+    let forced = folder.run(env!("CARGO_BIN_EXE_ckpt_restart"), &["plain"], &options);
+    let said = String::from_utf8_lossy(&forced.stderr);
+    assert!(forced.status.code() == Some(1) && said.contains("nothing was started; put right what is listed above"), "{said}");
+}

@@ -2,19 +2,22 @@
 //! processes. Each ends in one of two ways: the program runs on unharmed and an error is said, or the previous
 //! checkpoint restarts. Never a hang, nothing left behind.
 
+mod commit;
 mod disk;
+mod privilege;
 
 use crate::build::Paths;
 use crate::leftovers;
 use ckpt_sys::fault::{Effect, Stage};
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Counts, has a child that counts, a pipe with something in it, shared memory.
-const PROGRAM: &str = "import os, time, mmap\n\
+const PROGRAM: &str = "import os, time, mmap, signal\nsignal.signal(signal.SIGINT, lambda *_: open('interrupted', 'w').close())\n\
 r, w = os.pipe()\nos.write(w, b'in flight')\nshared = mmap.mmap(-1, 1 << 16)\nbig = bytearray(os.urandom(1 << 21))\n\
 kid = os.fork()\nout = os.open('kid' if kid == 0 else 'main', os.O_RDWR | os.O_CREAT)\nn = 0\n\
 while True:\n    n += 1\n    shared[0] = n % 256\n    os.pwrite(out, str(n).ljust(20).encode(), 0)\n\
@@ -43,7 +46,7 @@ pub fn faults(filter: Option<&str>, no_build: bool, report: Option<&Path>) -> Re
     let bin = if no_build { paths.target.join("faults/debug") } else { build(&paths)? };
     nix::sys::prctl::set_child_subreaper(true).map_err(|e| e.to_string())?;
     let mut rows = Vec::new();
-    let disk = disk::ROWS.iter().map(|row| (row.0.to_string(), row.1.to_string(), Work::Disk(row.2)));
+    let disk = disk::ROWS.iter().chain(&commit::ROWS).chain(&privilege::ROWS).map(|row| (row.0.to_string(), row.1.to_string(), Work::Disk(row.2)));
     let all = plan().into_iter().map(|(stage, effect)| (stage.name().to_string(), effect.name().to_string(), Work::Fault(stage, effect)));
     for (stage, effect, work) in all.chain(disk) {
         let name = format!("{stage}:{effect}");
@@ -79,6 +82,9 @@ fn plan() -> Vec<(Stage, Effect)> {
         };
         all.extend(Effect::ALL.into_iter().filter(fits).map(|e| (stage, e)));
     }
+    for stage in Stage::INSIDE {
+        all.extend([Effect::Eio, Effect::Enospc, Effect::Stall, Effect::KillSelf, Effect::StopSelf].map(|e| (stage, e)));
+    }
     for stage in Stage::RESTART {
         let effects = [Effect::Eio, Effect::Stall, Effect::KillSelf, Effect::KillMember, Effect::KillCoordinator];
         let has_member = [Stage::Map, Stage::Restore, Stage::Barrier].contains(&stage);
@@ -88,19 +94,19 @@ fn plan() -> Vec<(Stage, Effect)> {
     all
 }
 
-/// The programs with faults compiled in, beside the library as it is.
+/// Programs and library with faults compiled in; the library, which has no libc under it, as it is released.
 fn build(paths: &Paths) -> Result<PathBuf, String> {
     let target = paths.target.join("faults");
-    let mut cargo = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
-    cargo.current_dir(&paths.root).args(["build", "--quiet", "--features", "ckpt-sys/faults"]);
-    cargo.args(["-p", "ckpt-sys", "-p", "ckpt-agent", "-p", "ckpt-coordinator", "-p", "ckpt-restart"]);
-    cargo.arg("--target-dir").arg(&target);
-    if !cargo.status().is_ok_and(|s| s.success()) {
-        return Err("the build failed; its messages are above".into());
-    }
-    let bin = target.join("debug");
-    let library = paths.bin().join("libckpt.so");
-    fs::copy(&library, bin.join("libckpt.so")).map_err(|e| format!("{}: {e}; run cargo build --release", library.display()))?;
+    let build = |words: &[&str]| {
+        let mut cargo = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+        cargo.current_dir(&paths.root).args(["build", "--quiet", "--features", "ckpt-sys/faults", "-p", "ckpt-sys"]);
+        cargo.args(words).arg("--target-dir").arg(&target);
+        if cargo.status().is_ok_and(|s| s.success()) { Ok(()) } else { Err("the build failed; its messages are above".to_string()) }
+    };
+    build(&["-p", "ckpt-agent", "-p", "ckpt-coordinator", "-p", "ckpt-restart"])?;
+    build(&["--release", "-p", "ckpt-preload"])?;
+    let (bin, library) = (target.join("debug"), target.join("release/libckpt.so"));
+    fs::copy(&library, bin.join("libckpt.so")).map_err(|e| format!("{}: {e}", library.display()))?;
     Ok(bin)
 }
 
@@ -119,8 +125,7 @@ fn run(bin: &Path, number: usize, work: Work) -> Result<String, String> {
     let done = match work {
         Work::Disk(work) => work(&mut case),
         Work::Fault(stage, effect) => {
-            let fault = format!("{}:{}", stage.name(), effect.name());
-            if Stage::CHECKPOINT.contains(&stage) { case.checkpoint(&fault, effect) } else { case.restart(&fault, effect) }
+            if Stage::CHECKPOINT.contains(&stage) || Stage::INSIDE.contains(&stage) { case.checkpoint(stage, effect) } else { case.restart(&format!("{}:{}", stage.name(), effect.name()), effect) }
         }
     };
     let tidy = case.leave();
@@ -151,6 +156,8 @@ impl Case {
     fn start(&mut self, mut command: Command, log: &str) -> Result<(), String> {
         let file = fs::File::create(self.dir.join(log)).map_err(|e| e.to_string())?;
         let errors = file.try_clone().map_err(|e| e.to_string())?;
+        // A group of their own: some faults signal it.
+        command.process_group(0);
         self.foreground.push(command.stdout(file).stderr(errors).spawn().map_err(|e| e.to_string())?);
         Ok(())
     }
@@ -160,7 +167,11 @@ impl Case {
     }
 
     fn launch(&mut self, fault: Option<&str>) -> Result<(), String> {
-        let mut command = self.command("ckpt_launch", &[]);
+        self.launch_with(&[], fault)
+    }
+
+    fn launch_with(&mut self, options: &[&str], fault: Option<&str>) -> Result<(), String> {
+        let mut command = self.command("ckpt_launch", options);
         command.arg("--ckptdir").arg(&self.images).args(["python3", "program.py"]);
         if let Some(fault) = fault {
             // The coordinator's deadline is shorter than a stall.
@@ -186,8 +197,8 @@ impl Case {
         Ok(())
     }
 
-    fn checkpoint(&mut self, fault: &str, effect: Effect) -> Result<String, String> {
-        self.launch(Some(&format!("{fault}:2")))?;
+    fn checkpoint(&mut self, stage: Stage, effect: Effect) -> Result<String, String> {
+        self.launch(Some(&format!("{}:{}:2", stage.name(), effect.name())))?;
         let first = self.ask(self.command("ckpt_command", &["--checkpoint"]))?;
         if first.0 != 0 {
             return Err(format!("the first checkpoint failed: {}", first.1));
@@ -199,11 +210,18 @@ impl Case {
         if status != 0 && said.is_empty() {
             return Err("the failed checkpoint says nothing".into());
         }
-        let survivors: &[&str] = if effect == Effect::KillMember { &["main"] } else { &["main", "kid"] };
+        let in_kid = [Stage::InQuiesce, Stage::InCapture, Stage::InFreeze].contains(&stage);
+        let killed = effect == Effect::KillMember || in_kid && effect == Effect::KillSelf;
+        let survivors: &[&str] = if killed { &["main"] } else { &["main", "kid"] };
+        if in_kid && effect == Effect::StopSelf {
+            self.counts(&["main"])?;
+            wake_stopped();
+        }
         self.counts(survivors)?;
         match effect {
             Effect::KillCoordinator => self.a_coordinator_answers()?,
             Effect::StopSelf => wake_stopped(),
+            Effect::Interrupt if !self.dir.join("interrupted").exists() => return Err("the signal was lost".into()),
             _ => {}
         }
         let (after, words) = self.ask(self.command("ckpt_command", &["--checkpoint"]))?;

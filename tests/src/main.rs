@@ -54,6 +54,9 @@ enum Task {
         /// Folder of the programs to test
         #[arg(long)]
         bin: Option<PathBuf>,
+        /// Of ckpt_launch and ckpt_restart, in one word; compressed or not must not depend on the load
+        #[arg(long, default_value = "--compress none", allow_hyphen_values = true)]
+        options: String,
     },
     /// Make the stored images of tests/fixtures and what the fuzzers begin with anew
     Fixtures,
@@ -138,7 +141,7 @@ fn main() -> ExitCode {
         Task::Stress(args) => stress::stress(&args),
         Task::Demo => demo::demo().map(|()| true),
         Task::Faults { filter, no_build, report } => faults::faults(filter.as_deref(), no_build, report.as_deref()),
-        Task::Soak { cycles, bin } => soak::soak(cycles, bin.as_deref()),
+        Task::Soak { cycles, bin, options } => soak::soak(cycles, bin.as_deref(), &options),
         Task::Fixtures => fixtures::fixtures(),
         Task::Miri => deep::miri(),
         Task::Loom => deep::loom(),

@@ -33,9 +33,11 @@ struct Soak {
     dir: PathBuf,
     port: u16,
     foreground: Option<Child>,
+    /// of ckpt_launch and ckpt_restart
+    options: Vec<String>,
 }
 
-pub fn soak(cycles: usize, user_bin: Option<&Path>) -> Result<bool, String> {
+pub fn soak(cycles: usize, user_bin: Option<&Path>, options: &str) -> Result<bool, String> {
     let bin = match user_bin {
         Some(bin) => bin.to_path_buf(),
         None => Paths::find()?.bin(),
@@ -45,7 +47,7 @@ pub fn soak(cycles: usize, user_bin: Option<&Path>) -> Result<bool, String> {
     let dir = std::env::temp_dir().join(format!("ckpt-soak-{port}"));
     fs::create_dir(&dir).map_err(|e| e.to_string())?;
     fs::write(dir.join("program.py"), PROGRAM).map_err(|e| e.to_string())?;
-    let mut soak = Soak { bin, dir, port, foreground: None };
+    let mut soak = Soak { bin, dir, port, foreground: None, options: options.split_ascii_whitespace().map(String::from).collect() };
     let done = soak.run(cycles);
     leftovers::kill_all();
     let _ = fs::remove_dir_all(&soak.dir);
@@ -62,8 +64,7 @@ impl Soak {
 
     fn run(&mut self, cycles: usize) -> Result<bool, String> {
         let mut launch = self.command("ckpt_launch");
-        // Compressed or not must not depend on the load.
-        launch.args(["--compress", "none", "python3", "program.py"]);
+        launch.args(&self.options).args(["python3", "program.py"]);
         self.foreground = Some(launch.spawn().map_err(|e| e.to_string())?);
         let (begun, mut early, mut late) = (Instant::now(), Figures::default(), Figures::default());
         for cycle in 1..=cycles {
@@ -91,15 +92,19 @@ impl Soak {
     }
 
     fn cycle(&mut self, cycle: usize) -> Result<(), String> {
-        let output = self.command("ckpt_command").args(["--checkpoint", "--kill"]).output().map_err(|e| e.to_string())?;
-        if !output.status.success() {
-            return Err(format!("cycle {cycle}: {}", String::from_utf8_lossy(&output.stderr).trim()));
+        // The first image after a restart is a full one.
+        let incremental = self.options.iter().any(|o| o.starts_with("--incremental"));
+        for last in if incremental { &[&["--checkpoint"][..], &["--checkpoint", "--kill"]][..] } else { &[&["--checkpoint", "--kill"][..]] } {
+            let output = self.command("ckpt_command").args(*last).output().map_err(|e| e.to_string())?;
+            if !output.status.success() {
+                return Err(format!("cycle {cycle}: {}", String::from_utf8_lossy(&output.stderr).trim()));
+            }
         }
         if let Some(mut child) = self.foreground.take() {
             let _ = child.wait();
         }
         let mut restart = self.command("ckpt_restart");
-        restart.args(["--compress", "none"]).args(self.images()?);
+        restart.args(&self.options).args(self.images()?);
         self.foreground = Some(restart.spawn().map_err(|e| e.to_string())?);
         Ok(())
     }

@@ -343,10 +343,7 @@ impl Checkpoint<'_> {
     fn create(&self) -> Result<ImageWriter, CheckpointError> {
         let folder = &self.folder();
         let failed = |e| CheckpointError::Folder(folder.clone(), e);
-        if !folder.is_dir() {
-            use std::os::unix::fs::DirBuilderExt;
-            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
-        }
+        store::make(folder).map_err(failed)?;
         stale::remove(folder, &self.computation, self.generation);
         ImageWriter::create(folder, &self.name((0, 1)), self.settings.key.as_ref()).map_err(failed)
     }

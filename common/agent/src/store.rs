@@ -1,6 +1,9 @@
 //! Image names, and which old generations go.
 
 use ckpt_image::{Header, ImageFile};
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// `PROGRAM-COMPUTATION[-HOST-PID]-gN.img`
@@ -10,6 +13,22 @@ pub fn image_name(program: &str, computation: &[u8; 16], member: &str, generatio
     let clean = clean.trim_start_matches('.');
     let clean = if clean.is_empty() { "program" } else { clean };
     format!("{clean}-{id}{member}-g{generation}.img")
+}
+
+/// Makes the folder, and those above it, if they are not there; then they are on the disk.
+pub fn make(folder: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = folder.ancestors().take_while(|f| !f.is_dir()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    for above in missing.iter().filter_map(|f| f.parent()) {
+        // One that we may write to and not read cannot be synced.
+        if let Ok(above) = File::open(above) {
+            above.sync_all()?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes this computation's images that are more than `keep` generations old. Called after a commit.

@@ -112,3 +112,19 @@ fn an_abandoned_image_leaves_nothing() {
     drop(image);
     assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 0);
 }
+
+/// Whoever can write to the folder may have put links there under the names that are going to be used.
+#[test]
+fn an_image_is_its_owners_alone_and_no_link_is_followed() {
+    use std::os::unix::fs::{MetadataExt, symlink};
+    let folder = Folder::new("links");
+    let victim = folder.0.join("victim");
+    std::fs::write(&victim, "untouched").unwrap();
+    symlink(&victim, folder.0.join(format!(".a.img.{}.tmp", std::process::id()))).unwrap();
+    symlink(&victim, folder.0.join("a.img")).unwrap();
+    let path = Sample::default().write(&folder.0, "a.img");
+    let status = std::fs::symlink_metadata(&path).unwrap();
+    assert!(status.is_file() && status.mode() & 0o777 == 0o600, "{status:?}");
+    assert_eq!(std::fs::read_to_string(&victim).unwrap(), "untouched");
+    read(&path, None).unwrap();
+}

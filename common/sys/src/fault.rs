@@ -1,7 +1,8 @@
 //! Faults on purpose, for tests: `CKPT_FAULT=STAGE:EFFECT:N` makes the Nth pass through a stage go wrong. Compiled in
 //! with the feature `faults` only; otherwise `at` is nothing.
 
-/// Places where something can go wrong, in order: first those of a checkpoint, then those of a restart.
+/// Places where something can go wrong, in order: those of a checkpoint, those of it inside the process, those of a
+/// restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Stage {
@@ -16,6 +17,10 @@ pub enum Stage {
     FolderSync,
     Script,
     Committed,
+    InQuiesce,
+    InCapture,
+    InFreeze,
+    InWrite,
     Read,
     Validate,
     Rebuild,
@@ -44,6 +49,8 @@ pub enum Effect {
     /// SIGSTOP to the process that passes the stage
     StopSelf,
     StopCoordinator,
+    /// SIGINT to the group of the process that passes the stage, as the terminal sends it: agent, program and foreground part
+    Interrupt,
 }
 
 /// Seconds.
@@ -63,6 +70,8 @@ impl Stage {
         Stage::Script,
         Stage::Committed,
     ];
+    /// In libckpt.so, in every process but the one that was launched, which so survives.
+    pub const INSIDE: [Stage; 4] = [Stage::InQuiesce, Stage::InCapture, Stage::InFreeze, Stage::InWrite];
     pub const RESTART: [Stage; 8] = [
         Stage::Read,
         Stage::Validate,
@@ -87,6 +96,10 @@ impl Stage {
             Stage::FolderSync => "folder-sync",
             Stage::Script => "script",
             Stage::Committed => "committed",
+            Stage::InQuiesce => "inside-quiesce",
+            Stage::InCapture => "inside-capture",
+            Stage::InFreeze => "inside-freeze",
+            Stage::InWrite => "inside-write",
             Stage::Read => "read",
             Stage::Validate => "validate",
             Stage::Rebuild => "rebuild",
@@ -100,7 +113,7 @@ impl Stage {
 }
 
 impl Effect {
-    pub const ALL: [Effect; 11] = [
+    pub const ALL: [Effect; 12] = [
         Effect::Eio,
         Effect::Enospc,
         Effect::Edquot,
@@ -112,6 +125,7 @@ impl Effect {
         Effect::KillCoordinator,
         Effect::StopSelf,
         Effect::StopCoordinator,
+        Effect::Interrupt,
     ];
 
     pub fn name(self) -> &'static str {
@@ -127,6 +141,7 @@ impl Effect {
             Effect::KillCoordinator => "kill-coordinator",
             Effect::StopSelf => "stop-self",
             Effect::StopCoordinator => "stop-coordinator",
+            Effect::Interrupt => "Ctrl-C",
         }
     }
 }
@@ -146,7 +161,7 @@ mod armed {
     pub fn arm(text: &str) -> bool {
         let mut words = text.split(':');
         let (stage, effect, pass) = (words.next(), words.next(), words.next());
-        let stages = Stage::CHECKPOINT.into_iter().chain(Stage::RESTART);
+        let stages = Stage::CHECKPOINT.into_iter().chain(Stage::INSIDE).chain(Stage::RESTART);
         let stage = stage.and_then(|w| stages.into_iter().find(|s| s.name() == w));
         let effect = effect.and_then(|w| Effect::ALL.into_iter().find(|e| e.name() == w));
         let (Some(stage), Some(effect)) = (stage, effect) else { return false };
@@ -162,10 +177,16 @@ mod armed {
     }
 
     pub fn at(stage: Stage) -> Result<()> {
-        if STAGE.load(Relaxed) != stage as u32 || LEFT.fetch_sub(1, Relaxed) != 1 {
-            return Ok(());
-        }
-        let effect = Effect::ALL[EFFECT.load(Relaxed) as usize];
+        due(stage).map_or(Ok(()), strike)
+    }
+
+    /// The effect of this pass, for somebody else who is to `strike`.
+    pub fn due(stage: Stage) -> Option<Effect> {
+        let is_it = STAGE.load(Relaxed) == stage as u32 && LEFT.fetch_sub(1, Relaxed) == 1;
+        is_it.then(|| Effect::ALL[EFFECT.load(Relaxed) as usize])
+    }
+
+    pub fn strike(effect: Effect) -> Result<()> {
         match effect {
             Effect::Eio => Err(Errno(libc::EIO)),
             Effect::Enospc => Err(Errno(libc::ENOSPC)),
@@ -179,6 +200,11 @@ mod armed {
             Effect::KillSelf => send(libc::SIGKILL, crate::calls::getpid()),
             Effect::StopSelf => send(libc::SIGSTOP, crate::calls::getpid()),
             Effect::StopCoordinator => send(libc::SIGSTOP, TARGETS[Effect::KillCoordinator as usize].load(Relaxed)),
+            Effect::Interrupt => {
+                // SAFETY: numbers only.
+                let _ = unsafe { syscall2(libc::SYS_kill, 0, libc::SIGINT as usize) };
+                Ok(())
+            }
             _ => send(libc::SIGKILL, TARGETS[effect as usize].load(Relaxed)),
         }
     }
@@ -192,8 +218,11 @@ mod armed {
     }
 }
 
+/// `CKPT_FAULT` is read.
+pub const COMPILED_IN: bool = cfg!(feature = "faults");
+
 #[cfg(feature = "faults")]
-pub use armed::{arm, at, target};
+pub use armed::{arm, at, due, strike, target};
 
 #[cfg(not(feature = "faults"))]
 mod absent {
@@ -211,7 +240,17 @@ mod absent {
     pub fn at(_: Stage) -> crate::Result<()> {
         Ok(())
     }
+
+    #[inline(always)]
+    pub fn due(_: Stage) -> Option<Effect> {
+        None
+    }
+
+    #[inline(always)]
+    pub fn strike(_: Effect) -> crate::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(not(feature = "faults"))]
-pub use absent::{arm, at, target};
+pub use absent::{arm, at, due, strike, target};

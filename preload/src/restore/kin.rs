@@ -244,6 +244,9 @@ pub fn await_born(root: &Ground) -> Result<()> {
             errno => return Err(Errno(errno as i32)),
         }
         let _ = futex_wait(&root.born, born, 100);
+        if Channel::on(root.head().agent).is_over() {
+            return Err(Errno(libc::ECANCELED));
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The tree is forked; in its place in it each process takes its descriptors and becomes the program.
 
-use super::prepare::Prepared;
 use super::Rebuild;
+use super::prepare::Prepared;
+use super::release::killed;
 use crate::again::ID_TAKEN;
 use crate::chain::Chain;
 use crate::ids::{self, Ids};
@@ -52,7 +53,11 @@ impl Rebuild<'_> {
         };
         passes(Stage::Fork)?;
         tree.fork_all(&forest).map_err(|e| fork_failed(&e))?;
-        if !gate.wait_created(total) {
+        let dead = || (0..late.len()).find(|&i| !late[i] && gate.pid(i) > 0 && self.is_gone(i));
+        if !gate.wait_created(total, &|| dead().is_some()) {
+            if let Some(i) = dead() {
+                return Err(killed(&processes[i]));
+            }
             let e = gate.failure().unwrap_or_else(|| io::ErrorKind::TimedOut.into());
             return Err(fork_failed(&e));
         }

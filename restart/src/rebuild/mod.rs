@@ -85,7 +85,8 @@ impl Rebuild<'_> {
         let mapped: Vec<RawFd> = files.values().map(AsRawFd::as_raw_fd).chain(shared.values().filter_map(Source::fd)).chain([id_table.1]).collect();
         let program = self.start(&prepared, &rebuilt, &mapped, gate)?;
         drop((rebuilt, files, shared, table));
-        self.wait_restored(&mut prepared)?;
+        // Who waits at the gate for one that is gone would do so for a minute.
+        self.wait_restored(&mut prepared).inspect_err(|_| gate.fail(libc::ECANCELED))?;
         drop(sysv);
         Ok(program)
     }

@@ -5,6 +5,7 @@ use super::{Rebuild, is_open};
 use crate::lazy::{Filler, Share};
 use crate::again::ID_TAKEN;
 use crate::feed;
+use crate::ids::Ids;
 use ckpt_agent::launch::Failure;
 use ckpt_agent::link::{Link, Packet, poll};
 use ckpt_agent::requests::TOLD_RESTART;
@@ -16,6 +17,7 @@ use ckpt_sys::flat::msg;
 use ckpt_sys::idtable::VirtualPid;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// As long as callbacks may take (docs/PLUGINS.md).
@@ -29,13 +31,16 @@ impl Rebuild<'_> {
         }
         let mut filler = self.filler(prepared)?;
         passes(Stage::Restore)?;
+        let over = &AtomicBool::new(false);
         std::thread::scope(|scope| {
             let fed: Vec<_> = prepared.iter().filter_map(|p| Some((self.chain(p)?, p.feed.as_ref()?))).collect();
             if !fed.is_empty() {
-                scope.spawn(move || feed::serve(&fed));
+                scope.spawn(move || feed::serve(&fed, over));
             }
             let all = &*prepared;
-            all.iter().filter(|p| p.link.is_some()).try_for_each(|p| self.wait_one(p, all, &mut filler))
+            let restored = all.iter().filter(|p| p.link.is_some()).try_for_each(|p| self.wait_one(p, all, &mut filler));
+            over.store(restored.is_err(), Relaxed);
+            restored
         })?;
         if let Some(filler) = filler {
             let (helper, held) = filler.close()?;
@@ -136,11 +141,20 @@ impl Rebuild<'_> {
                 Err(e) if e.kind() == io::ErrorKind::TimedOut && Instant::now() < end => {}
                 heard => return Ok(heard),
             }
-            let metas = all.iter().filter(|p| p.link.is_some()).map(|p| self.process(p));
-            let gone = |meta: &&ProcessMeta| procfs::stat(self.real(meta.pid)).is_none_or(|s| matches!(s.state, 'Z' | 'X'));
-            if let Some(meta) = metas.into_iter().find(gone) {
-                return Err(Failure(format!("process {} ({}): it was killed while it was restored", meta.pid, meta.name), 1));
+            if let Some((_, p)) = all.iter().enumerate().find(|(i, p)| p.link.is_some() && self.is_gone(*i)) {
+                return Err(killed(self.process(p)));
             }
+        }
+    }
+
+    /// Killed from outside. One that a restorer makes may not be there yet.
+    pub(super) fn is_gone(&self, i: usize) -> bool {
+        let (pid, made_later) = (self.family.process(i).pid, self.family.late()[i]);
+        let real = self.real(pid);
+        let unknown = made_later && self.ids == Ids::Virtual && real == self.known.program_id(pid);
+        match procfs::stat(real) {
+            Some(stat) => !unknown && procfs::has_ended(&stat),
+            None => !made_later,
         }
     }
 
@@ -167,6 +181,10 @@ impl Rebuild<'_> {
             Err(e) => Err(Failure(format!("{who}: its binary {} did not come up ({e})", p.exe.display()), 1)),
         }
     }
+}
+
+pub(super) fn killed(meta: &ProcessMeta) -> Failure {
+    Failure(format!("process {} ({}): it was killed while it was restored", meta.pid, meta.name), 1)
 }
 
 fn explain(m: &ckpt_sys::flat::Msg) -> String {

@@ -1,0 +1,70 @@
+//! An image gives nobody more than he has.
+
+use super::Case;
+use super::disk::Row;
+use crate::{leftovers, product};
+use std::fs;
+use std::os::unix::fs::chown;
+use std::process::Command;
+use std::time::Instant;
+
+pub const ROWS: [(&str, &str, Row); 1] = [("security", "image-of-root", image_of_root)];
+
+const NOBODY: u32 = 65534;
+
+/// What root ran and another user restarts is that user's, without a capability.
+fn image_of_root(case: &mut Case) -> Result<String, String> {
+    let failed = |e: std::io::Error| e.to_string();
+    let own = case.dir.join("nobody");
+    fs::create_dir(&own).map_err(failed)?;
+    for name in product::FILES {
+        fs::copy(case.bin.join(name), own.join(name)).map_err(failed)?;
+    }
+    let mut launch = case.command("ckpt_launch", &["--ckptdir"]);
+    launch.arg(&own).args(["sleep", "1000"]).current_dir("/");
+    case.start(launch, "launch")?;
+    sleeper(case, |_| true)?;
+    let (status, said) = case.ask(case.command("ckpt_command", &["--checkpoint", "--kill"]))?;
+    if status != 0 {
+        return Err(format!("the checkpoint failed: {said}"));
+    }
+    case.kill_all()?;
+    case.images = own.clone();
+    let images = case.images("img")?;
+    for path in images.iter().chain([&own]) {
+        chown(path, Some(NOBODY), Some(NOBODY)).map_err(failed)?;
+    }
+    let mut restart = Command::new("setpriv");
+    restart.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(own.join("ckpt_restart"));
+    restart.args(["--coord-port", &case.port.to_string(), "--tmpdir"]).arg(&own).args(images);
+    restart.current_dir("/").env_remove("XDG_RUNTIME_DIR");
+    case.start(restart, "restart")?;
+    let status = sleeper(case, |status| !line(status, "Uid:").contains("\t0"))?;
+    let (users, capabilities) = (line(&status, "Uid:"), line(&status, "CapPrm:"));
+    match users.split_whitespace().all(|u| u == "65534") && capabilities.trim() == "0000000000000000" {
+        true => Ok("restarted by another user it runs as that user, without a capability".into()),
+        false => Err(format!("users {users}, capabilities {capabilities}")),
+    }
+}
+
+fn line<'a>(status: &'a str, name: &str) -> &'a str {
+    status.lines().find_map(|l| l.strip_prefix(name)).unwrap_or_default()
+}
+
+/// What /proc says of the program, when it sleeps (clock_nanosleep, nanosleep).
+fn sleeper(case: &Case, is_it: impl Fn(&str) -> bool) -> Result<String, String> {
+    let end = Instant::now() + super::PATIENCE;
+    loop {
+        for p in leftovers::descendants().iter().filter(|p| p.name == "sleep") {
+            let read = |file: &str| fs::read_to_string(format!("/proc/{}/{file}", p.pid)).unwrap_or_default();
+            let (status, call) = (read("status"), read("syscall"));
+            if (call.starts_with("230 ") || call.starts_with("35 ")) && is_it(&status) {
+                return Ok(status);
+            }
+        }
+        if Instant::now() > end {
+            return Err(format!("the program does not sleep; launch: {}; restart: {}", case.said("launch"), case.said("restart")));
+        }
+        crate::run::nap();
+    }
+}
