@@ -94,8 +94,9 @@ impl Soak {
     fn cycle(&mut self, cycle: usize) -> Result<(), String> {
         // The first image after a restart is a full one.
         let incremental = self.options.iter().any(|o| o.starts_with("--incremental"));
-        for last in if incremental { &[&["--checkpoint"][..], &["--checkpoint", "--kill"]][..] } else { &[&["--checkpoint", "--kill"][..]] } {
-            let output = self.command("ckpt_command").args(*last).output().map_err(|e| e.to_string())?;
+        for last in [false, true].into_iter().skip(usize::from(!incremental)) {
+            let options: &[&str] = if last { &["--checkpoint", "--kill"] } else { &["--checkpoint"] };
+            let output = self.command("ckpt_command").args(options).output().map_err(|e| e.to_string())?;
             if !output.status.success() {
                 return Err(format!("cycle {cycle}: {}", String::from_utf8_lossy(&output.stderr).trim()));
             }

@@ -135,7 +135,7 @@ fn restarts_from(case: &mut Case, name: &str) -> Result<(), String> {
     checkpoint(case)?;
     let next: u32 = generation.parse::<u32>().map_err(|e| e.to_string())? + 1;
     let names = names(case)?;
-    match names.iter().any(|n| n.ends_with(&format!("-g{next}.img"))) {
+    match names.last().is_some_and(|n| n.ends_with(&format!("-g{next}.img"))) {
         true => Ok(()),
         false => Err(format!("not generation {generation} was restarted: then there are {}", names.join(", "))),
     }
