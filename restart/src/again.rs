@@ -1,5 +1,5 @@
-//! An id of the program that was free is taken by a stranger before it is given back: all that was made is ended, and
-//! the restart begun again, with other ids if need be.
+//! A restart that fails leaves nothing. And when an id of the program that was free is taken by a stranger before it is
+//! given back, the restart is begun again, with other ids if need be.
 
 use crate::ids::{self, Ids};
 use crate::options::{IdsOption, Options, Pretended};
@@ -14,6 +14,7 @@ pub const ID_TAKEN: i32 = -1;
 
 /// In the agent. Ok: the foreground part begins again.
 pub fn retry(failure: Failure, options: &Options, ids: Ids, status: &mut StatusPipe) -> Result<(), Failure> {
+    end_children();
     let Failure(why, code) = failure;
     if code != ID_TAKEN {
         return Err(Failure(why, code));
@@ -21,7 +22,6 @@ pub fn retry(failure: Failure, options: &Options, ids: Ids, status: &mut StatusP
     if ids != Ids::Exact || options.ids != IdsOption::Auto || options.attempt >= ATTEMPTS {
         return Err(Failure(why, 1));
     }
-    end_children();
     status.again();
     Ok(())
 }
