@@ -46,9 +46,7 @@ pub fn faults(filter: Option<&str>, no_build: bool, report: Option<&Path>) -> Re
     let bin = if no_build { paths.target.join("faults/debug") } else { build(&paths)? };
     nix::sys::prctl::set_child_subreaper(true).map_err(|e| e.to_string())?;
     let mut rows = Vec::new();
-    let disk = disk::ROWS.iter().chain(&commit::ROWS).chain(&privilege::ROWS).map(|row| (row.0.to_string(), row.1.to_string(), Work::Disk(row.2)));
-    let all = plan().into_iter().map(|(stage, effect)| (stage.name().to_string(), effect.name().to_string(), Work::Fault(stage, effect)));
-    for (stage, effect, work) in all.chain(disk) {
+    for (stage, effect, work) in all() {
         let name = format!("{stage}:{effect}");
         if filter.is_some_and(|f| !name.contains(f)) {
             continue;
@@ -67,6 +65,14 @@ pub fn faults(filter: Option<&str>, no_build: bool, report: Option<&Path>) -> Re
     }
     println!("{} passed, {failed} failed, 0 skipped", rows.len() - failed);
     Ok(failed == 0)
+}
+
+/// Stage, fault, what to do.
+fn all() -> Vec<(String, String, Work)> {
+    let rows = disk::ROWS.iter().chain(&commit::ROWS).chain(&privilege::ROWS);
+    let rows = rows.map(|row| (row.0.to_string(), row.1.to_string(), Work::Disk(row.2)));
+    let faults = plan().into_iter().map(|(stage, effect)| (stage.name().to_string(), effect.name().to_string(), Work::Fault(stage, effect)));
+    faults.chain(rows).collect()
 }
 
 /// What can go wrong where: a kill of the writer needs one, a restart writes nothing.
@@ -424,15 +430,21 @@ fn plain(word: &str) -> String {
 
 const MARK: &str = "<!-- faults -->";
 
-/// Between the two marks of the file the table is renewed.
+/// Between the two marks of the file the table is renewed; with a filter, its rows that were run.
 fn write_report(path: &Path, rows: &[Row]) -> Result<(), String> {
     let text = fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
     let parts: Vec<&str> = text.split(MARK).collect();
-    let [before, _, after] = parts[..] else { return Err(format!("{}: two lines {MARK} are missing", path.display())) };
+    let [before, old, after] = parts[..] else { return Err(format!("{}: two lines {MARK} are missing", path.display())) };
+    let order: Vec<String> = all().into_iter().map(|(stage, effect, _)| format!("| {stage} | {effect} |")).collect();
     let mut table = String::from("\n| stage | fault | outcome |\n|---|---|---|\n");
-    for r in rows {
-        let outcome = r.said.as_ref().map_or_else(|e| format!("**FAILED**: {e}"), |o| o.replace('|', "/"));
-        let _ = writeln!(table, "| {} | {} | {outcome} |", r.stage, r.effect);
+    for head in &order {
+        let now = rows.iter().find(|r| *head == format!("| {} | {} |", r.stage, r.effect));
+        let now = now.map(|r| r.said.as_ref().map_or_else(|e| format!("**FAILED**: {e}"), |o| o.replace('|', "/")));
+        match (now, old.lines().find(|line| line.starts_with(head.as_str()))) {
+            (Some(outcome), _) => _ = writeln!(table, "{head} {outcome} |"),
+            (None, Some(line)) => _ = writeln!(table, "{line}"),
+            (None, None) => {}
+        }
     }
     fs::write(path, format!("{before}{MARK}{table}{MARK}{after}")).map_err(|e| format!("{}: {e}", path.display()))
 }
