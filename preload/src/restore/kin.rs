@@ -7,6 +7,7 @@ use super::{Ground, LEADER_STACK, Outcome, THREAD_STACK, at, step};
 use crate::{asm, channel::Channel};
 use ckpt_sys::calls::*;
 use ckpt_sys::flat::plan::{self, Kin, PlanHead, Table, Take};
+use ckpt_sys::idtable::{IdTable, RealPid, VirtualPid};
 use ckpt_sys::raw::*;
 use ckpt_sys::{PAGE, page_up};
 use core::ffi::CStr;
@@ -162,9 +163,25 @@ pub fn make(g: &Ground) -> Result<()> {
         }
         if k.plan < 0 {
             await_end(child);
+            name_dead(root, k.pid, child as i32)?;
         }
     }
     Ok(())
+}
+
+/// The program's id for a zombie, which cannot enter it itself. Where the table will lie there is other memory yet.
+fn name_dead(root: &Ground, known: i32, real: i32) -> Result<()> {
+    let maps = root.table::<plan::Map>(root.head().maps);
+    let Some(m) = maps.iter().find(|m| m.addr == root.head().id_table && m.fd >= 0 && known != real) else { return Ok(()) };
+    let prot = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a fresh mapping of the table that all processes of the computation share, gone again below.
+    unsafe {
+        let at = syscall6(libc::SYS_mmap, 0, m.len as usize, prot as usize, libc::MAP_SHARED as usize, m.fd as usize, m.offset as usize)?;
+        let done = IdTable::at(at as *mut u8).map_or(Err(Errno::INVAL), |table| {
+            table.insert(VirtualPid(known), RealPid(real)).map_err(|_| Errno(libc::ENOSPC))
+        });
+        done.and(munmap(at, m.len as usize))
+    }
 }
 
 /// clone3(2), with the id that it had; or clone(2). `on`: the new process's part of the ground; None: a fork.
