@@ -94,14 +94,14 @@ global_asm!(
     "mov rsp, rbp",
     "pop rbp",
     "ret",
-    // munmap(rdi, rsi), then exit(0): the ground may be the caller's stack
+    // munmap(rdi, rsi), then exit(rdx): the ground may be the caller's stack
     ".p2align 4",
     ".hidden ckpt_unmap_exit",
     ".globl ckpt_unmap_exit",
     "ckpt_unmap_exit:",
     "mov eax, 11",
     "syscall",
-    "xor edi, edi",
+    "mov edi, edx",
     "mov eax, 60",
     "syscall",
     "ud2",
@@ -280,7 +280,7 @@ unsafe extern "C" {
     #[link_name = "ckpt_call_on"]
     pub fn call_on(stack: usize, arg: usize, entry: usize);
     #[link_name = "ckpt_unmap_exit"]
-    pub fn unmap_exit(addr: usize, len: usize) -> !;
+    pub fn unmap_exit(addr: usize, len: usize, code: i32) -> !;
     #[link_name = "ckpt_finish_write"]
     pub fn finish_write();
     #[link_name = "ckpt_finish_messages"]

@@ -3,6 +3,7 @@
 use crate::arena::Arena;
 use crate::channel::Channel;
 use crate::handler::{self, Slot};
+use crate::sheet::Sheet;
 use crate::state::{self, Seat};
 use crate::{asm, descriptors, landlock, maps, procfs, signals, sysv, thread};
 use ckpt_sys::flat::*;
@@ -22,10 +23,13 @@ pub struct Was {
 
 type Stage = (u32, Errno);
 
-pub fn run(a: &Arena, st: &Seat, ch: &Channel, was: &Was) -> core::result::Result<(), Stage> {
-    let records = records(a, st, was).map_err(|e| (stage::RECORDS, e))?;
+/// `given`: where the agent wants the records, or -1.
+pub fn run(a: &Arena, st: &Seat, ch: &Channel, was: &Was, given: Fd) -> core::result::Result<(), Stage> {
+    let records = records(a, st, was, given).map_err(|e| (stage::RECORDS, e))?;
     let sent = ch.send_with(Msg { kind: msg::RECORDS, ..Msg::default() }, &[], &[records]);
-    close(records);
+    if records != given {
+        close(records);
+    }
     sent.map_err(|e| (stage::RECORDS, e))?;
     let pid = getpid();
     let leader = thread::parked(a).find(|s| s.tid.load(Acquire) == pid);
@@ -42,13 +46,8 @@ pub fn table(a: &Arena, ch: &Channel, tid: i32) -> core::result::Result<(), Stag
     Ok(())
 }
 
-pub fn memfd(name: &core::ffi::CStr) -> Result<Fd> {
-    // SAFETY: name is NUL-terminated.
-    unsafe { syscall2(libc::SYS_memfd_create, name.as_ptr() as usize, libc::MFD_CLOEXEC as usize) }.map(|fd| fd as Fd)
-}
-
 struct Out {
-    fd: Fd,
+    sheet: Sheet,
     failed: Option<Errno>,
 }
 
@@ -57,7 +56,7 @@ impl Out {
         let len = parts.iter().map(|p| p.len()).sum::<usize>() as u32;
         let head = RecordHead { kind, len };
         for part in core::iter::once(bytes_of(&head)).chain(parts.iter().copied()) {
-            if let Err(e) = write_all(self.fd, part) {
+            if let Err(e) = self.sheet.put(part) {
                 self.failed = Some(e);
             }
         }
@@ -67,21 +66,19 @@ impl Out {
     fn put_file(&mut self, kind: u32, path: &core::ffi::CStr, scratch: &mut [u8]) {
         let copied = (|| {
             let fd = open(path, libc::O_RDONLY | libc::O_CLOEXEC)?;
-            let at = write_position(self.fd)?;
-            write_all(self.fd, bytes_of(&RecordHead { kind, len: 0 }))?;
+            let at = self.sheet.len();
+            self.sheet.put(bytes_of(&RecordHead { kind, len: 0 }))?;
             let mut len = 0;
             loop {
                 let n = read(fd, scratch)?;
                 if n == 0 {
                     break;
                 }
-                write_all(self.fd, &scratch[..n])?;
+                self.sheet.put(&scratch[..n])?;
                 len += n;
             }
             close(fd);
-            let head = RecordHead { kind, len: len as u32 };
-            // SAFETY: head is 8 readable bytes.
-            unsafe { syscall4(libc::SYS_pwrite64, self.fd as usize, bytes_of(&head).as_ptr() as usize, 8, at) }
+            self.sheet.put_at(at, bytes_of(&RecordHead { kind, len: len as u32 }))
         })();
         if let Err(e) = copied {
             self.failed = Some(e);
@@ -89,13 +86,8 @@ impl Out {
     }
 }
 
-fn write_position(fd: Fd) -> Result<usize> {
-    // SAFETY: numbers only.
-    unsafe { syscall3(libc::SYS_lseek, fd as usize, 0, libc::SEEK_CUR as usize) }
-}
-
-fn records(a: &Arena, st: &Seat, was: &Was) -> Result<Fd> {
-    let mut out = Out { fd: memfd(c"ckpt-records")?, failed: None };
+fn records(a: &Arena, st: &Seat, was: &Was, given: Fd) -> Result<Fd> {
+    let mut out = Out { sheet: Sheet::new(c"ckpt-records", given)?, failed: None };
     out.put(record::PROCESS, &[bytes_of(&process(a, was))]);
     timers(&mut out, a);
     sysv::held(|h| out.put(record::SYSV, &[bytes_of(&h)]));
@@ -130,10 +122,11 @@ fn records(a: &Arena, st: &Seat, was: &Was) -> Result<Fd> {
     out.put_file(record::MAPS, c"/proc/thread-self/maps", scratch);
     out.put_file(record::STAT, c"/proc/thread-self/stat", scratch);
     out.put_file(record::AUXV, c"/proc/thread-self/auxv", scratch);
-    match out.failed {
-        None => Ok(out.fd),
-        Some(e) => {
-            close(out.fd);
+    let cut = out.sheet.cut();
+    match out.failed.map_or(cut, Err) {
+        Ok(()) => Ok(out.sheet.fd),
+        Err(e) => {
+            close(out.sheet.fd);
             Err(e)
         }
     }
@@ -187,6 +180,8 @@ fn process(a: &Arena, was: &Was) -> ProcessRecord {
         membarrier: membarrier_registrations(),
         mlock_future: mlock_future(),
         wants_restart: crate::plugin::wants(crate::plugin::RESTART) as u32,
+        neighbour: state::neighbour(pid),
+        pad: 0,
         memory_merge: prctl(PR_GET_MEMORY_MERGE, 0, 0, 0, 0).unwrap_or(0) as i32,
     }
 }

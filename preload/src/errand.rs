@@ -57,5 +57,5 @@ unsafe extern "C" fn run(errand: usize) -> ! {
     // SAFETY: only the address counts; the word may be gone by now.
     let _ = unsafe { syscall3(libc::SYS_futex, done as usize, libc::FUTEX_WAKE as usize, i32::MAX as usize) };
     // SAFETY: the stack is ours and used by nobody after this.
-    unsafe { asm::unmap_exit(stack, STACK) }
+    unsafe { asm::unmap_exit(stack, STACK, 0) }
 }

@@ -79,11 +79,24 @@ pub unsafe extern "C" fn on_signal(sig: i32, info: *mut libc::siginfo_t, uc: *mu
     let parks = st.phase.load(Acquire) == QUIESCE;
     // SAFETY: by the contract.
     let rewound = if parks { unsafe { park(st, uc) } } else { 0 };
+    // The checkpoint thread cannot end before this one has left.
+    let keeps = (parks && st.keeper.load(Acquire) == gettid()).then(|| st.helper.load(Acquire));
     leave(st);
+    if let Some(helper) = keeps {
+        outlast(st, helper);
+    }
     // SAFETY: the frame is this thread's.
     unsafe {
         let rewound = if failed && !parks { crate::eintr::rewind_alone(uc as u64) } else { rewound };
         crate::eintr::last_look(uc as u64, rewound);
+    }
+}
+
+/// Until the checkpoint thread has ended: if it were the last of the process, its exit code would be the process's.
+/// Not until the next one has, which waits for us.
+fn outlast(st: &Seat, helper: u32) {
+    while helper != 0 && st.helper.load(Acquire) == helper {
+        let _ = futex_wait(&st.helper, helper, 100);
     }
 }
 
@@ -142,7 +155,11 @@ fn begin(st: &'static Seat) -> bool {
         slot.state.store(ASKED, Release);
     }
     st.epoch.store(0, Relaxed);
+    outlast(st);
+    st.keeper.store(0, Relaxed);
+    st.helper.store(1, Release);
     if thread::spawn(arena).is_err() {
+        st.helper.store(0, Release);
         st.arena.store(0, Release);
         arena::destroy(arena);
         return false;

@@ -29,6 +29,7 @@ mod procfs;
 mod queues;
 mod restore;
 mod runs;
+mod sheet;
 mod signals;
 mod state;
 mod sysv;

@@ -94,6 +94,13 @@ pub fn is_dead(tid: i32) -> bool {
     matches!(procfs::state(stat), Some(b'Z' | b'X'))
 }
 
+/// What a main thread that has ended gave to exit(2).
+pub fn exit_code(pid: i32) -> i32 {
+    let mut buf = [0; 512];
+    let stat = task_file(pid, "/stat", &mut buf).unwrap_or(b"");
+    procfs::wait_status(stat).map_or(0, libc::WEXITSTATUS)
+}
+
 /// The system call that the thread is in; None when it runs.
 pub fn in_call(tid: i32) -> Option<InCall> {
     let mut buf = [0; 256];

@@ -1,10 +1,10 @@
 //! Which pages exist (PAGEMAP_SCAN, Documentation/admin-guide/mm/pagemap.rst) and writing them in order.
 
 use crate::arena::Arena;
-use crate::capture::memfd;
 use crate::channel::Channel;
 use crate::kept::Kept;
 use crate::maps::{self, Vma};
+use crate::sheet::Sheet;
 use crate::state;
 use ckpt_sys::flat::*;
 use ckpt_sys::PAGE;
@@ -23,7 +23,7 @@ pub const CHUNK: u64 = 1 << 20;
 const BATCH: usize = 4096;
 
 struct RunTable {
-    fd: Fd,
+    sheet: Sheet,
     count: u64,
     bytes: u64,
     last: Run,
@@ -65,13 +65,13 @@ impl RunTable {
         let mut bytes = [0; size_of::<Run>()];
         let at = index as usize * size_of::<Run>();
         // SAFETY: bytes is writable for its length.
-        let got = unsafe { syscall4(libc::SYS_pread64, self.fd as usize, bytes.as_mut_ptr() as usize, bytes.len(), at) }?;
+        let got = unsafe { syscall4(libc::SYS_pread64, self.sheet.fd as usize, bytes.as_mut_ptr() as usize, bytes.len(), at) }?;
         from_bytes(&bytes).filter(|_| got == bytes.len()).ok_or(Errno(libc::EIO))
     }
 
     fn flush(&mut self) -> Result<()> {
         let n = core::mem::take(&mut self.buffered) * size_of::<Run>();
-        write_all(self.fd, &bytes_of(&self.buffer)[..n])
+        self.sheet.put(&bytes_of(&self.buffer)[..n])
     }
 }
 
@@ -107,29 +107,34 @@ impl Opened {
 }
 
 /// Scan, tell the agent how much there is, learn where it goes, write.
-pub fn write_snapshot(a: &Arena, ch: &Channel, hold: bool, incremental: bool) -> Result<()> {
+///
+/// `given`: where the agent wants the table of runs, or -1.
+pub fn write_snapshot(a: &Arena, ch: &Channel, hold: bool, incremental: bool, given: Fd) -> Result<()> {
     let mut kept = if incremental { Kept::receive(ch)? } else { Kept::nothing() };
-    let mut table = RunTable { fd: memfd(c"ckpt-runs")?, count: 0, bytes: 0, last: Run::default(), buffered: 0, buffer: [Run::default(); 256] };
+    let mut table = RunTable { sheet: Sheet::new(c"ckpt-runs", given)?, count: 0, bytes: 0, last: Run::default(), buffered: 0, buffer: [Run::default(); 256] };
     let mut opened = Opened { list: -1 };
     // SAFETY: this thread alone uses the scratch, and the scan is over when it is written from.
     let aside = hold.then(|| unsafe { a.scratch() });
-    let done = scan(a, &mut table, &mut opened, &mut kept).and_then(|()| announce_and_write(ch, &table, aside));
+    let done = scan(a, &mut table, &mut opened, &mut kept).and_then(|()| announce_and_write(ch, &mut table, aside));
     if hold && opened.list >= 0 {
         opened.close_again();
         close(opened.list);
     }
-    close(table.fd);
+    if table.sheet.fd != given {
+        close(table.sheet.fd);
+    }
     done
 }
 
-fn announce_and_write(ch: &Channel, table: &RunTable, aside: Option<&mut [u8]>) -> Result<()> {
+fn announce_and_write(ch: &Channel, table: &mut RunTable, aside: Option<&mut [u8]>) -> Result<()> {
+    table.sheet.cut()?;
     let m = Msg { kind: msg::RUNS, pid: getpid(), arg: table.bytes, arg2: table.count, ..Msg::default() };
-    ch.send_with(m, &[], &[table.fd])?;
+    ch.send_with(m, &[], &[table.sheet.fd])?;
     let (m, fds) = lend(ch, table, aside.is_none())?;
     match m.kind {
         msg::WRITE => {
-            let mut sink = Sink { fd: fds[0], offset: m.arg, begun: m.arg, crc: !0, in_chunk: 0, table: table.fd, aside };
-            let written = write_runs(table, &mut sink);
+            let mut sink = Sink { fd: fds[0], offset: m.arg, begun: m.arg, crc: !0, in_chunk: 0, table: &mut table.sheet, aside };
+            let written = write_runs(table.count, &mut sink);
             close(fds[0]);
             written?;
         }
@@ -326,7 +331,7 @@ struct Sink<'a> {
     begun: u64,
     crc: u32,
     in_chunk: u64,
-    table: Fd,
+    table: &'a mut Sheet,
     /// None: the memory is a copy that nobody needs once it is written. Else what is written goes through here: a thread on
     /// its way to sleep may still write to its stack, and the checksum is to be that of the bytes in the image.
     aside: Option<&'a mut [u8]>,
@@ -419,7 +424,7 @@ impl Sink<'_> {
     /// Checksums follow the runs in their memfd.
     fn end_chunk(&mut self) -> Result<()> {
         if self.in_chunk > 0 && self.offset != u64::MAX {
-            write_all(self.table, &(!self.crc).to_ne_bytes())?;
+            self.table.put(&(!self.crc).to_ne_bytes())?;
         }
         self.crc = !0;
         self.in_chunk = 0;
@@ -436,14 +441,14 @@ fn drop_written(from: u64, to: u64) {
     }
 }
 
-fn write_runs(table: &RunTable, sink: &mut Sink<'_>) -> Result<()> {
+fn write_runs(count: u64, sink: &mut Sink<'_>) -> Result<()> {
     let mut index = 0;
-    while index < table.count {
+    while index < count {
         let mut batch = [Run::default(); BATCH / size_of::<Run>()];
-        let want = size_of_val(&batch).min((table.count - index) as usize * size_of::<Run>());
+        let want = size_of_val(&batch).min((count - index) as usize * size_of::<Run>());
         let at = index as usize * size_of::<Run>();
         // SAFETY: batch is writable for `want` bytes.
-        let got = unsafe { syscall4(libc::SYS_pread64, table.fd as usize, batch.as_mut_ptr() as usize, want, at) }?;
+        let got = unsafe { syscall4(libc::SYS_pread64, sink.table.fd as usize, batch.as_mut_ptr() as usize, want, at) }?;
         let runs = got / size_of::<Run>();
         for run in batch[..runs].iter().filter(|r| !r.is_guard()) {
             sink.put(run.addr, run.bytes)?;

@@ -29,6 +29,10 @@ pub struct Seat {
     /// Bumped for each command to parked threads; they wait on it.
     pub epoch: AtomicU32,
     pub arena: AtomicUsize,
+    /// A thread of the program that stays until the checkpoint thread has ended: it is not the last of its process.
+    pub keeper: AtomicI32,
+    /// Not 0 while there is a checkpoint thread; the kernel clears it, and wakes.
+    pub helper: AtomicU32,
 }
 
 pub const SEATS: usize = 64;
@@ -66,6 +70,14 @@ pub fn seat(pid: i32) -> Option<&'static Seat> {
     seats.iter().find(own).or_else(|| seats.iter().find(free)).or_else(|| seats.iter().find(|s| s.inherit(pid)))
 }
 
+/// Another process that stands still in this memory; 0: there is none.
+pub fn neighbour(pid: i32) -> i32 {
+    let stands = |s: &&Seat| s.phase.load(Acquire) == QUIESCE && s.pid.load(Acquire) != pid;
+    let there = |&other: &i32| other > 0 && ckpt_sys::calls::kill(other, 0).is_ok();
+    let all = state().map_or(&[][..], |page| &page.seats[..]);
+    all.iter().filter(stands).map(|s| s.pid.load(Acquire)).find(there).unwrap_or(0)
+}
+
 impl Seat {
     /// Takes the seat of a process that is gone.
     fn inherit(&self, pid: i32) -> bool {
@@ -75,6 +87,7 @@ impl Seat {
         if taken {
             self.inside.store(0, Release);
             self.arena.store(0, Release);
+            self.helper.store(0, Release);
             self.phase.store(IDLE, Release);
         }
         taken

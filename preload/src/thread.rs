@@ -23,30 +23,37 @@ unsafe extern "C" fn main(arena: usize) -> ! {
     // SAFETY: spawn passes the arena; it is unmapped only below.
     let a = unsafe { &*(arena as *const Arena) };
     let mut handed_over = false;
+    if let Some(st) = state::seat(getpid()) {
+        // SAFETY: the word lies in the state page, which stays; the kernel clears it when this thread has ended.
+        let _ = unsafe { syscall1(libc::SYS_set_tid_address, st.helper.as_ptr() as usize) };
+    }
     crate::identity::be_effective();
     if let Some(st) = state::seat(getpid()) {
         descriptors::make_room();
         if let Ok(channel) = Channel::connect(state::agent_name()) {
             let told_us;
             (handed_over, told_us) = session(a, st, &channel);
-            release(st);
+            release(a, st);
             channel.send(Msg { kind: msg::RESUME, arg: told_us.into(), ..Msg::default() });
         } else {
             unasked(a, st);
-            release(st);
+            release(a, st);
         }
         st.arena.store(0, Release);
         st.phase.store(IDLE, Release);
     }
+    // Should all have ended before they could park, this thread ends the process, as they would have.
+    let code = if parked(a).next().is_none() { procfs::exit_code(getpid()) } else { 0 };
     if handed_over {
-        exit_thread(0)
+        exit_thread(code)
     }
     // SAFETY: nobody else uses the arena: every thread has left the handler.
-    unsafe { asm::unmap_exit(arena, a.len) }
+    unsafe { asm::unmap_exit(arena, a.len, code) }
 }
 
-/// Lets the threads go and waits until the last is out of the handler.
-fn release(st: &Seat) {
+/// Lets the threads go and waits until the last is out of the handler. One of them stays there until we have ended.
+fn release(a: &Arena, st: &Seat) {
+    st.keeper.store(parked(a).next().map_or(0, |slot| slot.tid.load(Acquire)), Release);
     st.phase.store(RELEASE, Release);
     wake(st);
     fence(SeqCst);
@@ -176,6 +183,9 @@ fn stop(a: &Arena, st: &Seat, ch: &Channel, proceed: &Msg, seen: &mut Times) -> 
         let why = if api_delay::is_delaying(tid) { stage::DELAYED } else { stage::THREADS };
         return give_up(a, ch, why, tid);
     }
+    if parked(a).next().is_none() {
+        return false;
+    }
     seen.suspend_us = times::since(seen.suspended);
     if plugin::any() {
         let begin = times::now();
@@ -198,7 +208,7 @@ fn stop(a: &Arena, st: &Seat, ch: &Channel, proceed: &Msg, seen: &mut Times) -> 
                 // Who was about to end has ended by now: no orphan of theirs goes to the agent instead.
                 borrowed.subreaper = is_subreaper() && prctl(libc::PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0).is_ok();
                 let was = capture::Was { child: borrowed.child, setxid: borrowed.setxid, subreaper: borrowed.subreaper, undumpable: borrowed.undumpable };
-                faults::at(Stage::InCapture).map_err(|e| (stage::RECORDS, e)).and_then(|()| capture::run(a, st, ch, &was))
+                faults::at(Stage::InCapture).map_err(|e| (stage::RECORDS, e)).and_then(|()| capture::run(a, st, ch, &was, fds[0]))
             }
             msg::TABLE => capture::table(a, ch, m.tid),
             msg::SHARED => writer::shared(a, ch, &m, fds[0]),
@@ -216,7 +226,7 @@ fn stop(a: &Arena, st: &Seat, ch: &Channel, proceed: &Msg, seen: &mut Times) -> 
                     ch.limit_silence(patience.1);
                     Channel::on(fds[0]).limit_silence(patience.1);
                 }
-                writer::freeze(a, ch, fds[0], &m)
+                writer::freeze(a, ch, &fds, &m)
             }
             msg::SILENCE => {
                 patience = (m.arg, m.arg2);

@@ -12,15 +12,17 @@ use core::sync::atomic::AtomicU32;
 
 type Done = core::result::Result<(), (u32, Errno)>;
 
-/// Makes the snapshot: a frozen child that writes, or (`hold`) this thread right away.
-pub fn freeze(a: &Arena, ch: &Channel, socket: Fd, m: &Msg) -> Done {
+/// Makes the snapshot: a frozen child that writes, or (`hold`) this thread right away. `fds`: the writer's socket, and where
+/// the agent wants the table of runs, or -1.
+pub fn freeze(a: &Arena, ch: &Channel, fds: &[Fd; 4], m: &Msg) -> Done {
+    let [socket, table, ..] = *fds;
     let (hold, incremental) = (m.arg != 0, m.arg2 != 0);
     a.note_holes();
     faults::at(Stage::InFreeze).map_err(|e| (stage::FREEZE, e))?;
     let fault = faults::due(Stage::InWrite);
     if hold {
         strike(fault).map_err(|e| (stage::WRITE, e))?;
-        runs::write_snapshot(a, &Channel::on(socket), true, incremental).map_err(|e| (stage::WRITE, e))?;
+        runs::write_snapshot(a, &Channel::on(socket), true, incremental, table).map_err(|e| (stage::WRITE, e))?;
         ch.send(Msg { kind: msg::FROZEN, ..Msg::default() });
         return Ok(());
     }
@@ -30,7 +32,7 @@ pub fn freeze(a: &Arena, ch: &Channel, socket: Fd, m: &Msg) -> Done {
     for r in ranges.iter().flatten() {
         let _ = madvise(r.0, r.1, flips[r.2].on);
     }
-    let pid = fork_orphan(&mut Job { arena: a, socket, incremental, fault, pid: 0 });
+    let pid = fork_orphan(&mut Job { arena: a, socket, table, incremental, fault, pid: 0 });
     for r in ranges.iter().flatten() {
         let _ = madvise(r.0, r.1, flips[r.2].off);
     }
@@ -76,6 +78,7 @@ pub const WALL: usize = 0x4000_0000;
 struct Job<'a> {
     arena: &'a Arena,
     socket: Fd,
+    table: Fd,
     incremental: bool,
     fault: Option<Effect>,
     pid: isize,
@@ -138,20 +141,20 @@ unsafe extern "C" fn heir(job: usize) -> ! {
         let _ = futex_wait(&never, 0, 1);
     }
     // SAFETY: the thread has ended, and the program's threads have left the handler before.
-    unsafe { asm::unmap_exit(job.arena as *const Arena as usize, job.arena.len) }
+    unsafe { asm::unmap_exit(job.arena as *const Arena as usize, job.arena.len, 0) }
 }
 
 /// The frozen copy, out of the program's session before the program goes on.
 fn frozen(job: &Job) -> ! {
     // SAFETY: numbers only.
     let _ = unsafe { syscall0(libc::SYS_setsid) };
-    let _ = keep_only(job.socket);
+    let _ = keep_only(job.socket, job.table);
     lift_file_size_limit();
     end_first();
     ckpt_sys::sched::step_back();
     let writer = Channel::on(job.socket);
     writer.send(Msg { kind: msg::READY, pid: getpid(), ..Msg::default() });
-    if let Err(e) = strike(job.fault).and_then(|()| runs::write_snapshot(job.arena, &writer, false, job.incremental)) {
+    if let Err(e) = strike(job.fault).and_then(|()| runs::write_snapshot(job.arena, &writer, false, job.incremental, job.table)) {
         writer.fail(stage::WRITE, e, 0);
     }
     exit_group(0)
@@ -182,15 +185,18 @@ fn lift_file_size_limit() {
     }
 }
 
-/// Drops every descriptor but `socket`: ends of pipes and sockets must not live on in the writer.
-fn keep_only(socket: Fd) -> Result<()> {
-    // SAFETY: numbers only.
-    unsafe {
-        if socket > 0 {
-            syscall3(libc::SYS_close_range, 0, socket as usize - 1, 0)?;
+/// Drops every descriptor but these (-1: none): ends of pipes and sockets must not live on in the writer.
+fn keep_only(a: Fd, b: Fd) -> Result<()> {
+    let mut from = 0;
+    for fd in [a.min(b), a.max(b)].into_iter().filter(|&fd| fd >= 0) {
+        if fd > from {
+            // SAFETY: numbers only.
+            unsafe { syscall3(libc::SYS_close_range, from as usize, fd as usize - 1, 0) }?;
         }
-        syscall3(libc::SYS_close_range, socket as usize + 1, u32::MAX as usize, 0).map(drop)
+        from = fd + 1;
     }
+    // SAFETY: numbers only.
+    unsafe { syscall3(libc::SYS_close_range, from as usize, u32::MAX as usize, 0) }.map(drop)
 }
 
 /// Writes shared memory that this process was chosen to write, in the pause: a frozen copy would share it.

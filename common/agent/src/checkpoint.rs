@@ -16,23 +16,22 @@ use crate::records::Records;
 use crate::sharing::Sharing;
 use crate::track::{Ranges, Tracker};
 use crate::write::{Taken, WriteError};
-use crate::{ipc, passes, room, shared, stale, store, timings};
+use crate::{ipc, limits, passes, room, shared, stale, store, timings};
 use ckpt_image::file::Blobs;
 use ckpt_image::{Apart, Body, ImageWriter, SharedMemory, UserKey};
 use ckpt_objects::ipc::{IpcError, SysvSet};
 use ckpt_objects::{CaptureContext, CaptureError, ObjectSet};
 use ckpt_sys::fault::{self, Effect};
-use ckpt_sys::flat::msg;
+use ckpt_sys::flat::{Msg, msg};
 use ckpt_sys::idtable::IdTable;
 use ckpt_wire::{CheckpointStats, Compression, Overrides, PauseMode, ProcessEvents, Stage, Summary, Timing};
 use collect::receive_records;
 use refuse::refuse;
 use std::collections::HashSet;
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, atomic::{AtomicBool, Ordering}};
 use std::time::{Duration, Instant};
 
 #[derive(Debug, thiserror::Error)]
@@ -417,7 +416,9 @@ impl Checkpoint<'_> {
         for stopped in &stop.stopped {
             let pid = stopped.who.stat.pid;
             let ended = |_| CheckpointError::Process { pid, what: "it ended during the checkpoint; try again".into() };
-            stopped.link.send(msg::CAPTURE).map_err(ended)?;
+            let sheet = limits::sheet_for(pid);
+            let given = sheet.iter().map(AsRawFd::as_raw_fd).collect::<Vec<_>>();
+            stopped.link.send_with(Msg { kind: msg::CAPTURE, ..Msg::default() }, &[], &given).map_err(ended)?;
         }
         passes(fault::Stage::Capture)?;
         for stopped in stop.stopped {
@@ -453,6 +454,7 @@ impl Checkpoint<'_> {
         let mut objects = ckpt_objects::capture(&tables, &mut ctx)?;
         ipc::complete(&mut objects, processes.iter().map(|p| (p.stopped.who.stat.pid, &p.records)));
         drop(tables);
+        refuse::made_late(&processes, &sharing, &objects)?;
         passes(fault::Stage::Refill)?;
         clock.mark("objects");
         let mut maps: Vec<Vec<RawMap>> = processes.iter().map(|p| collect::maps(p, &processes, &sharing)).collect();
@@ -480,7 +482,6 @@ impl Checkpoint<'_> {
         let processes = processes.into_iter().zip(bodies.into_iter().map(Some)).collect();
         Ok(Snapshot { processes, zombies, sharing, objects, shared, aside, sysv, notified, image, place, copies })
     }
-
 }
 
 fn is_open(fd: RawFd) -> bool {

@@ -1,6 +1,8 @@
 //! Resource limits that a checkpoint could run into: raised for the pause as far as the process itself might, then put
 //! back.
 
+use std::os::fd::OwnedFd;
+
 const RESOURCES: [u32; 7] = [
     libc::RLIMIT_AS,
     libc::RLIMIT_DATA,
@@ -52,6 +54,22 @@ impl Drop for Raised {
     fn drop(&mut self) {
         self.put_back();
     }
+}
+
+/// May the process write files of any size?
+pub fn writes_freely(pid: i32) -> bool {
+    limit(pid, libc::RLIMIT_FSIZE, None).is_none_or(|l| l.rlim_max == libc::RLIM64_INFINITY)
+}
+
+/// Memory to fill for a process that may not; sparse, so that it may be large.
+pub fn sheet_for(pid: i32) -> Option<OwnedFd> {
+    const ROOM: i64 = 1 << 30;
+    if writes_freely(pid) {
+        return None;
+    }
+    let fd = nix::sys::memfd::memfd_create(c"ckpt-sheet", nix::sys::memfd::MFdFlags::MFD_CLOEXEC).ok()?;
+    nix::unistd::ftruncate(&fd, ROOM).ok()?;
+    Some(fd)
 }
 
 fn limit(pid: i32, resource: u32, new: Option<libc::rlimit64>) -> Option<libc::rlimit64> {

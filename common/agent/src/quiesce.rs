@@ -265,6 +265,8 @@ impl Quiesce<'_> {
                 done.push(Stopped { who: a.who, raised, link, job_stopped, stop_told: a.stop_told, stop_again: a.stop_again, threads: p.msg.count, times, resumed: None });
                 Ok(())
             }
+            // All its threads ended before they could stand still: it is ending.
+            Ok(p) if p.msg.kind == msg::RESUME => Ok(()),
             Ok(p) if p.msg.stage == stage::PLUGIN => {
                 let why = String::from_utf8_lossy(&p.body).into_owned();
                 Err(QuiesceError::Veto { pid, name: a.who.stat.name.clone(), why })
@@ -365,8 +367,12 @@ fn delayed(c: &Candidate, since: Instant) -> QuiesceError {
 }
 
 fn where_is(pid: i32, tid: i32) -> String {
-    if let Some(limit) = process_limit(pid).filter(|&l| l < 8) {
+    const ARENA: u64 = 8 << 20;
+    if let Some(limit) = soft_limit(pid, "Max processes").filter(|&l| l < 8) {
         return format!("it may start no thread, not even for the checkpoint: its RLIMIT_NPROC is {limit}; start it with a higher one, or as root");
+    }
+    if let Some(limit) = soft_limit(pid, "Max address space").filter(|&l| procfs::stat(pid).is_some_and(|s| l < s.field(23) + ARENA)) {
+        return format!("it may map no more memory, of which a checkpoint needs {} MB: its RLIMIT_AS is {limit}; start it with a higher one", ARENA >> 20);
     }
     let state = procfs::stat(pid).map_or('?', |s| s.state);
     match procfs::in_call(pid, tid) {
@@ -375,10 +381,10 @@ fn where_is(pid: i32, tid: i32) -> String {
     }
 }
 
-/// RLIMIT_NPROC, unless there is none.
-fn process_limit(pid: i32) -> Option<u64> {
+/// A line of /proc/PID/limits, unless there is no limit. What could be raised has been.
+fn soft_limit(pid: i32, name: &str) -> Option<u64> {
     let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
-    limits.lines().find_map(|l| l.strip_prefix("Max processes"))?.split_whitespace().next()?.parse().ok()
+    limits.lines().find_map(|l| l.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
 }
 
 fn why_no_library(pid: i32) -> &'static str {

@@ -74,6 +74,24 @@ impl Sharing {
         self.0.get(&pid).is_none_or(|s| s.files_of == pid)
     }
 
+    /// Does the restorer of another process make it: one that it shares memory or descriptors with, or one that was itself
+    /// made so?
+    pub fn is_made_late(&self, mut pid: i32, parents: &HashMap<i32, i32>) -> bool {
+        loop {
+            let Some(&parent) = parents.get(&pid) else { return false };
+            let share = self.get(pid, parent);
+            if share.flags & (libc::CLONE_VM | libc::CLONE_FILES) != 0 {
+                return true;
+            }
+            pid = share.maker;
+        }
+    }
+
+    /// No other process was seen to have its memory.
+    pub fn memory_is_alone(&self, pid: i32) -> bool {
+        self.owns_memory(pid) && self.kin(pid).next().is_none()
+    }
+
     /// Others with the memory of `pid`.
     pub fn kin(&self, pid: i32) -> impl Iterator<Item = i32> + '_ {
         self.0.iter().filter(move |(&other, s)| other != pid && s.memory_of == pid).map(|(&other, _)| other)
@@ -87,6 +105,13 @@ pub fn heads(all: &[i32], what: libc::c_int) -> HashMap<i32, i32> {
     sorted.sort_by(|a, b| compare(a.1, b.1, what).then(a.0.cmp(&b.0)));
     let groups = sorted.chunk_by(|a, b| compare(a.1, b.1, what) == Ordering::Equal);
     groups.flat_map(|g| g.iter().map(|&(_, id)| (id, g[0].1))).collect()
+}
+
+/// Is kcmp(2) kept from us, even of ourselves?
+pub fn is_denied() -> bool {
+    let own = std::process::id();
+    // SAFETY: numbers only.
+    unsafe { libc::syscall(libc::SYS_kcmp, own, own, KCMP_VM, 0, 0) < 0 }
 }
 
 /// kcmp(2); where it is denied, nothing is told to be shared.

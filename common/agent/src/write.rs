@@ -2,6 +2,7 @@
 
 use crate::codec::Packer;
 use crate::lent::{Origin, Source, lock, read_remote, take};
+use crate::limits;
 use crate::link::Link;
 use crate::pace;
 use ckpt_image::{CHUNK, Codec, ImageWriter, Memory};
@@ -64,7 +65,8 @@ impl How {
     /// What the image says of memory that is still to be written: runs and guards, and how they will be stored.
     fn memory(&self, pid: i32, (runs, guards): (Ranges, Ranges), bytes: u64, image: &ImageWriter) -> Memory {
         let codec = match self.choose(pid, &runs, bytes) {
-            Codec::None if image.is_sealed() => Codec::Stored,
+            // It cannot write plain bytes to the image itself.
+            Codec::None if image.is_sealed() || !limits::writes_freely(pid) => Codec::Stored,
             codec => codec,
         };
         Memory { runs, guards, bytes, codec, pieces: Vec::new(), checksums: Vec::new(), kept: Vec::new() }

@@ -251,6 +251,9 @@ pub struct ProcessRecord {
     pub mlock_future: u32,
     /// 1: callbacks are to be told of a restart, and the agent then that they were
     pub wants_restart: u32,
+    /// another process that stands still in this memory; 0: none
+    pub neighbour: i32,
+    pub pad: u32,
 }
 
 #[repr(C)]

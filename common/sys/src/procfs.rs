@@ -55,6 +55,11 @@ pub fn state(stat: &[u8]) -> Option<u8> {
     stat.get(after_name).copied()
 }
 
+/// As wait(2) would tell it: the last field of /proc/PID/stat; 0 while it runs, and for those who may not trace it.
+pub fn wait_status(stat: &[u8]) -> Option<i32> {
+    number(stat.trim_ascii_end().rsplit(|&b| b == b' ').next()?)
+}
+
 /// The processor that the thread last ran on: field 39 of /proc/PID/stat.
 pub fn processor(stat: &[u8]) -> Option<u32> {
     let after_name = stat.iter().rposition(|&b| b == b')')? + 2;

@@ -5,13 +5,12 @@ use super::{CAPTURE_PATIENCE, Checkpoint, CheckpointError, Clock, Process, Snaps
 use crate::copies::{self, Copies};
 use crate::events::{Resumed, now_us};
 use crate::gather::RawMap;
-use crate::lent;
 use crate::link::{self, Link};
 use crate::quiesce::Stopped;
 use crate::sharing::Sharing;
 use crate::track::{self, Ranges, Subject};
 use crate::write::Taken;
-use crate::{procfs, shared};
+use crate::{lent, limits, procfs, shared};
 use ckpt_sys::fault::{self, Effect};
 use ckpt_sys::flat::{Msg, SharedRange, bytes_of, msg};
 use ckpt_wire::PauseMode;
@@ -20,11 +19,12 @@ use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 impl Checkpoint<'_> {
-    /// A program that is held writes its shared memory itself.
+    /// A program that is held writes its shared memory itself, where it may.
     pub(super) fn copy_shared(&self, processes: &[Process], work: &shared::Assignments, to: &std::fs::File) -> Result<Copies, CheckpointError> {
-        let pids = processes.iter().map(|p| p.stopped.who.stat.pid);
-        let ranges: Vec<_> = pids.zip(work).flat_map(|(pid, ranges)| ranges.iter().map(move |&r| (pid, r))).collect();
-        let copies = if self.holds() { None } else { self.choices.pool.lock().ok().and_then(|mut pool| copies::take(&ranges, &mut pool)) };
+        let pids = || processes.iter().map(|p| p.stopped.who.stat.pid);
+        let ranges: Vec<_> = pids().zip(work).flat_map(|(pid, ranges)| ranges.iter().map(move |&r| (pid, r))).collect();
+        let by_itself = self.holds() && pids().all(limits::writes_freely);
+        let copies = if by_itself { None } else { self.choices.pool.lock().ok().and_then(|mut pool| copies::take(&ranges, &mut pool)) };
         match copies {
             Some(copies) => Ok(copies),
             None => write_shared(processes, work, to).map(|()| Copies::default()),
@@ -77,7 +77,9 @@ impl Checkpoint<'_> {
             .take(4000)
             .collect();
         let freeze = Msg { kind: msg::FREEZE, arg: (held || p.taken.is_some()) as u64, arg2: p.kept.is_some() as u64, ..Msg::default() };
-        let sent = p.stopped.link.send_with(freeze, &ranges, &[theirs.as_raw_fd()]);
+        let sheet = limits::sheet_for(p.stopped.who.stat.pid);
+        let fds: Vec<_> = [&theirs].into_iter().chain(&sheet).map(AsRawFd::as_raw_fd).collect();
+        let sent = p.stopped.link.send_with(freeze, &ranges, &fds);
         sent.map_err(|e| gone(p.stopped.who.stat.pid, &e))?;
         p.writer = Some(writer);
         Ok(())
