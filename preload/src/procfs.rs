@@ -98,7 +98,7 @@ pub fn is_dead(tid: i32) -> bool {
 pub fn exit_code(pid: i32) -> i32 {
     let mut buf = [0; 512];
     let stat = task_file(pid, "/stat", &mut buf).unwrap_or(b"");
-    procfs::wait_status(stat).map_or(0, libc::WEXITSTATUS)
+    procfs::wait_status(stat).map_or(0, |status| libc::WEXITSTATUS(status))
 }
 
 /// The system call that the thread is in; None when it runs.
