@@ -142,6 +142,9 @@ fn asked(st: &'static Seat) -> bool {
         && arena::current(st).and_then(|a| a.find(gettid())).is_some_and(|s| s.state.load(Acquire) == ASKED)
 }
 
+/// Tells one checkpoint thread from the next: `Seat::helper`.
+static HELPERS: AtomicU32 = AtomicU32::new(0);
+
 /// Arena, our own slot, then the checkpoint thread.
 fn begin(st: &'static Seat) -> bool {
     let Ok(arena) = arena::create() else { return false };
@@ -155,9 +158,9 @@ fn begin(st: &'static Seat) -> bool {
         slot.state.store(ASKED, Release);
     }
     st.epoch.store(0, Relaxed);
-    outlast(st);
+    outlast(st, st.helper.load(Acquire));
     st.keeper.store(0, Relaxed);
-    st.helper.store(1, Release);
+    st.helper.store(HELPERS.fetch_add(2, Relaxed) | 1, Release);
     if thread::spawn(arena).is_err() {
         st.helper.store(0, Release);
         st.arena.store(0, Release);

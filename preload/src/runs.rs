@@ -87,7 +87,7 @@ impl Opened {
     /// However many there are: what is not noted stays as it is.
     fn open(&mut self, at: usize, len: usize, prot: usize) -> Result<()> {
         if self.list < 0 {
-            self.list = memfd(c"ckpt-opened")?;
+            self.list = Sheet::new(c"ckpt-opened", -1)?.fd;
         }
         write_all(self.list, bytes_of::<Was>(&[at, len, prot]))?;
         protect(at, len, prot | libc::PROT_READ as usize)
