@@ -3,6 +3,7 @@
 use super::abi::{hook, load, Plain};
 use super::siginfo;
 use crate::ids;
+use crate::state::restarts;
 use ckpt_sys::idtable::{RealPid, VirtualPid};
 use core::ffi::c_int;
 use libc::{id_t, idtype_t, pid_t, rusage, siginfo_t};
@@ -21,8 +22,11 @@ hook! {
     fn waitid(kind: idtype_t, id: id_t, info: *mut siginfo_t, options: c_int) -> c_int => waitid
 }
 
-fn child(pid: pid_t) -> Plain<pid_t> {
-    Plain(if pid > 0 { ids::to_virtual(RealPid(pid)).0 } else { pid })
+/// The kernel may have answered before a restart, with the id that the child had then.
+fn child(call: impl FnOnce() -> pid_t) -> Plain<pid_t> {
+    let before = restarts();
+    let pid = call();
+    Plain(if pid > 0 { ids::of_child(RealPid(pid), before).0 } else { pid })
 }
 
 fn real(pid: pid_t) -> pid_t {
@@ -30,19 +34,19 @@ fn real(pid: pid_t) -> pid_t {
 }
 
 fn wait(status: *mut c_int) -> Plain<pid_t> {
-    child(wait::next(status))
+    child(|| wait::next(status))
 }
 
 fn waitpid(pid: pid_t, status: *mut c_int, options: c_int) -> Plain<pid_t> {
-    child(waitpid::next(real(pid), status, options))
+    child(|| waitpid::next(real(pid), status, options))
 }
 
 fn wait3(status: *mut c_int, options: c_int, usage: *mut rusage) -> Plain<pid_t> {
-    child(wait3::next(status, options, usage))
+    child(|| wait3::next(status, options, usage))
 }
 
 fn wait4(pid: pid_t, status: *mut c_int, options: c_int, usage: *mut rusage) -> Plain<pid_t> {
-    child(wait4::next(real(pid), status, options, usage))
+    child(|| wait4::next(real(pid), status, options, usage))
 }
 
 /// The id that the kernel shall get: only pids and groups are ids of ours, a pidfd is not.

@@ -134,6 +134,10 @@ impl Rebuild<'_> {
             let known = VirtualPid(self.known.program_id(p.pid));
             self.shared_ids.table.note_then(RealPid(p.pid), known).map_err(|_| Failure("more processes than the table of ids holds".into(), 1))?;
         }
+        // A child that was waited for at that moment is no process any more, and its id on its way to the parent.
+        for r in self.known.list() {
+            let _ = self.shared_ids.table.note_then(RealPid(r.then), VirtualPid(r.program));
+        }
         Ok(())
     }
 
