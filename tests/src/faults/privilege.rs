@@ -12,7 +12,7 @@ pub const ROWS: [(&str, &str, Row); 1] = [("security", "image-of-root", image_of
 
 const NOBODY: u32 = 65534;
 
-/// What root ran and another user restarts is that user's, without a capability.
+/// What root ran and another user restarts is that user's. A capability it can have in a user namespace of its own alone.
 fn image_of_root(case: &mut Case) -> Result<String, String> {
     let failed = |e: std::io::Error| e.to_string();
     let own = case.dir.join("nobody");
@@ -41,8 +41,11 @@ fn image_of_root(case: &mut Case) -> Result<String, String> {
     case.start(restart, "restart")?;
     let status = sleeper(case, |status| !line(status, "Uid:").contains("\t0"))?;
     let (users, capabilities) = (line(&status, "Uid:"), line(&status, "CapPrm:"));
-    match users.split_whitespace().all(|u| u == "65534") && capabilities.trim() == "0000000000000000" {
-        true => Ok("restarted by another user it runs as that user, without a capability".into()),
+    let without = capabilities.trim() == "0000000000000000";
+    let outside = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/user")).map_err(failed);
+    let apart = outside(line(&status, "Pid:").trim())? != outside("self")?;
+    match users.split_whitespace().all(|u| u == "65534") && (without || apart) {
+        true => Ok("restarted by another user it runs as that user, without a capability outside a namespace of its own".into()),
         false => Err(format!("users {users}, capabilities {capabilities}")),
     }
 }
