@@ -117,9 +117,14 @@ int main(int argc, char **argv)
         guest_ready();
         struct pollfd p = {c[3], POLLOUT, 0};
         CHECK_EQ("not connected yet", 0, poll(&p, 1, 0));
-        int n = SYS(accept(full, NULL, NULL));
-        CHECK_EQ("connected at last", 1, poll(&p, 1, 10000));
-        close(n);
+        // One place becomes free with each accept, and the others try for it too.
+        struct pollfd either[] = {{full, POLLIN, 0}, p};
+        for (int i = 0; i < 5 && !(either[1].revents & POLLOUT); i++) {
+            CHECK(poll(either, 2, 15000) > 0);
+            if (either[0].revents & POLLIN)
+                close(SYS(accept(full, NULL, NULL)));
+        }
+        CHECK(either[1].revents & POLLOUT);
     } else if (guest_is(argv, "no_listener")) {
         int port = port_of(l);
         close(l);
