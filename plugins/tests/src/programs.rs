@@ -224,7 +224,8 @@ impl Computation {
 
     pub fn launch(&mut self, megabytes: u32, exact: bool) {
         let mut command = self.ckpt("ckpt_launch");
-        command.args(["--join-coordinator", "--quiet", "--ckptdir"]).arg(&self.images);
+        // What is alike in two generations is to lie alike: no choice by how busy the machine is.
+        command.args(["--join-coordinator", "--quiet", "--compress", "none", "--ckptdir"]).arg(&self.images);
         command.args(["/usr/bin/python3", "-c", COUNTER]).arg(&self.count_there).arg(megabytes.to_string());
         command.arg(if exact { "exact" } else { "free" });
         self.start(command, counted);
