@@ -314,7 +314,8 @@ impl Run {
         let patience = Instant::now() + Duration::from_secs(2);
         loop {
             let mut alive = leftovers::descendants();
-            alive.retain(|p| !p.name.starts_with("ckpt_coord"));
+            // A script's program outside the computation goes by that name.
+            alive.retain(|p| !p.name.starts_with("ckpt_coord") && p.name != "outside");
             if alive.is_empty() {
                 return Ok(());
             }

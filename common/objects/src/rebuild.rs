@@ -326,7 +326,12 @@ impl<'a> Rebuilding<'a> {
         for (id, object) in set.ids() {
             let Kind::Reopen(state) = &object.kind else { continue };
             if state.socket {
-                let fd = reopen::rebuild(state, object.flags, (object.dev, object.ino), self);
+                let path = self.map_path(&state.path);
+                let hidden = self.unix.hidden.iter().find(|h| h.then == path && !state.deleted);
+                let fd = match hidden {
+                    Some(hidden) => sys::open(&hidden.now, object.flags & !libc::O_CREAT, 0),
+                    None => reopen::rebuild(state, object.flags, (object.dev, object.ino), self),
+                };
                 let fd = fd.map_err(|e| self.error(id, "opening it again", e))?;
                 self.put(id, fd).map_err(RebuildError::TooManyDescriptors)?;
             }

@@ -284,6 +284,17 @@ impl Drop for Folder {
 }
 
 /// A hidden name that nobody can have taken beforehand.
+/// rename(2) that replaces nothing, where the file system can do that.
+pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    let (old, new) = (cstring(from)?, cstring(to)?);
+    // SAFETY: NUL-terminated paths.
+    let done = cvt(unsafe { libc::renameat2(libc::AT_FDCWD, old.as_ptr(), libc::AT_FDCWD, new.as_ptr(), libc::RENAME_NOREPLACE) });
+    match done {
+        Err(e) if matches!(e.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) => std::fs::rename(from, to),
+        done => done.map(drop),
+    }
+}
+
 pub fn spare_name() -> String {
     let mut random = [0u8; 8];
     // SAFETY: random is writable for its length; eight bytes come whole once the kernel has any.

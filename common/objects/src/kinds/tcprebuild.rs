@@ -208,11 +208,11 @@ enum Port {
 fn meet(server: End, client: End, choose: Port) -> io::Result<(OwnedFd, OwnedFd)> {
     let listener = server.socket()?;
     sock::bind(listener.as_raw_fd(), server.name)?;
-    sock::listen(listener.as_raw_fd(), 1)?;
+    sock::listen(listener.as_raw_fd(), i32::MAX)?;
     let fd = client.socket()?;
     take_port(fd.as_raw_fd(), client, choose)?;
     connect(fd.as_raw_fd(), &in_domain(server.name, client.domain))?;
-    let accepted = accept_soon(listener.as_raw_fd())?;
+    let accepted = accept_soon(listener.as_raw_fd(), fd.as_raw_fd())?;
     server.apply(accepted.as_raw_fd())?;
     client.let_go(fd.as_raw_fd());
     Ok((accepted, fd))
@@ -262,12 +262,20 @@ pub fn connect(fd: RawFd, name: &[u8]) -> io::Result<()> {
     result
 }
 
-/// The handshake's end may be a moment behind connect's; a wait without end is none.
-fn accept_soon(listener: RawFd) -> io::Result<OwnedFd> {
-    if sys::poll(listener, libc::POLLIN, 1000)? == 0 {
-        return Err(io::ErrorKind::TimedOut.into());
+/// The handshake's end may be a moment behind connect's; a wait without end is none. Strangers that try to reach the
+/// program just now are turned away.
+fn accept_soon(listener: RawFd, client: RawFd) -> io::Result<OwnedFd> {
+    let wanted = place(&sock::local_name(client)?);
+    loop {
+        if sys::poll(listener, libc::POLLIN, 1000)? == 0 {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let accepted = sock::accept(listener)?;
+        // One that has gone again has no name.
+        if sock::peer_name(accepted.as_raw_fd()).is_ok_and(|name| place(&name) == wanted) {
+            return Ok(accepted);
+        }
     }
-    sock::accept(listener)
 }
 
 /// The address as a socket of `domain` writes it.
@@ -300,12 +308,12 @@ fn anywhere(ours: End, theirs: End) -> io::Result<(OwnedFd, OwnedFd)> {
             loopback.0.clone()
         };
         sock::bind(listener.as_raw_fd(), &lo)?;
-        sock::listen(listener.as_raw_fd(), 1)?;
+        sock::listen(listener.as_raw_fd(), i32::MAX)?;
         let name = sock::local_name(listener.as_raw_fd())?;
         let fd = ours.socket()?;
         let made = take_port(fd.as_raw_fd(), ours, choose).and_then(|()| connect(fd.as_raw_fd(), &name));
         if made.is_ok() {
-            let accepted = accept_soon(listener.as_raw_fd())?;
+            let accepted = accept_soon(listener.as_raw_fd(), fd.as_raw_fd())?;
             theirs.apply(accepted.as_raw_fd())?;
             return Ok((fd, accepted));
         }

@@ -1,6 +1,6 @@
 //! UNIX connections again: who made a pair, who listened and who connected is remembered by the kernel.
 
-use super::unix::{SocketFile, UnixState};
+use super::unix::{path_of, SocketFile, UnixState};
 use super::unixrebuild::{bind, connect, sockets, Route};
 use crate::bytes::Bytes;
 use crate::rebuild::Rebuilding;
@@ -8,6 +8,9 @@ use crate::sock::{self, Cred};
 use crate::sys;
 use std::io;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
+
+/// The backlog of a listener until all is connected: strangers may take room in it.
+pub const WIDE: i32 = i32::MAX;
 
 pub fn listen(fd: RawFd, backlog: i32, who: Option<Cred>, rb: &Rebuilding) -> io::Result<()> {
     rb.in_person(who, &|| sock::listen(fd, backlog).map(|()| [fd; 2])).map(drop)
@@ -66,19 +69,14 @@ impl End<'_> {
 struct Listener {
     fd: RawFd,
     route: Route,
-    backlog: i32,
     cred: Option<Cred>,
 }
 
 fn listener(kind: i32, name: &Bytes, rb: &Rebuilding) -> Option<Listener> {
-    let (id, state, backlog) = sockets(rb)
-        .into_iter()
-        .filter_map(|(id, s)| Some((id, s, s.listening?)))
-        .find(|(_, s, _)| s.kind == kind && s.name == *name)?;
+    let (id, state) = sockets(rb).into_iter().find(|(_, s)| s.listening.is_some() && s.kind == kind && s.name == *name)?;
     Some(Listener {
         fd: rb.raw(id).ok()?,
         route: rb.unix.routes.get(&id)?.clone(),
-        backlog,
         cred: state.peer_cred,
     })
 }
@@ -96,14 +94,29 @@ fn dial(kind: i32, server: End, client: End, rb: &mut Rebuilding) -> io::Result<
     // The client sees who listened last.
     let another = server.seen_as.is_some() && server.seen_as != at.cred;
     if another {
-        listen(at.fd, at.backlog, server.seen_as, rb)?;
+        listen(at.fd, WIDE, server.seen_as, rb)?;
     }
     connect_as(fd.as_raw_fd(), &at.route, client.seen_as, rb)?;
-    let accepted = sock::accept(at.fd)?;
+    let accepted = accept_from(fd.as_raw_fd(), &at, server.name, rb)?;
     if another && at.cred.is_some() {
-        listen(at.fd, at.backlog, at.cred, rb)?;
+        listen(at.fd, WIDE, at.cred, rb)?;
     }
     Ok((fd, accepted))
+}
+
+/// An abstract name cannot be hidden: whoever else got in there finds the connection closed.
+fn accept_from(client: RawFd, at: &Listener, name: &Bytes, rb: &mut Rebuilding) -> io::Result<OwnedFd> {
+    let wanted = sys::fstat(client)?.st_ino as u32;
+    loop {
+        let accepted = sock::accept(at.fd)?;
+        if path_of(name).is_some() {
+            return Ok(accepted);
+        }
+        let peer = rb.unix.diag.ask(sys::fstat(accepted.as_raw_fd())?.st_ino as u32)?.peer;
+        if peer == Some(wanted) {
+            return Ok(accepted);
+        }
+    }
 }
 
 pub fn connect_as(fd: RawFd, route: &Route, who: Option<Cred>, rb: &Rebuilding) -> io::Result<()> {
@@ -115,14 +128,13 @@ fn helper(kind: i32, server: End, rb: &mut Rebuilding) -> io::Result<Listener> {
     if !rb.unix.helpers.contains_key(&key) {
         let fd = sock::socket(libc::AF_UNIX, kind, 0)?;
         let route = bind(fd.as_raw_fd(), server.name, server.file, rb)?;
-        sock::listen(fd.as_raw_fd(), 1)?;
+        sock::listen(fd.as_raw_fd(), WIDE)?;
         rb.unix.helpers.insert(key.clone(), (fd, route));
     }
     let (fd, route) = &rb.unix.helpers[&key];
     Ok(Listener {
         fd: fd.as_raw_fd(),
         route: route.clone(),
-        backlog: 1,
         cred: None,
     })
 }

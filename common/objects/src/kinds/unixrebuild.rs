@@ -1,9 +1,9 @@
 //! UNIX sockets again: bind, listen, pair up through the listener whose name an end carries, refill, connect
 //! datagram sockets, shut down.
 
-use super::unix::{path_of, Peer, SocketFile, UnixState};
+use super::unix::{path_of, Diag, Peer, SocketFile, UnixState};
 use super::unixbacklog;
-use super::unixdial::{listen, pair, socketpair};
+use super::unixdial::{listen, pair, socketpair, WIDE};
 use super::unixqueue::Queued;
 use crate::bytes::Bytes;
 use crate::model::{Kind, ObjectId};
@@ -17,11 +17,27 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// How to reach a bound socket; its file may go by another name for now.
+/// How to reach a bound socket; its file goes by another name for now.
 #[derive(Clone, Debug)]
 pub struct Route {
     folder: PathBuf,
     address: Bytes,
+}
+
+impl Route {
+    fn to(file: &Path) -> Route {
+        Route {
+            folder: file.parent().unwrap_or(Path::new("/")).into(),
+            address: address_of(Path::new(file.file_name().unwrap_or_default())),
+        }
+    }
+}
+
+/// A program that tries again and again to connect must not get in between, so names come last.
+#[derive(Debug)]
+pub struct Hidden {
+    pub now: PathBuf,
+    pub then: PathBuf,
 }
 
 /// Kept between rebuild and refill.
@@ -34,9 +50,22 @@ pub struct Work {
     orphans: HashMap<ObjectId, OwnedFd>,
     /// Clients that were gone before they were accepted, in order, until their data is back.
     pub gone: Vec<OwnedFd>,
+    pub hidden: Vec<Hidden>,
     /// Names to remove at the end.
     unlink: Vec<PathBuf>,
     scratch: Option<PathBuf>,
+    pub diag: Diag,
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        for path in self.hidden.iter().map(|h| &h.now).chain(&self.unlink) {
+            let _ = std::fs::remove_file(path);
+        }
+        if let Some(scratch) = &self.scratch {
+            let _ = std::fs::remove_dir_all(scratch);
+        }
+    }
 }
 
 type Failure = (ObjectId, io::Error);
@@ -104,7 +133,7 @@ fn single(id: ObjectId, state: &UnixState, rb: &mut Rebuilding) -> io::Result<()
     rb.put(id, fd)?;
     name_it(id, state, rb)?;
     match state.listening {
-        Some(backlog) => listen(rb.raw(id)?, backlog, state.peer_cred, rb),
+        Some(_) => listen(rb.raw(id)?, WIDE, state.peer_cred, rb),
         None => Ok(()),
     }
 }
@@ -134,26 +163,19 @@ pub fn bind(fd: RawFd, name: &Bytes, file: Option<&SocketFile>, rb: &mut Rebuild
     let _inside = Folder::enter(&folder)?;
     remove_stale(&path)?;
     sock::bind(fd, name)?;
-    if let Some(file) = file.filter(|f| f.linked) {
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(file.mode))?;
-        if let Some(moved) = file.moved.as_ref().map(|m| rb.map_path(m)) {
-            remove_stale(&moved)?;
-            std::fs::rename(&path, &moved)?;
-            return Ok(Route { folder, address: address_of(&moved) });
-        }
-        return Ok(Route {
-            folder,
-            address: name.clone(),
-        });
-    }
-    // The program had unlinked it: out of the way, but reachable until all is connected.
-    let hidden = path.with_file_name(sys::spare_name());
-    std::fs::rename(&path, &hidden)?;
-    rb.unix.unlink.push(folder.join(&hidden));
-    Ok(Route {
-        address: address_of(&hidden),
-        folder,
-    })
+    let spare = path.with_file_name(sys::spare_name());
+    std::fs::rename(&path, &spare)?;
+    let now = folder.join(&spare);
+    let route = Route::to(&now);
+    // One that the program had unlinked is reachable until all is connected.
+    let Some(file) = file.filter(|f| f.linked) else {
+        rb.unix.unlink.push(now);
+        return Ok(route);
+    };
+    let moved = file.moved.as_ref().map(|m| rb.map_path(m));
+    rb.unix.hidden.push(Hidden { now, then: folder.join(moved.as_ref().unwrap_or(&path)) });
+    std::fs::set_permissions(&spare, std::fs::Permissions::from_mode(file.mode))?;
+    moved.map_or(Ok(()), |m| remove_stale(&m)).map(|()| route)
 }
 
 /// A folder that is gone serves for names that were unlinked as well: any place gives the same relative name.
@@ -278,9 +300,11 @@ pub fn refill(rb: &mut Rebuilding) -> Result<(), Failure> {
             let _ = sock::shutdown(fd, i32::from(state.shutdown) - 1);
         }
         state.options.apply(fd, Stage::Last);
+        if let Some(backlog) = state.listening {
+            listen(fd, backlog, state.peer_cred, rb).map_err(|e| (*id, e))?;
+        }
     }
-    cleanup(&mut rb.unix);
-    Ok(())
+    publish(&mut rb.unix)
 }
 
 /// A connected datagram socket takes connections from its peer only: all others come before its own connect.
@@ -303,13 +327,17 @@ fn in_connecting_order<'a>(all: &[(ObjectId, &'a UnixState)]) -> Vec<(ObjectId, 
     order
 }
 
-fn cleanup(work: &mut Work) {
-    for path in work.unlink.drain(..) {
-        let _ = std::fs::remove_file(path);
+fn publish(work: &mut Work) -> Result<(), Failure> {
+    while let Some(Hidden { now, then }) = work.hidden.pop() {
+        if let Err(e) = sys::rename_new(&now, &then) {
+            let _ = std::fs::remove_file(&now);
+            let address = Route::to(&now).address;
+            let id = work.routes.iter().find(|r| r.1.address == address).map_or(ObjectId(0), |r| *r.0);
+            return Err((id, io::Error::other(format!("{} cannot get its name back: {e}; stop what took it", then.display()))));
+        }
     }
-    if let Some(scratch) = work.scratch.take() {
-        let _ = std::fs::remove_dir_all(scratch);
-    }
+    *work = Work::default();
+    Ok(())
 }
 
 fn refill_one(id: ObjectId, state: &UnixState, rb: &mut Rebuilding) -> io::Result<()> {
