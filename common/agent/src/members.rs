@@ -106,7 +106,8 @@ const KCMP_VM: libc::c_int = 1;
 fn shares_memory(pid: i32, ppid: i32) -> bool {
     // SAFETY: numbers only.
     match unsafe { libc::syscall(libc::SYS_kcmp, pid, ppid, KCMP_VM, 0, 0) } {
-        0 => true,
+        // Without their main threads, none of them has any.
+        0 => procfs::stat(pid).is_none_or(|s| s.state != 'Z'),
         -1 if std::io::Error::last_os_error().raw_os_error() == Some(libc::EPERM) => {
             in_vfork(ppid)
         }

@@ -81,6 +81,18 @@ fn runs(pid: i32) -> bool {
     tasks.filter_map(state).any(|s| !matches!(s, 'T' | 'Z' | 'X'))
 }
 
+/// A process's main thread, or, where that has ended, another one: the kernel finds nothing shared, and nothing apart,
+/// in what has ended.
+pub fn living_task(pid: i32) -> i32 {
+    let lives = |tid: i32| {
+        let stat = parse_stat(&fs::read(format!("/proc/{pid}/task/{tid}/stat")).ok()?)?;
+        (!matches!(stat.state, 'Z' | 'X')).then_some(tid)
+    };
+    let others = || fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let other = || others().find_map(|t| lives(t.file_name().to_str()?.parse().ok()?));
+    lives(pid).or_else(other).unwrap_or(pid)
+}
+
 /// One value of /proc/PID/status.
 pub fn status_value<'a>(status: &'a str, key: &str) -> Option<&'a str> {
     status.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix(':')).map(str::trim)

@@ -1,6 +1,7 @@
 //! Processes that share with each other what processes usually have for themselves (clone(2) with CLONE_VM, CLONE_FILES,
 //! CLONE_FS, CLONE_SIGHAND): found by kcmp(2). A restart has each made again by one that it shares with.
 
+use crate::procfs;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
@@ -30,8 +31,11 @@ pub struct Sharing(HashMap<i32, Share>);
 impl Sharing {
     /// `all`: parents before children. Err: a process that no other can make again, and what it shares.
     pub fn of(all: &[Who]) -> Result<Sharing, (i32, &'static str)> {
-        let pids: Vec<i32> = all.iter().map(|w| w.0).collect();
-        let [memory, files, folder] = [KCMP_VM, KCMP_FILES, KCMP_FS].map(|what| heads(&pids, what));
+        let task: HashMap<i32, i32> = all.iter().map(|w| (w.0, procfs::living_task(w.0))).collect();
+        let process: HashMap<i32, i32> = task.iter().map(|(&pid, &task)| (task, pid)).collect();
+        let tasks: Vec<i32> = all.iter().map(|w| task[&w.0]).collect();
+        let [memory, files, folder]: [HashMap<i32, i32>; 3] = [KCMP_VM, KCMP_FILES, KCMP_FS]
+            .map(|what| heads(&tasks, what).iter().map(|(task, head)| (process[task], process[head])).collect());
         let mut out = HashMap::new();
         for (i, &(pid, parent)) in all.iter().enumerate() {
             let [shares_memory, shares_files, shares_folder] = [&memory, &files, &folder].map(|h| h[&pid] != pid);
@@ -52,7 +56,7 @@ impl Sharing {
                 (shares_memory, libc::CLONE_VM),
                 (shares_files, libc::CLONE_FILES),
                 (shares_folder, libc::CLONE_FS),
-                (shares_memory && compare(pid, maker, KCMP_SIGHAND) == Ordering::Equal, libc::CLONE_SIGHAND),
+                (shares_memory && compare(task[&pid], task[&maker], KCMP_SIGHAND) == Ordering::Equal, libc::CLONE_SIGHAND),
                 (maker != parent, libc::CLONE_PARENT),
             ];
             let flags = flags.iter().filter(|f| f.0).fold(0, |all, f| all | f.1);

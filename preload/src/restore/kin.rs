@@ -85,6 +85,7 @@ pub fn found(root: &Ground, commons: usize) -> Result<()> {
                 here: AtomicU32::new(0),
                 ready: AtomicU32::new(0),
                 go: AtomicU32::new(0),
+                leader: AtomicU32::new(0),
                 failed: AtomicU32::new(0),
                 root: root.start,
                 index: i as u32 + 1,
@@ -95,7 +96,7 @@ pub fn found(root: &Ground, commons: usize) -> Result<()> {
                 restored: AtomicU32::new(0),
             });
         }
-        root.here.fetch_add(head.threads.count as u32 + head.process.leader_gone as u32, AcqRel);
+        root.here.fetch_add(head.threads.count as u32, AcqRel);
         start += part(&head);
     }
     Ok(())

@@ -46,6 +46,8 @@ pub struct Ground {
     /// threads that are ready to leave
     pub ready: AtomicU32,
     pub go: AtomicU32,
+    /// 1 until a leader that the program had ended is gone
+    pub leader: AtomicU32,
     pub failed: AtomicU32,
     /// the ground of the process that has the memory, of which this is a part
     pub root: usize,
@@ -219,6 +221,7 @@ fn prepare(fd: Fd, commons: usize) -> Result<()> {
             here: AtomicU32::new(0),
             ready: AtomicU32::new(0),
             go: AtomicU32::new(0),
+            leader: AtomicU32::new(0),
             failed: AtomicU32::new(0),
             root: start,
             index: 0,
@@ -229,8 +232,7 @@ fn prepare(fd: Fd, commons: usize) -> Result<()> {
             restored: AtomicU32::new(0),
         });
         let g = &*(start as *const Ground);
-        let threads = head.threads.count as u32 + head.process.leader_gone as u32;
-        g.here.store(threads, core::sync::atomic::Ordering::Release);
+        g.here.store(head.threads.count as u32, core::sync::atomic::Ordering::Release);
         kin::found(g, commons)?;
         kin::start_own(g.head())?;
         kin::make(g)?;

@@ -139,6 +139,10 @@ unsafe extern "C" fn main(start: usize) -> ! {
     while g.go.load(Acquire) == 0 {
         let _ = futex_wait(&g.go, 0, -1);
     }
+    // The process's exit status is that of the last one to end.
+    while g.leader.load(Acquire) != 0 {
+        let _ = futex_wait(&g.leader, 1, 1);
+    }
     leave(g, t)
 }
 
@@ -293,12 +297,16 @@ pub fn leave_leader(g: &Ground) -> ! {
     } else {
         super::kin::await_root(g);
     }
+    if head.process.leader_gone != 0 {
+        g.leader.store(1, Release);
+        // SAFETY: the kernel clears the word when this thread is gone; until then the ground stays.
+        let _ = unsafe { syscall1(libc::SYS_set_tid_address, g.leader.as_ptr() as usize) };
+    }
     g.go.store(1, Release);
     futex_wake_all(&g.go);
     if let Some(t) = g.table::<ThreadRecord>(head.threads).iter().find(|t| is_leader(head, t)) {
         leave(g, t)
     }
-    // The ground stays until the others are gone from it; one page range that a program without its leader keeps.
     exit_thread(0)
 }
 
