@@ -101,7 +101,7 @@ fn restart(options: Options) -> Result<(), Failure> {
     let took = begun.elapsed().unwrap_or_default();
     tell(&mut client, &agent, &members, took)?;
     drop(members);
-    agent.run(client, welcome, program, status);
+    agent.run(agent.begin(client, welcome), program, status);
     Ok(())
 }
 

@@ -2,12 +2,13 @@
 
 mod session;
 
-use crate::checkpoint::{Asked, Barrier, Checkpoint, Choices, Settings, Verdict, Writers};
+use crate::checkpoint::{Asked, Barrier, Checkpoint, Choices, Verdict, Writers};
 use crate::events::Events;
 use crate::filling::Filling;
 use crate::foreground::{FORWARDED, StatusPipe};
 use crate::link::{Listener, poll};
 use crate::pace::Disk;
+use crate::settings::Settings;
 use crate::track::Tracker;
 use crate::{members, procfs, timings};
 use ckpt_coordinator::client::{Client, Polled};
@@ -16,12 +17,13 @@ use ckpt_sys::idtable::IdTable;
 use ckpt_wire::{AgentMessage, CheckpointStats, CoordinatorMessage, Hello, HookEvent, HookReport, Moment, ProcessEvents, ProcessRow, Stage, Summary, Welcome};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use std::collections::HashSet;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::collections::{HashMap, HashSet};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use session::{Session, aim_at_coordinator};
+pub use session::Session;
+use session::aim_at_coordinator;
 use std::time::{Duration, Instant};
 
 pub struct Agent {
@@ -46,40 +48,31 @@ pub struct Agent {
     restarted_from: Option<PathBuf>,
 }
 
+/// By pidfd, since another agent may reap them.
 #[derive(Default)]
-struct WriterSet(Mutex<HashSet<i32>>);
+struct WriterSet(Mutex<HashMap<i32, OwnedFd>>);
 
 impl Writers for WriterSet {
     fn known(&self) -> HashSet<i32> {
-        self.0.lock().map(|s| s.clone()).unwrap_or_default()
+        let Ok(mut all) = self.0.lock() else { return HashSet::new() };
+        all.retain(|_, pidfd| poll(&[pidfd.as_raw_fd()], Duration::ZERO).is_ok_and(|ready| ready.is_empty()));
+        all.keys().copied().collect()
     }
 
     fn add(&self, pid: i32) {
-        if let Ok(mut s) = self.0.lock() {
-            s.insert(pid);
+        // SAFETY: numbers only; the copy is frozen, so its pid is its own.
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) } as i32;
+        if let (Ok(mut all), true) = (self.0.lock(), fd >= 0) {
+            // SAFETY: pidfd_open returned a new descriptor that nobody else owns.
+            all.insert(pid, unsafe { OwnedFd::from_raw_fd(fd) });
         }
     }
 
     fn kill(&self) {
-        // The lock keeps a pid ours: it is taken out of the set when it is reaped.
-        if let Ok(s) = self.0.lock() {
-            for &pid in s.iter() {
-                // SAFETY: numbers only.
-                unsafe { libc::kill(pid, libc::SIGKILL) };
-            }
+        for pidfd in self.0.lock().iter().flat_map(|all| all.values()) {
+            // SAFETY: numbers only.
+            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), libc::SIGKILL, 0, 0) };
         }
-    }
-}
-
-impl WriterSet {
-    /// One ended child. Its pid may be another process's from here on.
-    fn reap(&self) -> Option<(i32, i32)> {
-        let mut set = self.0.lock().ok()?;
-        let ended = reap()?;
-        if !libc::WIFSTOPPED(ended.1) && !libc::WIFCONTINUED(ended.1) {
-            set.remove(&ended.0);
-        }
-        Some(ended)
     }
 }
 
@@ -123,13 +116,21 @@ impl Agent {
         Agent { restarted_from: folder, ..self }
     }
 
-    /// Runs until every member has ended. `program` is the process whose status is the foreground part's.
-    pub fn run(&self, client: Client, welcome: Welcome, program: i32, mut status: StatusPipe) {
-        self.program.store(program, Ordering::Release);
+    /// Before there is a program: the computation may have an agent here that will look after it.
+    pub fn begin(&self, client: Client, welcome: Welcome) -> Session<'_> {
         aim_at_coordinator(&client);
+        let mut session = Session { agent: self, client: Some(client), next: None, computation: welcome.computation.0, generation: welcome.next_generation.saturating_sub(1), awaits_event: self.restarted_from.is_some(), leader: None };
+        session.find_leader();
+        session.await_leader();
+        session
+    }
+
+    /// Runs until every member has ended. `program` is the process whose status is the foreground part's.
+    pub fn run(&self, session: Session<'_>, program: i32, mut status: StatusPipe) {
+        self.program.store(program, Ordering::Release);
         let Ok((stop_read, stop_write)) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC) else { return };
         std::thread::scope(|scope| {
-            let worker = scope.spawn(move || self.serve(client, welcome, stop_read));
+            let worker = scope.spawn(move || self.serve(session, stop_read));
             let program_status = self.supervise(program, &mut status);
             self.ended.store(true, Ordering::Release);
             drop(stop_write);
@@ -145,7 +146,7 @@ impl Agent {
         let mut program_status = None;
         let mut reported = false;
         loop {
-            while let Some((pid, st)) = self.writers.reap() {
+            while let Some((pid, st)) = reap() {
                 if libc::WIFSTOPPED(st) || libc::WIFCONTINUED(st) {
                     if pid == program {
                         self.mirror(st, status);
@@ -157,11 +158,11 @@ impl Agent {
                 }
             }
             if let Some(st) = program_status {
-                let left = members::find_all(std::process::id() as i32, &self.writers.known());
+                let left = members::find_all(&[std::process::id() as i32], &self.writers.known());
                 let left = left.iter().any(|c| !members::is_dead(c));
                 if !left {
                     // Whoever takes over our children may be slow to wait for them, and their ids are wanted again.
-                    while self.writers.reap().is_some() {}
+                    while reap().is_some() {}
                     return st;
                 }
                 if !reported && !self.killed.load(Ordering::Acquire) {
@@ -190,27 +191,43 @@ impl Agent {
     }
 
     /// The coordinator's side, until the program has ended.
-    fn serve(&self, client: Client, welcome: Welcome, stop: OwnedFd) {
-        let mut session = Session { agent: self, client: Some(client), next: None, computation: welcome.computation.0, generation: welcome.next_generation.saturating_sub(1), awaits_event: self.restarted_from.is_some() };
+    fn serve(&self, mut session: Session<'_>, stop: OwnedFd) {
         loop {
-            let mut fds = vec![stop.as_raw_fd(), self.listener.fd.as_raw_fd()];
+            let mut fds = vec![stop.as_raw_fd()];
+            if !session.follows() {
+                fds.extend(self.listener.fds());
+            }
+            fds.extend(session.leader_fd());
+            let followers = self.listener.followers.links();
+            fds.extend(&followers);
             fds.extend(session.client.as_ref().map(AsRawFd::as_raw_fd));
             let filling = self.filling.fd();
             fds.extend(filling);
             let ends = self.with_events(|events| events.fd());
             fds.extend(ends);
-            let patience = if session.client.is_some() { Duration::from_secs(3600) } else { Duration::from_millis(200) };
+            let patience = if session.client.is_some() || session.follows() { Duration::from_secs(3600) } else { Duration::from_millis(200) };
             let patience = self.listener.requests.deliver(self.settings.signal).unwrap_or(patience).min(patience);
             let ready = poll(&fds, patience).unwrap_or_default();
             // Who said something before it ended is heard before its end is seen.
-            let told = self.listener.hear();
-            self.with_events(|events| events.heard(&told));
+            if !session.follows() {
+                let told = self.listener.hear();
+                self.with_events(|events| events.heard(&told));
+            }
+            if followers.iter().any(|fd| ready.contains(fd)) {
+                self.attend();
+            }
+            if session.leader_fd().is_some_and(|fd| ready.contains(&fd)) {
+                session.hear_leader();
+            }
             if ends.is_some_and(|fd| ready.contains(&fd)) {
                 self.with_events(Events::look);
             }
             if ready.contains(&stop.as_raw_fd()) {
-                session.hear_last();
-                self.note_ends(&session);
+                if !session.follows() {
+                    session.hear_last();
+                    self.note_ends(&session);
+                }
+                self.listener.followers.dismiss();
                 session.send(AgentMessage::Leave);
                 return;
             }
@@ -222,6 +239,12 @@ impl Agent {
                 session.send(AgentMessage::Request);
             }
         }
+    }
+
+    /// Hears agents that come to follow this one. Ids that are not the kernel's are this one's affair alone.
+    fn attend(&self) {
+        let plain = self.id_table.is_none_or(|t| t.real_ids().all(|id| t.to_virtual(id).0 == id.0));
+        self.listener.followers.attend(self.settings.kinship().filter(|_| plain).as_deref());
     }
 
     pub fn with_events<T>(&self, work: impl FnOnce(&mut Events) -> T) -> T {
@@ -247,11 +270,11 @@ impl Agent {
     /// Ends every member.
     fn kill_all(&self) {
         self.killed.store(true, Ordering::Release);
-        let members = members::find_all(std::process::id() as i32, &self.writers.known());
+        let members = members::find_all(&self.listener.agents(), &self.writers.known());
         let pids: Vec<i32> = members.iter().filter(|c| !members::is_dead(c)).map(|c| c.stat.pid).collect();
         ckpt_objects::end_without_trace(&pids);
         loop {
-            let left = members::find_all(std::process::id() as i32, &self.writers.known());
+            let left = members::find_all(&self.listener.agents(), &self.writers.known());
             let alive: Vec<i32> = left.iter().filter(|c| !members::is_dead(c)).map(|c| c.stat.pid).collect();
             if alive.is_empty() {
                 return;

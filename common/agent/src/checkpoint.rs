@@ -13,18 +13,19 @@ use crate::members::{self, Candidate};
 use crate::pace::Disk;
 use crate::quiesce::{Quiesce, QuiesceError, Stopped};
 use crate::records::Records;
+use crate::settings::Settings;
 use crate::sharing::Sharing;
 use crate::track::{Ranges, Tracker};
 use crate::write::{Taken, WriteError};
 use crate::{ipc, limits, passes, room, shared, stale, store, timings};
 use ckpt_image::file::Blobs;
-use ckpt_image::{Apart, Body, ImageWriter, SharedMemory, UserKey};
+use ckpt_image::{Apart, Body, ImageWriter, SharedMemory};
 use ckpt_objects::ipc::{IpcError, SysvSet};
 use ckpt_objects::{CaptureContext, CaptureError, ObjectSet};
 use ckpt_sys::fault::{self, Effect};
 use ckpt_sys::flat::{Msg, msg};
 use ckpt_sys::idtable::IdTable;
-use ckpt_wire::{CheckpointStats, Compression, Overrides, PauseMode, ProcessEvents, Stage, Summary, Timing};
+use ckpt_wire::{CheckpointStats, Overrides, PauseMode, ProcessEvents, Stage, Summary, Timing};
 use collect::receive_records;
 use refuse::refuse;
 use std::collections::HashSet;
@@ -52,23 +53,6 @@ pub enum CheckpointError {
     Aborted(String),
     #[error("checkpoint: {0}")]
     Io(#[from] io::Error),
-}
-
-/// What a checkpoint needs to know that does not change between checkpoints.
-pub struct Settings {
-    pub folder: PathBuf,
-    pub program: String,
-    pub signal: i32,
-    pub compression: Compression,
-    pub pause: PauseMode,
-    pub keep: u32,
-    pub unique_names: bool,
-    pub unique_dirs: bool,
-    pub save_open_files: bool,
-    /// a full image every so many, 0: always
-    pub incremental: u32,
-    /// images are encrypted with it
-    pub key: Option<UserKey>,
 }
 
 /// The other members' side: tell where we are, wait until all are there.
@@ -356,7 +340,7 @@ impl Checkpoint<'_> {
     }
 
     fn read_flags(&self) -> Vec<(i32, VmFlags)> {
-        let members = members::find(std::process::id() as i32, &self.writers.known());
+        let members = members::find(&self.listener.agents(), &self.writers.known());
         members.iter().map(|c| (c.stat.pid, VmFlags::read(c.stat.pid))).collect()
     }
 
@@ -394,7 +378,7 @@ impl Checkpoint<'_> {
         clock: &mut Clock,
     ) -> Result<Snapshot, CheckpointError> {
         let quiesce = Quiesce {
-            agent: std::process::id() as i32,
+            agents: &self.listener.agents(),
             signal: self.settings.signal,
             listener: self.listener,
             writers: &self.writers.known(),
@@ -450,7 +434,8 @@ impl Checkpoint<'_> {
         let tables = collect::tables(&mut processes, &sharing)?;
         let std = [0, 1, 2].map(|fd: RawFd| is_open(fd).then_some(fd));
         let mut blobs = Blobs(&image);
-        let mut ctx = CaptureContext { std, save_open_files: self.settings.save_open_files, blobs: &mut blobs };
+        let others_std = self.listener.followers.std();
+        let mut ctx = CaptureContext { std, others_std: &others_std, save_open_files: self.settings.save_open_files, blobs: &mut blobs };
         let mut objects = ckpt_objects::capture(&tables, &mut ctx)?;
         ipc::complete(&mut objects, processes.iter().map(|p| (p.stopped.who.stat.pid, &p.records)));
         drop(tables);
@@ -484,7 +469,7 @@ impl Checkpoint<'_> {
     }
 }
 
-fn is_open(fd: RawFd) -> bool {
+pub(crate) fn is_open(fd: RawFd) -> bool {
     // SAFETY: only asks.
     unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
 }

@@ -1,10 +1,11 @@
 //! ckpt_launch: coordinator, agent, program.
 
 use crate::agent::{Agent, signal_set};
-use crate::checkpoint::{Settings, host_name};
+use crate::checkpoint::host_name;
 use crate::foreground::Inherited;
 use crate::link::Listener;
 use crate::program::{self, ProgramError};
+use crate::settings::Settings;
 use crate::{foreground, paths};
 use ckpt_coordinator::launch::{LaunchOptions, connect_or_start};
 use ckpt_coordinator::options::{self, CheckpointOptions, CoordOptions, JoinOptions};
@@ -75,12 +76,13 @@ fn launch(options: Options) -> Result<(), Failure> {
     let welcome = client.hello(&hello)?;
     let listener = Listener::new()?;
     let agent = Agent::new(settings, listener, launch, hello, options.checkpoint.quiet);
+    let session = agent.begin(client, welcome);
     let names = names()?;
     let variable = variable(&agent.listener.name, 0, &format!("n{}", names.as_raw_fd()), Outer::default(), agent.settings.signal);
     let env = environment(&variable, &preload);
     let child = start(&agent, &program, &options.command, env, &status.inherited)?;
     agent.with_events(|events| events.launched(child));
-    agent.run(client, welcome, child, status);
+    agent.run(session, child, status);
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! Seqpacket sockets to processes: one message each, descriptors beside it.
 
+use crate::followers::Followers;
 use crate::requests::{Requests, Told};
 use ckpt_sys::flat::{Msg, bytes_of, from_bytes};
 use nix::cmsg_space;
@@ -21,6 +22,8 @@ pub struct Listener {
     pub fd: OwnedFd,
     pub name: String,
     pub requests: Requests,
+    /// agents that have handed their programs over
+    pub followers: Followers,
 }
 
 impl Listener {
@@ -31,12 +34,12 @@ impl Listener {
         let fd = socket::socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?;
         socket::bind(fd.as_raw_fd(), &UnixAddr::new_abstract(name.as_bytes())?)?;
         socket::listen(&fd, socket::Backlog::new(4096).unwrap_or(socket::Backlog::MAXCONN))?;
-        Ok(Listener { fd, name, requests: Requests::default() })
+        Ok(Listener { fd, name, requests: Requests::default(), followers: Followers::default() })
     }
 
     /// A process that connected, with the pid the kernel says it has; None when nobody waits.
     pub fn accept(&self) -> Option<(Link, i32)> {
-        let fd = socket::accept4(self.fd.as_raw_fd(), SockFlag::SOCK_CLOEXEC).ok()?;
+        let fd = self.fds().into_iter().find_map(|fd| socket::accept4(fd, SockFlag::SOCK_CLOEXEC).ok())?;
         // SAFETY: accept4 returned a new descriptor that nobody else owns.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         let cred = socket::getsockopt(&fd, socket::sockopt::PeerCredentials).ok()?;
@@ -46,6 +49,16 @@ impl Listener {
 }
 
 impl Listener {
+    /// Where processes connect to.
+    pub fn fds(&self) -> Vec<RawFd> {
+        [self.fd.as_raw_fd()].into_iter().chain(self.followers.listeners()).collect()
+    }
+
+    /// The agents whose descendants the members are.
+    pub fn agents(&self) -> Vec<i32> {
+        [std::process::id() as i32].into_iter().chain(self.followers.pids()).collect()
+    }
+
     /// Hears those who came by themselves. What callbacks took, of those that said so.
     pub fn hear(&self) -> Vec<Told> {
         while let Some((link, pid)) = self.accept() {

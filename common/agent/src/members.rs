@@ -1,4 +1,4 @@
-//! Who belongs to the computation: the descendants of the agent, less our own programs and frozen writers.
+//! Who belongs to the computation: the descendants of the agents, less our own programs and frozen writers.
 
 use crate::{paths, procfs};
 use std::collections::HashSet;
@@ -11,23 +11,26 @@ pub struct Candidate {
 }
 
 /// Members now, parents before children. At a bad moment one is missing that is there: see `find_all`.
-pub fn find(agent: i32, writers: &HashSet<i32>) -> Vec<Candidate> {
-    among(procfs::descendants(agent), agent, writers)
+pub fn find(agents: &[i32], writers: &HashSet<i32>) -> Vec<Candidate> {
+    among(procfs::descendants, agents, writers)
 }
 
 /// All members now, where it matters that none is missing.
-pub fn find_all(agent: i32, writers: &HashSet<i32>) -> Vec<Candidate> {
-    among(procfs::all_descendants(agent), agent, writers)
+pub fn find_all(agents: &[i32], writers: &HashSet<i32>) -> Vec<Candidate> {
+    among(procfs::all_descendants, agents, writers)
 }
 
-fn among(descendants: Vec<i32>, agent: i32, writers: &HashSet<i32>) -> Vec<Candidate> {
-    descendants
-        .into_iter()
-        .filter(|pid| !writers.contains(pid))
+fn among(descendants: fn(i32) -> Vec<i32>, agents: &[i32], writers: &HashSet<i32>) -> Vec<Candidate> {
+    let mut seen = HashSet::new();
+    agents
+        .iter()
+        .flat_map(|&agent| descendants(agent))
+        // An agent may itself descend from another's program.
+        .filter(|&pid| !writers.contains(&pid) && seen.insert(pid))
         .filter_map(|pid| Some(Candidate { stat: procfs::stat(pid)?, exe: procfs::link(pid, "exe") }))
         .filter(|c| !c.exe.as_deref().is_some_and(paths::is_own_tool))
-        // A zombie of the agent's own is about to be reaped.
-        .filter(|c| !(is_dead(c) && c.stat.ppid == agent))
+        // A zombie of an agent's own is about to be reaped.
+        .filter(|c| !(is_dead(c) && agents.contains(&c.stat.ppid)))
         .collect()
 }
 
@@ -51,7 +54,7 @@ pub enum Readiness {
 }
 
 /// May the process get the signal, and which thread should?
-pub fn readiness(c: &Candidate, signal: i32) -> Readiness {
+pub fn readiness(c: &Candidate, agents: &[i32], signal: i32) -> Readiness {
     let pid = c.stat.pid;
     let bit = 1u64 << (signal - 1);
     // Memory first: once a process has memory of its own, a handler that is seen is that of its own image. The other
@@ -64,7 +67,7 @@ pub fn readiness(c: &Candidate, signal: i32) -> Readiness {
         }
     }
     let Some(status) = procfs::status(pid) else { return Readiness::Gone };
-    if let Some(tracer) = procfs::status_value(&status, "TracerPid").and_then(|t| t.parse().ok()).filter(|&t| t != 0 && is_member(t)) {
+    if let Some(tracer) = procfs::status_value(&status, "TracerPid").and_then(|t| t.parse().ok()).filter(|&t| t != 0 && is_member(t, agents)) {
         return Readiness::Traced { tracer };
     }
     if procfs::status_hex(&status, "SigCgt") & bit == 0 {
@@ -79,10 +82,9 @@ pub fn readiness(c: &Candidate, signal: i32) -> Readiness {
     other_thread(pid, bit).map_or(Readiness::NoHandler, |tid| Readiness::Ready { tid })
 }
 
-/// Does it descend from the agent, which is this process?
-fn is_member(pid: i32) -> bool {
-    let own = std::process::id() as i32;
-    std::iter::successors(Some(pid), |&p| procfs::stat(p).map(|s| s.ppid)).take_while(|&p| p > 1).any(|p| p == own)
+/// Does it descend from an agent?
+fn is_member(pid: i32, agents: &[i32]) -> bool {
+    std::iter::successors(Some(pid), |&p| procfs::stat(p).map(|s| s.ppid)).take_while(|&p| p > 1).any(|p| agents.contains(&p))
 }
 
 /// It has our handler, though every thread may block the signal just now.

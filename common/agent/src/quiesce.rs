@@ -8,7 +8,6 @@ use crate::{obstacle, procfs};
 use ckpt_sys::flat::{Msg, PROTOCOL, Times, bytes_of, from_bytes, msg, stage};
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +92,7 @@ const THREADS_PATIENCE: Duration = Duration::from_secs(8);
 const LIBRARY_PATIENCE: Duration = Duration::from_millis(3000);
 
 pub struct Quiesce<'a> {
-    pub agent: i32,
+    pub agents: &'a [i32],
     pub signal: i32,
     pub listener: &'a Listener,
     pub writers: &'a HashSet<i32>,
@@ -117,7 +116,7 @@ impl Quiesce<'_> {
         // Nobody is awaited: a closer look shows whether all are there.
         let mut settled = false;
         loop {
-            let members = if settled { members::find_all(self.agent, self.writers) } else { members::find(self.agent, self.writers) };
+            let members = if settled { members::find_all(self.agents, self.writers) } else { members::find(self.agents, self.writers) };
             let alive: HashSet<i32> = members.iter().filter(|c| !members::is_dead(c)).map(|c| c.stat.pid).collect();
             asked.retain(|pid, _| alive.contains(pid) || !has_ended(*pid));
             done.retain(|s| alive.contains(&s.who.stat.pid) || !has_ended(s.who.stat.pid));
@@ -163,7 +162,7 @@ impl Quiesce<'_> {
         begun: Instant,
     ) -> Result<bool, QuiesceError> {
         let pid = c.stat.pid;
-        match members::readiness(c, self.signal) {
+        match members::readiness(c, self.agents, self.signal) {
             Readiness::Gone => Ok(false),
             Readiness::Traced { tracer } => Err(QuiesceError::Traced { pid, name: c.stat.name.clone(), tracer }),
             Readiness::Vfork if Instant::now() < self.deadline => Ok(true),
@@ -216,10 +215,11 @@ impl Quiesce<'_> {
 
     /// One round of messages.
     fn listen(&self, asked: &mut HashMap<i32, Asked>, done: &mut Vec<Stopped>, ms: u64) -> Result<(), QuiesceError> {
-        let mut fds = vec![self.listener.fd.as_raw_fd()];
+        let doors = self.listener.fds();
+        let mut fds = doors.clone();
         fds.extend(asked.values().filter_map(|a| a.link.as_ref().map(Link::fd)));
         let ready = poll(&fds, Duration::from_millis(ms))?;
-        if ready.contains(&self.listener.fd.as_raw_fd()) {
+        if doors.iter().any(|door| ready.contains(door)) {
             while let Some((link, pid)) = self.listener.accept() {
                 self.greet(link, pid, asked)?;
             }
@@ -302,7 +302,7 @@ impl Quiesce<'_> {
                 if now.duration_since(a.asked) > ROOM_PATIENCE {
                     a.raised.raise();
                 }
-                if let Readiness::Ready { tid } = members::readiness(&a.who, self.signal) {
+                if let Readiness::Ready { tid } = members::readiness(&a.who, self.agents, self.signal) {
                     a.tid = tid;
                     a.in_call = procfs::in_call(pid, tid);
                     a.last_ran = procfs::last_ran(pid, tid).unwrap_or(0);

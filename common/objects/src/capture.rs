@@ -35,6 +35,8 @@ pub trait BlobSink {
 pub struct CaptureContext<'a> {
     /// The agent's own standard streams: objects that are the same open file are inherited at a restart.
     pub std: [Option<RawFd>; 3],
+    /// those of other agents whose programs are captured, too
+    pub others_std: &'a [[Option<RawFd>; 3]],
     pub save_open_files: bool,
     pub blobs: &'a mut dyn BlobSink,
 }
@@ -263,7 +265,7 @@ impl<'a, 'b> Capturing<'a, 'b> {
         if matches!(probe.file_type(), libc::S_IFREG | libc::S_IFDIR) || !self.maybe_std(probe) {
             return None;
         }
-        let same = |i: &usize| self.ctx.std[*i].is_some_and(|fd| same_object(fd, probe.fd));
+        let same = |i: &usize| self.streams().any(|std| std[*i].is_some_and(|fd| same_object(fd, probe.fd)));
         let is_null = probe.link == b"/dev/null";
         let index = (0..3).find(same).filter(|_| !is_null)?;
         Some(Kind::Inherited(Inherited::Std(index as u8)))
@@ -271,7 +273,11 @@ impl<'a, 'b> Capturing<'a, 'b> {
 
     fn maybe_std(&self, probe: &Probe) -> bool {
         let same_inode = |fd: &RawFd| sys::fstat(*fd).is_ok_and(|s| s.st_ino == probe.stat.st_ino);
-        self.ctx.std.iter().flatten().any(same_inode)
+        self.streams().flatten().flatten().any(same_inode)
+    }
+
+    fn streams(&self) -> impl Iterator<Item = &[Option<RawFd>; 3]> {
+        [&self.ctx.std].into_iter().chain(self.ctx.others_std)
     }
 
     /// What needs the whole computation in view, still without changing anything.

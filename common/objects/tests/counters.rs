@@ -363,6 +363,7 @@ fn standard_streams_are_inherited_and_files_are_not() {
     let mut blobs = Blobs::default();
     let std = [Some(outer.as_raw_fd()), Some(out.as_raw_fd()), None];
     let mut ctx = ckpt_objects::CaptureContext {
+        others_std: &[],
         std,
         save_open_files: false,
         blobs: &mut blobs,

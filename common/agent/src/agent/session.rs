@@ -1,6 +1,10 @@
 //! The agent's talk with the coordinator, at rest and through a checkpoint.
 
 use super::*;
+use crate::followers::{self, follow};
+use crate::link::Link;
+use ckpt_sys::flat::{Msg, msg};
+use std::os::fd::RawFd;
 
 /// Whom a fault named kill-coordinator hits.
 pub(super) fn aim_at_coordinator(client: &Client) {
@@ -9,15 +13,22 @@ pub(super) fn aim_at_coordinator(client: &Client) {
     }
 }
 
-pub(super) struct Session<'a> {
-    pub agent: &'a Agent,
-    pub client: Option<Client>,
+pub struct Session<'a> {
+    pub(super) agent: &'a Agent,
+    pub(super) client: Option<Client>,
     /// The start of a checkpoint that came before the one before had ended here.
-    pub next: Option<CoordinatorMessage>,
-    pub computation: [u8; 16],
-    pub generation: u32,
+    pub(super) next: Option<CoordinatorMessage>,
+    pub(super) computation: [u8; 16],
+    pub(super) generation: u32,
     /// The coordinator has yet to say what is to be noted of a restart or a resumed checkpoint.
-    pub awaits_event: bool,
+    pub(super) awaits_event: bool,
+    /// Another agent of the computation on this host, which is asked to look after our program or does.
+    pub(super) leader: Option<Leader>,
+}
+
+pub(super) struct Leader {
+    link: Link,
+    follows: bool,
 }
 
 impl Session<'_> {
@@ -27,7 +38,76 @@ impl Session<'_> {
         }
     }
 
+    /// Another agent looks after our program.
+    pub fn follows(&self) -> bool {
+        self.leader.as_ref().is_some_and(|l| l.follows)
+    }
+
+    pub fn leader_fd(&self) -> Option<RawFd> {
+        self.leader.as_ref().map(|l| l.link.fd())
+    }
+
+    /// Asks to follow who leads on this host, or leads. After a restart an agent has ids of its own to look after.
+    pub fn find_leader(&mut self) {
+        const TRIES: usize = 20;
+        let agent = self.agent;
+        let kinship = agent.settings.kinship().filter(|_| agent.id_table.is_none());
+        for _ in 0..TRIES {
+            if let Some(kinship) = &kinship {
+                match followers::ask(&self.computation, kinship, agent.listener.fd.as_raw_fd()) {
+                    Ok(Some(link)) => return self.leader = Some(Leader { link, follows: false }),
+                    Ok(None) => {}
+                    Err(_) => return,
+                }
+            }
+            // Somebody may have come first.
+            match agent.listener.followers.lead(&self.computation) {
+                Ok(false) if kinship.is_some() => {}
+                _ => return,
+            }
+        }
+    }
+
+    /// It answers at once, unless it is taking a checkpoint.
+    pub fn await_leader(&mut self) {
+        const MOMENT: Duration = Duration::from_secs(2);
+        let end = Instant::now() + MOMENT;
+        while let (Some(fd), false) = (self.leader_fd(), self.follows()) {
+            match poll(&[fd], end.saturating_duration_since(Instant::now())) {
+                Ok(ready) if !ready.is_empty() => self.hear_leader(),
+                _ => return,
+            }
+        }
+    }
+
+    pub fn hear_leader(&mut self) {
+        let Some(leader) = &mut self.leader else { return };
+        let heard = leader.link.recv().map(|p| (p.msg.kind, p.msg.arg, p.msg.arg2));
+        match heard {
+            Ok((msg::FOLLOW, follow::WELCOME, _)) => {
+                let begin = Msg { kind: msg::FOLLOW, arg: follow::BEGIN, ..Msg::default() };
+                // Before the coordinator knows: a checkpoint that it begins then finds our program with the leader.
+                leader.follows = leader.link.send_with(begin, &[], &[]).is_ok();
+                if leader.follows {
+                    self.send(AgentMessage::Leave);
+                    self.client = None;
+                    self.next = None;
+                }
+            }
+            Ok((msg::FOLLOW, follow::GENERATION, newest)) => self.generation = self.generation.max(newest as u32),
+            Ok((msg::CANCEL, ..)) => self.leader = None,
+            Ok(_) => {}
+            Err(_) => {
+                self.leader = None;
+                self.find_leader();
+            }
+        }
+    }
+
     pub fn serve_coordinator(&mut self) {
+        if self.follows() {
+            return;
+        }
         if self.client.is_none() {
             self.next = None;
             return self.reconnect();
@@ -116,6 +196,8 @@ impl Session<'_> {
         // Known from here on, so that no coordinator gives this number again.
         self.generation = self.generation.max(generation);
         agent.await_filling();
+        agent.attend();
+        agent.listener.followers.tell_generation(generation);
         let work = Checkpoint { settings: &agent.settings, listener: &agent.listener, computation, generation, attempt, asked, disk: &agent.disk, choices: Choices::default(), program: agent.program.load(Ordering::Acquire), id_table: agent.id_table, outer: agent.outer, writers: &agent.writers, tracker: &agent.tracker, events: &agent.events };
         let mut barrier = Waiting { session: self, generation, patience };
         agent.checkpointing.store(true, Ordering::Release);
@@ -146,7 +228,7 @@ impl Session<'_> {
 
 impl Agent {
     fn rows(&self) -> Vec<ProcessRow> {
-        let members = members::find(std::process::id() as i32, &self.writers.known());
+        let members = members::find(&self.listener.agents(), &self.writers.known());
         let row = |c: members::Candidate| {
             let s: procfs::Stat = c.stat;
             ProcessRow { pid: s.pid, ppid: s.ppid, name: s.name, state: s.state, threads: s.threads }

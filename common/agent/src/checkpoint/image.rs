@@ -9,6 +9,7 @@ use ckpt_image::{Birth, Body, Codec, Header, ImageFile, ImageMeta, Machine, Memo
 use ckpt_sys::fault;
 use ckpt_sys::idtable::RealPid;
 use ckpt_wire::{CheckpointStats, ImageInfo, Stage};
+use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -95,6 +96,7 @@ impl Checkpoint<'_> {
         processes.extend(zombies);
         let ids = self.changed_ids(&processes);
         let foreground = processes.iter().find(|p| p.sid == sid_of_agent()).map_or(0, |p| procfs::stat(p.pid).map_or(0, |s| s.field(8) as i32));
+        self.gather_in(&mut processes);
         // SAFETY: getpgrp and getsid only ask.
         let (pgid, sid) = unsafe { (libc::getpgrp(), libc::getsid(0)) };
         ImageMeta {
@@ -111,6 +113,26 @@ impl Checkpoint<'_> {
             sysv: std::mem::take(&mut snapshot.sysv),
             sums: snapshot.image.take_sums(),
             machine: Machine::here(),
+        }
+    }
+
+    /// What is outside for programs of agents that follow is at a restart what is outside for ours.
+    fn gather_in(&self, processes: &mut [ProcessMeta]) {
+        let members: HashSet<i32> = processes.iter().map(|p| p.pid).collect();
+        // SAFETY: getpgrp and getsid only ask.
+        let (pid, pgid, sid) = unsafe { (std::process::id() as i32, libc::getpgrp(), libc::getsid(0)) };
+        for theirs in self.listener.followers.surroundings() {
+            let swap = |id: &mut i32, from: i32, to: i32| {
+                if *id == from && !members.contains(&from) {
+                    *id = to;
+                }
+            };
+            for p in processes.iter_mut() {
+                swap(&mut p.ppid, theirs.pid, pid);
+                swap(&mut p.birth.maker, theirs.pid, pid);
+                swap(&mut p.pgid, theirs.pgid, pgid);
+                swap(&mut p.sid, theirs.sid, sid);
+            }
         }
     }
 

@@ -60,6 +60,7 @@ pub fn try_checkpoint(fds: &[RawFd]) -> Result<(ObjectSet, Blobs), CaptureError>
 pub fn checkpoint_with(fds: &[RawFd], save_open_files: bool) -> Result<(ObjectSet, Blobs), CaptureError> {
     let mut blobs = Blobs::default();
     let mut ctx = CaptureContext {
+        others_std: &[],
         std: [Some(0), Some(1), Some(2)],
         save_open_files,
         blobs: &mut blobs,

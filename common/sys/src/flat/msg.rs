@@ -61,6 +61,9 @@ pub const TABLE: u32 = 60;
 /// callbacks of event `count` (include/ckpt/ckpt.h) began at `arg` (CLOCK_REALTIME, nanoseconds) and took `arg2`
 /// microseconds
 pub const TOLD: u32 = 61;
+// agent -> agent
+/// common/agent/src/followers.rs
+pub const FOLLOW: u32 = 62;
 // agent -> writer
 /// carries the image or a pipe; arg: file offset, u64::MAX for a pipe
 pub const WRITE: u32 = 38;
