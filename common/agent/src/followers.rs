@@ -66,6 +66,10 @@ pub fn ask(computation: &[u8; 16], kinship: &str, listener: RawFd) -> io::Result
         Err(nix::Error::ECONNREFUSED) => return Ok(None),
         done => done?,
     }
+    // Anybody may take a name.
+    if socket::getsockopt(&fd, socket::sockopt::PeerCredentials)?.uid() != nix::unistd::geteuid().as_raw() {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
     let std: Vec<RawFd> = (0..3).filter(|&fd| is_open(fd)).collect();
     let which = std.iter().fold(0u64, |all, fd| all | 1 << fd);
     let fds: Vec<RawFd> = [listener].into_iter().chain(std).collect();

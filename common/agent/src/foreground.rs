@@ -50,13 +50,19 @@ pub struct Inherited {
 impl Inherited {
     /// In the child that becomes the program; only async-signal-safe calls.
     pub fn restore(&self) {
-        let pipe = if PIPE_IGNORED.load(Ordering::Relaxed) { libc::SIG_IGN } else { libc::SIG_DFL };
-        // SAFETY: our own disposition and mask, before the exec.
+        give_back_pipe_signal();
+        // SAFETY: our own mask, before the exec.
         unsafe {
-            libc::signal(libc::SIGPIPE, pipe);
             libc::sigprocmask(libc::SIG_SETMASK, self.mask.as_ref(), std::ptr::null_mut());
         }
     }
+}
+
+/// SIGPIPE as it was found; async-signal-safe.
+pub fn give_back_pipe_signal() {
+    let pipe = if PIPE_IGNORED.load(Ordering::Relaxed) { libc::SIG_IGN } else { libc::SIG_DFL };
+    // SAFETY: our own disposition, before an exec.
+    unsafe { libc::signal(libc::SIGPIPE, pipe) };
 }
 
 /// No status of wait(2).

@@ -60,6 +60,12 @@ fn launch(options: Options) -> Result<(), Failure> {
     let refused = |e: ProgramError| Failure(e.to_string(), e.exit_status());
     let program = program::find(&options.command[0]).map_err(refused)?;
     program::check(&program).map_err(refused)?;
+    if is_member() {
+        if !options.checkpoint.quiet {
+            eprintln!("ckpt_launch: {} becomes part of the computation that ckpt_launch is run in, by its options", program.display());
+        }
+        return become_program(&program, &options.command);
+    }
     let library = paths::library().map_err(|e| Failure(e, 1))?;
     let preload = with_plugins(&library, &options.with_plugin)?;
     let settings = settings(&options.checkpoint, &program)?;
@@ -84,6 +90,24 @@ fn launch(options: Options) -> Result<(), Failure> {
     agent.with_events(|events| events.launched(child));
     agent.run(session, child, status);
     Ok(())
+}
+
+/// Started by a program that is under ckpt, and so with the library in us.
+fn is_member() -> bool {
+    // SAFETY: looks a name up among what is loaded.
+    !unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"ckpt_enabled".as_ptr()) }.is_null()
+}
+
+/// Returns only if that fails.
+fn become_program(program: &Path, command: &[OsString]) -> Result<(), Failure> {
+    let args = command.iter().map(|a| c_string(a.as_bytes())).collect::<Result<Vec<_>, _>>()?;
+    foreground::give_back_pipe_signal();
+    nix::unistd::execv(&c_string(program.as_os_str().as_bytes())?, &args)?;
+    Ok(())
+}
+
+fn c_string(bytes: &[u8]) -> Result<CString, Failure> {
+    CString::new(bytes).map_err(|_| Failure("an argument contains a NUL byte".into(), 2))
 }
 
 /// Parent and subreaper of what follows; signals are read, not suffered.
@@ -122,7 +146,6 @@ pub fn settings(c: &CheckpointOptions, program: &Path) -> Result<Settings, Failu
 
 /// Forks and execs the program with the library in it.
 fn start(agent: &Agent, program: &Path, command: &[OsString], environment: Vec<Vec<u8>>, inherited: &Inherited) -> Result<i32, Failure> {
-    let c_string = |bytes: &[u8]| CString::new(bytes).map_err(|_| Failure("an argument contains a NUL byte".into(), 2));
     let path = c_string(program.as_os_str().as_bytes())?;
     let args = command.iter().map(|a| c_string(a.as_bytes())).collect::<Result<Vec<_>, _>>()?;
     let env = environment.into_iter().map(|e| c_string(&e)).collect::<Result<Vec<_>, _>>()?;

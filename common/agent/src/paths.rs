@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-/// The names of our programs: they take no part in a checkpoint when run inside a computation.
-pub const TOOLS: [&str; 5] = ["ckpt_launch", "ckpt_command", "ckpt_coordinator", "ckpt_restart", "ckpt_inspect"];
+/// Those of our programs that take no part in a checkpoint when run inside a computation. `ckpt_launch` becomes there
+/// what it was to launch.
+pub const TOOLS: [&str; 4] = ["ckpt_command", "ckpt_coordinator", "ckpt_restart", "ckpt_inspect"];
 
 /// libckpt.so, absolute. Err: the folders that were searched.
 pub fn library() -> Result<PathBuf, String> {

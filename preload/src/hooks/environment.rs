@@ -10,8 +10,8 @@ use core::ffi::{c_char, CStr};
 const PRELOAD: &[u8] = b"LD_PRELOAD=";
 const AGENT: &[u8] = b"CKPT_AGENT=";
 
-/// Our own tools start without the library: they are not part of a computation.
-const TOOLS: [&[u8]; 4] = [b"ckpt_launch", b"ckpt_command", b"ckpt_coordinator", b"ckpt_restart"];
+/// These of our tools start without the library: they are not part of a computation.
+const TOOLS: [&[u8]; 3] = [b"ckpt_command", b"ckpt_coordinator", b"ckpt_restart"];
 
 pub type Strings = *const *const c_char;
 
