@@ -5,6 +5,7 @@ use ckpt_sys::Errno;
 use ckpt_sys::calls::{futex_wait, futex_wake_all};
 use ckpt_sys::idtable::VirtualPid;
 use crate::tree::{Node, What};
+use ckpt_agent::foreground;
 use ckpt_image::{ProcessMeta, RunState};
 use std::ffi::CString;
 use std::io;
@@ -220,7 +221,7 @@ impl Tree<'_> {
             unsafe { libc::waitpid(pid, &mut status, 0) };
         }
         if let RunState::Zombie(status) = self.processes[i].state {
-            die_as(status);
+            foreground::end_as(status, exit);
         }
         self.wait_for_zombies(node);
         let e = (self.become_process)(i);
@@ -283,25 +284,6 @@ impl Tree<'_> {
 fn exit(code: i32) -> ! {
     // SAFETY: ends this child without the parent's exit handlers.
     unsafe { libc::_exit(code) }
-}
-
-/// Ends with a wait(2) status.
-fn die_as(status: i32) -> ! {
-    if libc::WIFSIGNALED(status) {
-        let sig = libc::WTERMSIG(status);
-        // SAFETY: our own end, without a core file.
-        unsafe {
-            let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-            libc::setrlimit(libc::RLIMIT_CORE, &none);
-            libc::signal(sig, libc::SIG_DFL);
-            let mut set = std::mem::zeroed();
-            libc::sigfillset(&mut set);
-            libc::sigprocmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
-            libc::kill(libc::getpid(), sig);
-            libc::pause();
-        }
-    }
-    exit(libc::WEXITSTATUS(status))
 }
 
 /// The restorer without an exec: libckpt.so is loaded into this process, and its entry for that called.

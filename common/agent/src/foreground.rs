@@ -187,6 +187,11 @@ fn agent_status(agent: nix::unistd::Pid) -> i32 {
 
 /// Ends as the program did: same code, or same signal.
 pub fn finish(status: i32) -> ! {
+    end_as(status, std::process::exit)
+}
+
+/// Ends as the wait(2) status says: by the same signal, or by `exit` with the same code.
+pub fn end_as(status: i32, exit: fn(i32) -> !) -> ! {
     if libc::WIFSIGNALED(status) {
         let sig = libc::WTERMSIG(status);
         // SAFETY: our own disposition and mask, then our own end; no core of ours beside the program's.
@@ -200,7 +205,7 @@ pub fn finish(status: i32) -> ! {
             libc::sigprocmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
             libc::raise(sig);
         }
-        std::process::exit(128 + sig)
+        exit(128 + sig)
     }
-    std::process::exit(libc::WEXITSTATUS(status))
+    exit(libc::WEXITSTATUS(status))
 }
