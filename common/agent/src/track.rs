@@ -158,7 +158,11 @@ pub fn still_kept(pid: i32, kept: Ranges) -> io::Result<Ranges> {
             push(&mut clean, from, to);
         }
     })?;
-    Ok(common(&kept, &clean))
+    let mut both = Ranges::new();
+    for (_, from, bytes) in ckpt_image::chain::common(&kept, &clean) {
+        push(&mut both, from, from + bytes);
+    }
+    Ok(both)
 }
 
 /// Tells the frozen copy what to leave out.
@@ -221,24 +225,6 @@ fn push(ranges: &mut Ranges, from: u64, to: u64) {
     }
 }
 
-/// Where both are.
-fn common(a: &Ranges, b: &Ranges) -> Ranges {
-    let (mut i, mut j) = (0, 0);
-    let mut out = Ranges::new();
-    while let (Some(x), Some(y)) = (a.get(i), b.get(j)) {
-        let (from, to) = (x.0.max(y.0), (x.0 + x.1).min(y.0 + y.1));
-        if from < to {
-            push(&mut out, from, to);
-        }
-        if x.0 + x.1 <= y.0 + y.1 {
-            i += 1;
-        } else {
-            j += 1;
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -255,11 +241,5 @@ mod tests {
         let ranges = [(0, 10), (20, 30)];
         assert!(covers(&ranges, &(20, 30)) && covers(&ranges, &(2, 5)));
         assert!(!covers(&ranges, &(5, 15)) && !covers(&ranges, &(29, 31)) && !covers(&[], &(0, 1)));
-    }
-
-    #[test]
-    fn what_both_have() {
-        assert_eq!(common(&vec![(0, 10), (20, 10)], &vec![(5, 20)]), [(5, 5), (20, 5)]);
-        assert_eq!(common(&vec![(0, 10)], &Ranges::new()), []);
     }
 }

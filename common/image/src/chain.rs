@@ -38,7 +38,7 @@ pub fn pieces(chain: &[&Memory]) -> Vec<Piece> {
 }
 
 /// Where sorted ranges (address, bytes) meet: index into `a`, address, bytes.
-fn common(a: &[(u64, u64)], b: &[(u64, u64)]) -> Vec<(usize, u64, u64)> {
+pub fn common(a: &[(u64, u64)], b: &[(u64, u64)]) -> Vec<(usize, u64, u64)> {
     let (mut i, mut j) = (0, 0);
     let mut out = Vec::new();
     while let (Some(x), Some(y)) = (a.get(i), b.get(j)) {
@@ -85,6 +85,12 @@ mod tests {
             Piece { addr: 60, len: 5, image: 2, at: 60 },
         ];
         assert_eq!(pieces(&[&newest, &middle, &oldest]), want);
+    }
+
+    #[test]
+    fn what_both_have() {
+        assert_eq!(common(&[(0, 10), (20, 10)], &[(5, 20)]), [(0, 5, 5), (1, 20, 5)]);
+        assert_eq!(common(&[(0, 10)], &[]), []);
     }
 
     /// Page by page against the definition.
