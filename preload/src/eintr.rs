@@ -394,7 +394,7 @@ unsafe fn remaining(r: &mut [i64; 23], request: i32, reported: Option<i32>, wait
 /// The frame is the thread's own.
 pub unsafe extern "C" fn last_look(frame: u64, how: u32) {
     // SAFETY: by the contract.
-    unsafe { end_if_due(frame, how, signals::pending_set()) };
+    unsafe { end_if_due(frame, how, signals::pending_set) };
 }
 
 /// For the frozen copy, before the fork.
@@ -403,16 +403,16 @@ pub unsafe extern "C" fn last_look(frame: u64, how: u32) {
 /// The frame is the parked thread's own.
 pub unsafe fn undo(slot: &Slot, pending: u64) {
     // SAFETY: by the contract.
-    if unsafe { end_if_due(slot.frame.load(Acquire), slot.rewound.load(Acquire), pending) } {
+    if unsafe { end_if_due(slot.frame.load(Acquire), slot.rewound.load(Acquire), || pending) } {
         slot.rewound.store(NO, Release);
     }
 }
 
-/// Whether the call that was set back ends with EINTR instead.
+/// Whether the call that was set back ends with EINTR instead. Most threads were in none: they need not ask what pends.
 ///
 /// # Safety
 /// `frame` is the ucontext of a thread that does not run.
-unsafe fn end_if_due(frame: u64, how: u32, pending: u64) -> bool {
+unsafe fn end_if_due(frame: u64, how: u32, pending: impl FnOnce() -> u64) -> bool {
     if how != BY_US && how != BY_KERNEL {
         return false;
     }
@@ -421,7 +421,7 @@ unsafe fn end_if_due(frame: u64, how: u32, pending: u64) -> bool {
         let context = frame as *mut libc::ucontext_t;
         (*(&raw const (*context).uc_sigmask).cast::<u64>(), &mut (*context).uc_mcontext.gregs)
     };
-    let due = pending & !blocked;
+    let due = pending() & !blocked;
     if due == 0 || !(1..=64).any(|s| due & signals::bit(s) != 0 && ends_call(s, how)) {
         return false;
     }
