@@ -52,7 +52,7 @@ fn examples(paths: &Paths) -> Result<(), String> {
 
 /// Compiles the guests whose source is newer than their program.
 pub fn guests(paths: &Paths, guests: &[Guest]) -> Result<(), String> {
-    let header = modified(&paths.root.join("tests/guests/guest.h"));
+    let header = headers(&paths.root.join("tests/guests"));
     let mut seen = Vec::new();
     for guest in guests {
         let out = paths.guests().join(&guest.program);
@@ -61,7 +61,7 @@ pub fn guests(paths: &Paths, guests: &[Guest]) -> Result<(), String> {
         }
         if guest.source.extension().is_some_and(|e| e == "rs") {
             take_example(paths, guest, &out)?;
-        } else if modified(&out) < modified(&guest.source).max(header) {
+        } else if modified(&out) < modified(&guest.source).max(header).max(guest.source.parent().map_or(header, headers)) {
             compile(paths, guest, &out)?;
         }
         compile_plugin(paths, guest)?;
@@ -128,6 +128,13 @@ fn compile_plugin(paths: &Paths, guest: &Guest) -> Result<(), String> {
 
 fn modified(path: &Path) -> SystemTime {
     fs::metadata(path).and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// When the newest header of a folder was changed.
+fn headers(folder: &Path) -> SystemTime {
+    let all = crate::guests::entries(folder).unwrap_or_default();
+    let newest = all.iter().filter(|p| p.extension().is_some_and(|e| e == "h")).map(|p| modified(p)).max();
+    newest.unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 /// Copies all programs to a folder that every user can read.
