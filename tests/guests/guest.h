@@ -228,6 +228,18 @@ GUEST_FN int guest_read_text(const char *path, char *buf, int size)
     close(fd);
     return len;
 }
+// Copies of a library that are mapped: the code of files whose path has this in it.
+GUEST_FN int guest_libraries(const char *name)
+{
+    char line[512];
+    int found = 0;
+    FILE *f = fopen("/proc/self/maps", "re");
+    CHECK(f);
+    while (fgets(line, sizeof line, f))
+        found += strstr(line, name) && strstr(line, "r-xp");
+    fclose(f);
+    return found;
+}
 GUEST_FN char guest_state(pid_t tid)
 {
     char path[64], buf[512];

@@ -6,24 +6,13 @@ int ckpt_checkpoint(char *, size_t);
 int ckpt_restarts(void);
 // Weak: also where there is no library that has it.
 __attribute__((weak)) int ckpt_of_a_later_version(void);
-static int loaded(void)
-{
-    char line[512];
-    int found = 0;
-    FILE *f = fopen("/proc/self/maps", "re");
-    CHECK(f);
-    while (fgets(line, sizeof line, f))
-        found += strstr(line, "/libckpt.so") && strstr(line, "r-xp");
-    fclose(f);
-    return found;
-}
 int main(void)
 {
     char why[256] = "";
     int under = getenv("GUEST_INIT_IS_1") != NULL;
     CHECK(!ckpt_of_a_later_version);
     CHECK_EQ("enabled", under, ckpt_enabled());
-    CHECK_EQ("loaded once", 1, loaded());
+    CHECK_EQ("loaded once", 1, guest_libraries("/libckpt.so"));
     int how = ckpt_checkpoint(why, sizeof why);
     if (how != (under ? 1 : -1))
         guest_fail("a checkpoint is %d: %s", how, why);
