@@ -199,6 +199,17 @@ GUEST_FN void *guest_join(pthread_t t)
     PT(pthread_join(t, &value));
     return value;
 }
+// Threads, numbered from 0, that count themselves in *ready when they have their state; says ready, and joins them.
+GUEST_FN void guest_crowd(int n, void *(*run)(void *), volatile int *ready)
+{
+    pthread_t t[n];
+    for (long i = 0; i < n; i++)
+        t[i] = guest_thread(run, (void *)i);
+    AWAIT(*ready == n);
+    guest_ready();
+    for (int i = 0; i < n; i++)
+        guest_join(t[i]);
+}
 GUEST_FN void guest_reap(pid_t pid, int code)
 {
     int status;

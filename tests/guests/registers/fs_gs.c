@@ -5,7 +5,7 @@ static volatile int ready;
 static unsigned long cell[4] = {100, 101, 102, 103};
 static void *run(void *x)
 {
-    long n = (long)x;
+    long n = (long)x + 1;
     unsigned long fs, fs2, gs, via;
     SYS(syscall(SYS_arch_prctl, ARCH_SET_GS, &cell[n]));
     SYS(syscall(SYS_arch_prctl, ARCH_GET_FS, &fs));
@@ -21,13 +21,7 @@ static void *run(void *x)
 }
 int main(void)
 {
-    pthread_t t[3];
-    for (long i = 0; i < 3; i++)
-        t[i] = guest_thread(run, (void *)(i + 1));
-    AWAIT(ready == 3);
-    guest_ready();
-    for (int i = 0; i < 3; i++)
-        guest_join(t[i]);
+    guest_crowd(3, run, &ready);
     unsigned long gs = 1;
     SYS(syscall(SYS_arch_prctl, ARCH_GET_GS, &gs));
     CHECK_EQ("gs of main", 0, gs);

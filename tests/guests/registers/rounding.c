@@ -22,12 +22,6 @@ static void *run(void *x)
 }
 int main(void)
 {
-    pthread_t t[4];
-    for (long i = 0; i < 4; i++)
-        t[i] = guest_thread(run, (void *)i);
-    AWAIT(ready == 4);
-    guest_ready();
-    for (int i = 0; i < 4; i++)
-        guest_join(t[i]);
+    guest_crowd(4, run, &ready);
     return 0;
 }

@@ -27,13 +27,7 @@ int main(void)
 {
     struct sigaction sa = {.sa_handler = handler, .sa_flags = SA_ONSTACK};
     SYS(sigaction(SIGUSR1, &sa, NULL));
-    pthread_t t[3];
-    for (long i = 0; i < 3; i++)
-        t[i] = guest_thread(run, NULL);
-    AWAIT(ready == 3);
-    guest_ready();
-    for (int i = 0; i < 3; i++)
-        guest_join(t[i]);
+    guest_crowd(3, run, &ready);
     stack_t got;
     SYS(sigaltstack(NULL, &got));
     CHECK_EQ("altstack of main", SS_DISABLE, got.ss_flags);

@@ -27,15 +27,9 @@ static void *run(void *x)
 }
 int main(void)
 {
-    pthread_t t[3];
     base = getpriority(PRIO_PROCESS, 0);
     nice(2);
-    for (long i = 0; i < 3; i++)
-        t[i] = guest_thread(run, (void *)i);
-    AWAIT(ready == 3);
-    guest_ready();
-    for (int i = 0; i < 3; i++)
-        guest_join(t[i]);
+    guest_crowd(3, run, &ready);
     CHECK_EQ("nice of main", nicer(2), getpriority(PRIO_PROCESS, 0));
     CHECK_EQ("policy of main", SCHED_OTHER, sched_getscheduler(0));
     return 0;

@@ -11,7 +11,7 @@ static void destroy(void *x)
 }
 static void *run(void *x)
 {
-    int n = (long)x;
+    int n = (long)x + 1;
     int *boxed = malloc(sizeof *boxed), *where = &own;
     own = n * 10;
     *boxed = n * 100;
@@ -29,15 +29,9 @@ static void *run(void *x)
 }
 int main(void)
 {
-    pthread_t t[8];
     PT(pthread_key_create(&key, destroy));
     own = 4242;
-    for (long i = 0; i < 8; i++)
-        t[i] = guest_thread(run, (void *)(i + 1));
-    AWAIT(ready == 8);
-    guest_ready();
-    for (int i = 0; i < 8; i++)
-        guest_join(t[i]);
+    guest_crowd(8, run, &ready);
     CHECK_EQ("own of main", 4242, own);
     CHECK_EQ("destructors", 8, destroyed);
     return 0;
