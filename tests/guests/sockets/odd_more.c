@@ -1,37 +1,7 @@
 // More odd sockets: source-specific multicast, a moved peek on UDP, a listener in flight with callers waiting, half of a datagram pair shut, sender's pidfd, a lowered low-water mark, a blocked receive with a deadline, zero-copy sends, callers that left before they were accepted.
 // args: ssm udp_peek_off listener_in_flight dgram_shut passpidfd lowat timeout zerocopy tcp_gone seqpacket_oversize accepted_inherits
-#include "../guest.h"
+#include "inet.h"
 #include <linux/errqueue.h>
-static struct sockaddr_in lo(void)
-{
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    return a;
-}
-static int bound(int type, struct sockaddr_in *a)
-{
-    socklen_t len = sizeof *a;
-    int fd = SYS(socket(AF_INET, type, 0));
-    SYS(bind(fd, (void *)a, sizeof *a));
-    SYS(getsockname(fd, (void *)a, &len));
-    return fd;
-}
-static void pair(int *c, int *s)
-{
-    struct sockaddr_in a = lo();
-    int l = bound(SOCK_STREAM, &a);
-    SYS(listen(l, 5));
-    *c = SYS(socket(AF_INET, SOCK_STREAM, 0));
-    SYS(connect(*c, (void *)&a, sizeof a));
-    *s = SYS(accept(l, NULL, NULL));
-    close(l);
-}
-static int opt(int fd, int level, int name)
-{
-    int v = 0;
-    socklen_t n = sizeof v;
-    SYS(getsockopt(fd, level, name, &v, &n));
-    return v;
-}
 static volatile pid_t tid;
 static void *waiter(void *arg)
 {
@@ -58,7 +28,7 @@ int main(int argc, char **argv)
     } else if (guest_is(argv, "udp_peek_off")) {
         s = bound(SOCK_DGRAM, &a);
         c = SYS(socket(AF_INET, SOCK_DGRAM, 0));
-        SYS(setsockopt(s, SOL_SOCKET, SO_PEEK_OFF, &(int){0}, sizeof(int)));
+        set(s, SOL_SOCKET, SO_PEEK_OFF, 0);
         SYS(sendto(c, "abcdef", 6, 0, (void *)&a, sizeof a));
         CHECK_EQ("peek", 2, SYS(recv(s, buf, 2, MSG_PEEK)));
         guest_ready();
@@ -116,8 +86,8 @@ int main(int argc, char **argv)
         CHECK_EQ("one", 3, SYS(recvmsg(p[1], &m, 0)));
         CHECK_EQ("SCM_PIDFD", 4, CMSG_FIRSTHDR(&m)->cmsg_type);
     } else if (guest_is(argv, "lowat")) {
-        pair(&c, &s);
-        SYS(setsockopt(s, SOL_SOCKET, SO_RCVLOWAT, &(int){10}, sizeof(int)));
+        connected(&l, &c, &s), close(l);
+        set(s, SOL_SOCKET, SO_RCVLOWAT, 10);
         SYS(send(c, "five.", 5, 0));
         struct pollfd f = {s, POLLIN, 0};
         guest_ready();
@@ -127,7 +97,7 @@ int main(int argc, char **argv)
         CHECK_EQ("enough", 1, poll(&f, 1, 5000));
         CHECK_EQ("all", 10, SYS(recv(s, buf, sizeof buf, 0)));
     } else if (guest_is(argv, "timeout")) {
-        pair(&c, &s);
+        connected(&l, &c, &s), close(l);
         struct timeval t = {600, 0}, got = {0};
         socklen_t len = sizeof got;
         SYS(setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t));
@@ -141,7 +111,7 @@ int main(int argc, char **argv)
         CHECK_EQ("received", 1, (long)guest_join(w));
     } else if (guest_is(argv, "zerocopy")) {
         // Its completion was read before; the next one counts on.
-        pair(&c, &s);
+        connected(&l, &c, &s), close(l);
         if (setsockopt(c, SOL_SOCKET, SO_ZEROCOPY, &on, sizeof on))
             SKIP("no SO_ZEROCOPY");
         guest_ready();
@@ -153,14 +123,11 @@ int main(int argc, char **argv)
         CHECK_EQ("completed", 1, poll(&f, 1, 5000));
     } else if (guest_is(argv, "tcp_gone")) {
         // Connected, sent and closed before it was accepted; another one that is there.
-        l = bound(SOCK_STREAM, &a);
-        SYS(listen(l, 5));
-        c = SYS(socket(AF_INET, SOCK_STREAM, 0));
-        SYS(connect(c, (void *)&a, sizeof a));
+        l = listening(&a);
+        c = client_of(&a);
         SYS(send(c, "last words", 10, 0));
         close(c);
-        c = SYS(socket(AF_INET, SOCK_STREAM, 0));
-        SYS(connect(c, (void *)&a, sizeof a));
+        c = client_of(&a);
         SYS(send(c, "here", 4, 0));
         guest_ready();
         s = SYS(accept(l, NULL, NULL));
@@ -184,12 +151,11 @@ int main(int argc, char **argv)
     } else {
         // Options of the listener are those of what it accepts later.
         l = bound(SOCK_STREAM, &a);
-        SYS(setsockopt(l, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on));
-        SYS(setsockopt(l, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on));
-        SYS(setsockopt(l, IPPROTO_TCP, TCP_KEEPIDLE, &(int){77}, sizeof(int)));
+        set(l, SOL_SOCKET, SO_KEEPALIVE, 1);
+        set(l, IPPROTO_TCP, TCP_NODELAY, 1);
+        set(l, IPPROTO_TCP, TCP_KEEPIDLE, 77);
         SYS(listen(l, 5));
-        c = SYS(socket(AF_INET, SOCK_STREAM, 0));
-        SYS(connect(c, (void *)&a, sizeof a));
+        c = client_of(&a);
         SYS(send(c, "x", 1, 0));
         guest_ready();
         s = SYS(accept(l, NULL, NULL));

@@ -1,44 +1,16 @@
 // Sockets that few programs have: SO_REUSEPORT groups, fast open, deferred accept, the urgent mark, lingering close, disconnected again, batches, ping, bound to a device, v6 only, unspecified peer.
 // args: reuseport reuseport_udp fastopen defer_accept atmark oob_inline linger disconnect recvmmsg ping device v6only unconnected_queue accept_later backlog_zero reset_pending error_pending nodelay_pair splice_blocked unix_connect_blocked diag_group sndtimeo mptcp mptcp_fresh
-#include "../guest.h"
+#include "inet.h"
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <netinet/ip_icmp.h>
-static struct sockaddr_in lo(void)
-{
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    return a;
-}
-static void name_of(int fd, struct sockaddr_in *a)
-{
-    socklen_t len = sizeof *a;
-    SYS(getsockname(fd, (void *)a, &len));
-}
-static int opt(int fd, int level, int name)
-{
-    int v = 0;
-    socklen_t n = sizeof v;
-    SYS(getsockopt(fd, level, name, &v, &n));
-    return v;
-}
-static void set(int fd, int level, int name, int v) { SYS(setsockopt(fd, level, name, &v, sizeof v)); }
-static int bound(int type, struct sockaddr_in *a, int reuseport)
+// One of a group that share a port.
+static int member(int type, struct sockaddr_in *a)
 {
     int fd = SYS(socket(AF_INET, type, 0));
-    if (reuseport)
-        set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
-    SYS(bind(fd, (void *)a, sizeof *a));
-    name_of(fd, a);
+    set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+    take_name(fd, a);
     return fd;
-}
-static void pair(int *l, int *c, int *s)
-{
-    struct sockaddr_in a = lo();
-    *l = bound(SOCK_STREAM, &a, 0);
-    SYS(listen(*l, 5));
-    *c = SYS(socket(AF_INET, SOCK_STREAM, 0));
-    SYS(connect(*c, (void *)&a, sizeof a));
-    *s = SYS(accept(*l, NULL, NULL));
 }
 static volatile pid_t tid;
 static int in_thread[2];
@@ -63,14 +35,14 @@ int main(int argc, char **argv)
     socklen_t len = sizeof from;
     int l, c, s;
     if (guest_is(argv, "reuseport")) {
-        int one = bound(SOCK_STREAM, &a, 1), two = bound(SOCK_STREAM, &a, 1), three = bound(SOCK_STREAM, &a, 1);
+        int one = member(SOCK_STREAM, &a), two = member(SOCK_STREAM, &a), three = member(SOCK_STREAM, &a);
         SYS(listen(one, 50)), SYS(listen(two, 50));
         guest_ready();
         CHECK_EQ("SO_REUSEPORT", 1, opt(one, SOL_SOCKET, SO_REUSEPORT));
         SYS(listen(three, 50));
         struct pollfd p[3] = {{one, POLLIN, 0}, {two, POLLIN, 0}, {three, POLLIN, 0}};
         for (int i = 0; i < 30; i++)
-            SYS(connect(SYS(socket(AF_INET, SOCK_STREAM, 0)), (void *)&a, sizeof a));
+            client_of(&a);
         int got = 0;
         for (int i = 0; i < 3; i++)
             SYS(fcntl(p[i].fd, F_SETFL, O_NONBLOCK));
@@ -79,11 +51,11 @@ int main(int argc, char **argv)
                 while (accept(p[i].fd, NULL, NULL) >= 0)
                     got++;
         CHECK_EQ("accepted", 30, got);
-        bound(SOCK_STREAM, &a, 1);
+        member(SOCK_STREAM, &a);
     } else if (guest_is(argv, "reuseport_udp")) {
         int fd[3];
         for (int i = 0; i < 3; i++)
-            fd[i] = bound(SOCK_DGRAM, &a, 1);
+            fd[i] = member(SOCK_DGRAM, &a);
         c = SYS(socket(AF_INET, SOCK_DGRAM, 0));
         for (int i = 0; i < 40; i++) {
             int k = SYS(socket(AF_INET, SOCK_DGRAM, 0));
@@ -99,7 +71,7 @@ int main(int argc, char **argv)
         CHECK_EQ("sum", 780, sum);
         SYS(sendto(c, &n, sizeof n, 0, (void *)&a, sizeof a));
     } else if (guest_is(argv, "fastopen")) {
-        l = bound(SOCK_STREAM, &a, 0);
+        l = bound(SOCK_STREAM, &a);
         set(l, IPPROTO_TCP, TCP_FASTOPEN, 16);
         SYS(listen(l, 5));
         c = SYS(socket(AF_INET, SOCK_STREAM, 0));
@@ -113,11 +85,10 @@ int main(int argc, char **argv)
         CHECK_EQ("read", 1, SYS(read(s, buf, 9)));
     } else if (guest_is(argv, "defer_accept")) {
         // The client has said nothing: the listener shows it to nobody.
-        l = bound(SOCK_STREAM, &a, 0);
+        l = bound(SOCK_STREAM, &a);
         set(l, IPPROTO_TCP, TCP_DEFER_ACCEPT, 30);
         SYS(listen(l, 5));
-        c = SYS(socket(AF_INET, SOCK_STREAM, 0));
-        SYS(connect(c, (void *)&a, sizeof a));
+        c = client_of(&a);
         guest_ready();
         CHECK(opt(l, IPPROTO_TCP, TCP_DEFER_ACCEPT) >= 30);
         SYS(write(c, "now", 3));
@@ -125,7 +96,7 @@ int main(int argc, char **argv)
         CHECK_EQ("read", 3, SYS(read(s, buf, 9)));
     } else if (guest_is(argv, "atmark") || guest_is(argv, "oob_inline")) {
         int in_line = guest_is(argv, "oob_inline");
-        pair(&l, &c, &s);
+        connected(&l, &c, &s);
         if (in_line)
             set(s, SOL_SOCKET, SO_OOBINLINE, 1);
         SYS(fcntl(s, F_SETOWN, getpid()));
@@ -144,7 +115,7 @@ int main(int argc, char **argv)
         CHECK_EQ("behind the mark", in_line ? 3 : 2, n);
         CHECK_EQ("data", in_line ? '!' : 'c', buf[0]);
     } else if (guest_is(argv, "linger")) {
-        pair(&l, &c, &s);
+        connected(&l, &c, &s);
         struct linger hard = {1, 0}, got;
         SYS(setsockopt(c, SOL_SOCKET, SO_LINGER, &hard, sizeof hard));
         guest_ready();
@@ -159,10 +130,10 @@ int main(int argc, char **argv)
         // A UDP socket connected and disconnected: it keeps its port and takes from everybody.
         // (A port that the kernel chose would be given up.)
         struct sockaddr un = {.sa_family = AF_UNSPEC};
-        close(bound(SOCK_DGRAM, &a, 0));
-        s = bound(SOCK_DGRAM, &a, 0);
+        close(bound(SOCK_DGRAM, &a));
+        s = bound(SOCK_DGRAM, &a);
         struct sockaddr_in b = lo();
-        c = bound(SOCK_DGRAM, &b, 0);
+        c = bound(SOCK_DGRAM, &b);
         SYS(connect(s, (void *)&b, sizeof b));
         SYS(connect(s, &un, sizeof un));
         guest_ready();
@@ -172,7 +143,7 @@ int main(int argc, char **argv)
         SYS(sendto(c, "x", 1, 0, (void *)&a, sizeof a));
         CHECK_EQ("recv", 1, SYS(recv(s, buf, 9, 0)));
     } else if (guest_is(argv, "recvmmsg")) {
-        s = bound(SOCK_DGRAM, &a, 0);
+        s = bound(SOCK_DGRAM, &a);
         c = SYS(socket(AF_INET, SOCK_DGRAM, 0));
         SYS(connect(c, (void *)&a, sizeof a));
         pid_t kid = SYS(fork());
@@ -231,13 +202,12 @@ int main(int argc, char **argv)
         guest_ready();
         CHECK_EQ("IPV6_V6ONLY", 1, opt(s, IPPROTO_IPV6, IPV6_V6ONLY));
         a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        c = SYS(socket(AF_INET, SOCK_STREAM, 0));
-        SYS(connect(c, (void *)&a, sizeof a));
+        c = client_of(&a);
         SYS(accept(l, NULL, NULL));
     } else if (guest_is(argv, "unconnected_queue")) {
         // Datagrams of others that came before it was connected stay.
         struct sockaddr_in b = lo(), d = lo();
-        s = bound(SOCK_DGRAM, &a, 0), c = bound(SOCK_DGRAM, &b, 0), l = bound(SOCK_DGRAM, &d, 0);
+        s = bound(SOCK_DGRAM, &a), c = bound(SOCK_DGRAM, &b), l = bound(SOCK_DGRAM, &d);
         SYS(sendto(c, "c", 1, 0, (void *)&a, sizeof a)), SYS(sendto(l, "l", 1, 0, (void *)&a, sizeof a));
         SYS(connect(s, (void *)&b, sizeof b));
         guest_ready();
@@ -247,10 +217,9 @@ int main(int argc, char **argv)
         CHECK_EQ("from", d.sin_port, from.sin_port);
     } else if (guest_is(argv, "accept_later") || guest_is(argv, "backlog_zero")) {
         // Connected, written, shut down and closed before it is accepted.
-        l = bound(SOCK_STREAM, &a, 0);
+        l = bound(SOCK_STREAM, &a);
         SYS(listen(l, guest_is(argv, "backlog_zero") ? 0 : 5));
-        c = SYS(socket(AF_INET, SOCK_STREAM, 0));
-        SYS(connect(c, (void *)&a, sizeof a));
+        c = client_of(&a);
         SYS(write(c, "early", 5));
         struct sockaddr_in who;
         name_of(c, &who);
@@ -269,13 +238,11 @@ int main(int argc, char **argv)
         l = socket(AF_INET, SOCK_STREAM, 262);
         if (l < 0)
             SKIP("no MPTCP");
-        SYS(bind(l, (void *)&a, sizeof a));
-        name_of(l, &a);
+        take_name(l, &a);
         set(l, SOL_SOCKET, SO_KEEPALIVE, 1);
         if (guest_is(argv, "mptcp")) {
             SYS(listen(l, 5));
-            c = SYS(socket(AF_INET, SOCK_STREAM, 0));
-            SYS(connect(c, (void *)&a, sizeof a));
+            c = client_of(&a);
             s = SYS(accept(l, NULL, NULL));
             SYS(write(c, "early", 5));
         }
@@ -295,7 +262,7 @@ int main(int argc, char **argv)
         CHECK_EQ("read", 3, SYS(read(s, buf, 9)));
     } else if (guest_is(argv, "reset_pending")) {
         // A reset that the program has not seen yet, behind data.
-        pair(&l, &c, &s);
+        connected(&l, &c, &s);
         struct linger hard = {1, 0};
         SYS(setsockopt(c, SOL_SOCKET, SO_LINGER, &hard, sizeof hard));
         close(c);
@@ -310,7 +277,7 @@ int main(int argc, char **argv)
     } else if (guest_is(argv, "error_pending")) {
         // A refused datagram: the error waits.
         s = SYS(socket(AF_INET, SOCK_DGRAM, 0));
-        c = bound(SOCK_DGRAM, &a, 0);
+        c = bound(SOCK_DGRAM, &a);
         close(c);
         SYS(connect(s, (void *)&a, sizeof a));
         SYS(send(s, "x", 1, 0));
@@ -319,7 +286,7 @@ int main(int argc, char **argv)
         CHECK_EQ("once", 0, opt(s, SOL_SOCKET, SO_ERROR));
     } else if (guest_is(argv, "nodelay_pair")) {
         // Options that differ at the two ends, keepalive times, congestion control, user timeout.
-        pair(&l, &c, &s);
+        connected(&l, &c, &s);
         set(c, IPPROTO_TCP, TCP_NODELAY, 1), set(s, IPPROTO_TCP, TCP_QUICKACK, 0), set(c, SOL_SOCKET, SO_KEEPALIVE, 1);
         set(c, IPPROTO_TCP, TCP_KEEPIDLE, 77), set(c, IPPROTO_TCP, TCP_KEEPINTVL, 7), set(c, IPPROTO_TCP, TCP_KEEPCNT, 3);
         set(c, IPPROTO_TCP, TCP_USER_TIMEOUT, 12345), set(c, IPPROTO_TCP, TCP_LINGER2, 9), set(c, IPPROTO_TCP, TCP_SYNCNT, 4);

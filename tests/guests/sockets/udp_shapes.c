@@ -1,21 +1,14 @@
 // UDP in odd shapes: corked, empty datagrams, connected with a queue, sender gone, to itself, broadcast, UDP-Lite, dual stack, multicast.
 // args: corked more corked6 corked_behind empty connected gone itself lite dual multicast multicast6 fresh recverr
-#include "../guest.h"
+#include "inet.h"
 #include <netinet/udp.h>
-static struct sockaddr_in lo(void)
+static int own(struct sockaddr_in *a, int proto)
 {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    return a;
-}
-static int bound(struct sockaddr_in *a, int proto)
-{
-    socklen_t len = sizeof *a;
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, proto);
     if (fd < 0)
         SKIP("no such protocol");
     *a = lo();
-    SYS(bind(fd, (void *)a, sizeof *a));
-    SYS(getsockname(fd, (void *)a, &len));
+    take_name(fd, a);
     return fd;
 }
 int main(int argc, char **argv)
@@ -24,7 +17,7 @@ int main(int argc, char **argv)
     struct sockaddr_in a, b, from;
     socklen_t len = sizeof from;
     char buf[64];
-    int proto = guest_is(argv, "lite") ? IPPROTO_UDPLITE : 0, r = bound(&a, proto), s = bound(&b, proto);
+    int proto = guest_is(argv, "lite") ? IPPROTO_UDPLITE : 0, r = own(&a, proto), s = own(&b, proto);
     if (guest_is(argv, "more")) {
         // Held back by MSG_MORE alone.
         SYS(connect(s, (void *)&a, sizeof a));
