@@ -1,11 +1,15 @@
 #!/bin/bash
 # Python's asyncio: a TCP echo server and clients, subprocesses with pipes, threads, timers, ctypes.
 . "$(dirname "$0")/common.sh"
-have() { need python3; }
+py=${py:-python3} loop=${loop:-asyncio}
+have() { need "$py"; "$py" -c "import $loop" 2>/dev/null || skip "$loop is not installed"; }
 run() {
     cat > job.py <<'P'
 import asyncio, ctypes, os, sys
 libc = ctypes.CDLL(None)
+if sys.argv[1] == "uvloop":
+    import uvloop
+    uvloop.install()
 async def echo(reader, writer):
     while line := await reader.readline():
         writer.write(line)
@@ -50,7 +54,6 @@ async def main():
     await asyncio.gather(*jobs)
 asyncio.run(main())
 P
-    exec python3 job.py
+    exec "$py" job.py "$loop"
 }
-before() { await test -s count; }
 phase "$1"
