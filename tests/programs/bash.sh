@@ -20,6 +20,4 @@ exit $rc
 S
     exec bash job.sh
 }
-before() { await test -s count; }
-after() { grows count; }
 phase "$1"

@@ -17,6 +17,12 @@ grows() { # FILE: the number in it goes up
 }
 # One line of a TCP server's answer.
 ask() { exec 9<>"/dev/tcp/127.0.0.1/$port" && printf '%b' "$1" >&9 && head -n "${2:-1}" <&9; exec 9>&-; }
+# For name servers: www.test is 10.1.2.3.
+resolves() { dig -p "$port" @127.0.0.1 www.test +short "$@" | grep -qx 10.1.2.3; }
+answers_dns() {
+    for _ in 1 2 3 4; do up || fail "no answer over UDP"; done
+    resolves +tcp || fail "no answer over TCP"
+}
 # A program that counts in a file `count` until there is a file `stop` needs no phases of its own.
 before() { await test -s count; }
 after() { grows count; }

@@ -6,8 +6,8 @@ run() {
     [ "$(id -u)" = 0 ] && u="--user=root" || u=
     exec dnsmasq -k --no-resolv --no-hosts --listen-address=127.0.0.1 --bind-interfaces -p "$port" --address=/www.test/10.1.2.3 -x "$PWD/pid" --log-facility="$PWD/d.log" -q $u -C /dev/null
 }
-up() { dig -p "$port" @127.0.0.1 www.test +short +tries=1 +time=2 | grep -qx 10.1.2.3; }
+up() { resolves +tries=1 +time=2; }
 before() { await up; }
-after() { for _ in 1 2 3 4; do up || fail "no answer over UDP"; done; dig +tcp -p "$port" @127.0.0.1 www.test +short | grep -qx 10.1.2.3 || fail "no answer over TCP"; }
+after() { answers_dns; }
 stop() { kill "$(pgrep -f "dnsmasq -k.*$PWD/pid")"; }
 phase "$1"

@@ -20,7 +20,6 @@ run() {
     wait $server
 }
 sql() { psql -h "$PWD" -U test -At -d postgres -c "$1"; }
-before() { await test -s count; }
 after() {
     grows count
     [ "$(sql 'select (select sum(abalance) from pgbench_accounts) = (select sum(bbalance) from pgbench_branches)')" = t ] || fail "the sums differ"

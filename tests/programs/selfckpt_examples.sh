@@ -21,6 +21,4 @@ run() {
         mv count.new count
     done
 }
-before() { await test -s count; }
-after() { grows count; }
 phase "$1"
