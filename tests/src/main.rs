@@ -135,6 +135,14 @@ enum Group {
     Programs,
 }
 
+/// What a login shell has; the machine that runs the tests may have more.
+fn usual_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard.min(1024), hard);
+    }
+}
+
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Test(args) => suite::test(&args),
@@ -148,6 +156,7 @@ fn main() -> ExitCode {
         Task::Tsan => deep::tsan(),
         Task::Fuzz { seconds, target } => deep::fuzz(seconds, target.as_deref()),
         Task::RunOne(spec) => {
+            usual_file_limit();
             println!("{}", run::run_one(spec));
             Ok(true)
         }

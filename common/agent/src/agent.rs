@@ -48,28 +48,31 @@ pub struct Agent {
     restarted_from: Option<PathBuf>,
 }
 
-/// By pidfd, since another agent may reap them.
+/// By pidfd, since another agent may reap them; none where descriptors are short.
 #[derive(Default)]
-struct WriterSet(Mutex<HashMap<i32, OwnedFd>>);
+struct WriterSet(Mutex<HashMap<i32, Option<OwnedFd>>>);
 
 impl Writers for WriterSet {
     fn known(&self) -> HashSet<i32> {
         let Ok(mut all) = self.0.lock() else { return HashSet::new() };
-        all.retain(|_, pidfd| poll(&[pidfd.as_raw_fd()], Duration::ZERO).is_ok_and(|ready| ready.is_empty()));
+        all.retain(|&pid, pidfd| match pidfd {
+            Some(pidfd) => poll(&[pidfd.as_raw_fd()], Duration::ZERO).is_ok_and(|ready| ready.is_empty()),
+            None => procfs::stat(pid).is_some(),
+        });
         all.keys().copied().collect()
     }
 
     fn add(&self, pid: i32) {
         // SAFETY: numbers only; the copy is frozen, so its pid is its own.
         let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) } as i32;
-        if let (Ok(mut all), true) = (self.0.lock(), fd >= 0) {
+        if let Ok(mut all) = self.0.lock() {
             // SAFETY: pidfd_open returned a new descriptor that nobody else owns.
-            all.insert(pid, unsafe { OwnedFd::from_raw_fd(fd) });
+            all.insert(pid, (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) }));
         }
     }
 
     fn kill(&self) {
-        for pidfd in self.0.lock().iter().flat_map(|all| all.values()) {
+        for pidfd in self.0.lock().iter().flat_map(|all| all.values().flatten()) {
             // SAFETY: numbers only.
             unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), libc::SIGKILL, 0, 0) };
         }

@@ -113,10 +113,7 @@ impl Followers {
             let Some(Ok(fd)) = came else { break };
             // SAFETY: accept4 returned a new descriptor that nobody else owns.
             let link = Link(unsafe { std::os::fd::FromRawFd::from_raw_fd(fd) });
-            match greet(link, kinship) {
-                Some(follower) => self.all().push(follower),
-                None => continue,
-            }
+            self.all().extend(greet(link, kinship));
         }
         self.all().retain_mut(|f| {
             while poll(&[f.link.fd()], Duration::ZERO).is_ok_and(|ready| !ready.is_empty()) {
@@ -170,14 +167,17 @@ impl Followers {
 
 fn greet(link: Link, kinship: Option<&str>) -> Option<Follower> {
     let cred = socket::getsockopt(&link.0, socket::sockopt::PeerCredentials).ok()?;
+    // Another user's word is not waited for.
+    if cred.uid() != nix::unistd::geteuid().as_raw() {
+        return None;
+    }
     let asked = link.recv_within(GREETING).ok()?;
     let kin = kinship.is_some_and(|k| k.as_bytes() == asked.body);
-    let same_user = cred.uid() == nix::unistd::geteuid().as_raw();
     // Who has no id here is in another pid namespace.
     let near = cred.pid() > 0 && obstacle::of(cred.pid()).is_none();
     let mut fds = asked.fds.into_iter();
     let listener = fds.next();
-    let (true, Some(listener)) = (kin && same_user && near && asked.msg.kind == msg::FOLLOW && asked.msg.arg == follow::ASK, listener) else {
+    let (true, Some(listener)) = (kin && near && asked.msg.kind == msg::FOLLOW && asked.msg.arg == follow::ASK, listener) else {
         let _ = link.send(msg::CANCEL);
         return None;
     };

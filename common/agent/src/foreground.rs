@@ -1,6 +1,7 @@
 //! The foreground part: what the shell waits for. It passes signals and the exit status through and holds
 //! nothing else; the agent is its child, the program its grandchild.
 
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{SigSet, Signal, SigmaskHow, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::io::{Read, Write};
@@ -42,18 +43,22 @@ static NOTE_SIGPIPE: extern "C" fn() = {
     note
 };
 
-/// How ckpt_launch found its signals: the program is to find them so too.
+/// How ckpt_launch found its signals, and how many descriptors it might have: the program is to find that so too.
 pub struct Inherited {
     mask: SigSet,
+    files: Option<(u64, u64)>,
 }
 
 impl Inherited {
     /// In the child that becomes the program; only async-signal-safe calls.
     pub fn restore(&self) {
         give_back_pipe_signal();
-        // SAFETY: our own mask, before the exec.
+        // SAFETY: our own mask and limit, before the exec.
         unsafe {
             libc::sigprocmask(libc::SIG_SETMASK, self.mask.as_ref(), std::ptr::null_mut());
+            if let Some((rlim_cur, rlim_max)) = self.files {
+                libc::setrlimit(libc::RLIMIT_NOFILE, &libc::rlimit { rlim_cur, rlim_max });
+            }
         }
     }
 }
@@ -119,11 +124,12 @@ pub fn split_by(fork: impl FnOnce() -> std::io::Result<i32>) -> std::io::Result<
     let mut mask = SigSet::empty();
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), Some(&mut mask))?;
     let foreground = nix::unistd::getpid();
+    let files = getrlimit(Resource::RLIMIT_NOFILE).ok();
     match fork()? {
         ..0 => Err(std::io::Error::last_os_error()),
         0 => {
             drop(read);
-            Ok(StatusPipe { file: write.into(), foreground, inherited: Inherited { mask } })
+            Ok(StatusPipe { file: write.into(), foreground, inherited: Inherited { mask, files } })
         }
         child => {
             drop(write);
@@ -131,7 +137,7 @@ pub fn split_by(fork: impl FnOnce() -> std::io::Result<i32>) -> std::io::Result<
             unsafe { libc::prctl(libc::PR_SET_NAME, c"ckpt".as_ptr()) };
             let agent = nix::unistd::Pid::from_raw(child);
             match follow(agent, read, &set) {
-                AGAIN => Err(begin_again(agent, Inherited { mask })),
+                AGAIN => Err(begin_again(agent, Inherited { mask, files })),
                 status => finish(status),
             }
         }

@@ -119,6 +119,8 @@ pub fn become_agent() -> std::io::Result<()> {
         }
     }
     signal_set().thread_block()?;
+    // All descriptors of all programs pass through here.
+    ckpt_objects::raise_file_limit();
     // An image may be larger than RLIMIT_FSIZE: that is an error, not our end.
     nix::sys::signal::SigSet::from(nix::sys::signal::Signal::SIGXFSZ).thread_block()?;
     Ok(())

@@ -17,7 +17,7 @@ int main(int argc, char **argv)
     struct timespec zero = {0, 0};
     int sent = 0;
     (void)argc;
-    pthread_t t;
+    pthread_t t = 0;
     sigemptyset(&set);
     sigaddset(&set, SIGRTMIN + 1);
     SYS(pthread_sigmask(SIG_BLOCK, &set, NULL));
