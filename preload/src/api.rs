@@ -117,7 +117,7 @@ fn checkpoint() -> core::result::Result<c_int, Why> {
     }
     let before = state::restarts();
     let Some(waiter) = Waiter::claim(pid, tid) else { return fail("16 threads wait for a checkpoint already") };
-    let outcome = match errand::send(Msg { kind: msg::REQUEST, pid, tid, ..Msg::default() }) {
+    let outcome = match errand::send(Msg { kind: msg::REQUEST, pid, tid, ..Msg::default() }, &[]) {
         Ok(()) => wait(waiter, before),
         Err(_) => fail("the agent of this program is gone: it runs on, but cannot be checkpointed any more"),
     };
@@ -184,7 +184,7 @@ pub unsafe extern "C" fn ckpt_on(
     let one = crate::plugin_table::Plugin {
         version: crate::plugin_table::VERSION,
         events: 1 << event,
-        name: c"a callback of the program".as_ptr(),
+        name: crate::plugin_table::SINGLE.as_ptr(),
         callback,
         data,
     };

@@ -80,18 +80,35 @@ global_asm!(
     "mov rdi, rsi",
     "call rdx",
     "ud2",
-    // call_on(rdi stack top, rsi argument, rdx entry): comes back
+    // call_on(rdi stack top or 0: this stack, rsi argument, rdx entry, rcx where the stack pointer is noted): comes back, by
+    // the entry's return or, with the noted stack pointer, by way of call_left
     ".p2align 4",
     ".hidden ckpt_call_on",
     ".globl ckpt_call_on",
+    ".hidden ckpt_call_left",
+    ".globl ckpt_call_left",
     "ckpt_call_on:",
     "push rbp",
-    "mov rbp, rsp",
+    "push rbx",
+    "push r12",
+    "push r13",
+    "push r14",
+    "push r15",
+    "mov rbx, rcx",
+    "mov [rcx], rsp",
+    "test rdi, rdi",
+    "cmovz rdi, rsp",
     "mov rsp, rdi",
     "and rsp, -16",
     "mov rdi, rsi",
     "call rdx",
-    "mov rsp, rbp",
+    "mov rsp, [rbx]",
+    "ckpt_call_left:",
+    "pop r15",
+    "pop r14",
+    "pop r13",
+    "pop r12",
+    "pop rbx",
     "pop rbp",
     "ret",
     // munmap(rdi, rsi), then exit(rdx): the ground may be the caller's stack
@@ -278,7 +295,9 @@ unsafe extern "C" {
     #[link_name = "ckpt_enter_on"]
     pub fn enter_on(stack: usize, arg: usize, entry: usize) -> !;
     #[link_name = "ckpt_call_on"]
-    pub fn call_on(stack: usize, arg: usize, entry: usize);
+    pub fn call_on(stack: usize, arg: usize, entry: usize, noted: *mut usize);
+    #[link_name = "ckpt_call_left"]
+    pub fn call_left();
     #[link_name = "ckpt_unmap_exit"]
     pub fn unmap_exit(addr: usize, len: usize, code: i32) -> !;
     #[link_name = "ckpt_finish_write"]

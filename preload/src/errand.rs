@@ -10,6 +10,7 @@ use core::sync::atomic::{AtomicU32, Ordering::*};
 
 struct Errand {
     message: Msg,
+    body: (*const u8, usize),
     stack: usize,
     done: AtomicU32,
     sent: AtomicU32,
@@ -19,9 +20,9 @@ const STACK: usize = 64 << 10;
 
 /// Signals stay away until the thread has gone, or it would be counted among the program's threads. Errors: ECONNREFUSED
 /// when the agent is gone.
-pub fn send(message: Msg) -> Result<()> {
+pub fn send(message: Msg, body: &[u8]) -> Result<()> {
     let stack = map_anon(STACK)? as usize;
-    let errand = Errand { message, stack, done: AtomicU32::new(0), sent: AtomicU32::new(0) };
+    let errand = Errand { message, body: (body.as_ptr(), body.len()), stack, done: AtomicU32::new(0), sent: AtomicU32::new(0) };
     let (all, mut old) = (u64::MAX, 0u64);
     let flags = libc::CLONE_VM | libc::CLONE_FS | libc::CLONE_SIGHAND | libc::CLONE_THREAD | libc::CLONE_SYSVSEM;
     // SAFETY: masks are 8 bytes; the stack is the thread's alone, and `errand` outlives it: see the wait below.
@@ -48,7 +49,9 @@ unsafe extern "C" fn run(errand: usize) -> ! {
     let errand = unsafe { &*(errand as *const Errand) };
     let stack = errand.stack;
     if let Ok(channel) = Channel::connect(state::agent_name()) {
-        errand.sent.store(channel.send(errand.message) as u32, Release);
+        // SAFETY: `send` keeps what it was given until `done`.
+        let body = unsafe { core::slice::from_raw_parts(errand.body.0, errand.body.1) };
+        errand.sent.store(channel.send_with(errand.message, body, &[]).is_ok() as u32, Release);
         // Seqpacket: what was sent is read by the agent also after this end is closed.
         close(channel.fd());
     }

@@ -1,7 +1,7 @@
 //! The checkpoint signal: a thread parks here while its process is captured, and leaves as if nothing happened.
 
 use crate::state::{self, IDLE, QUIESCE, RELEASE, Seat};
-use crate::{arena, thread};
+use crate::{arena, plugin_guard, thread};
 use ckpt_sys::calls::*;
 use ckpt_sys::raw::*;
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::*, fence};
@@ -65,6 +65,10 @@ pub struct Slot {
 /// # Safety
 /// `uc` is the ucontext that the kernel put on the stack.
 pub unsafe extern "C" fn on_signal(sig: i32, info: *mut libc::siginfo_t, uc: *mut libc::ucontext_t) {
+    // SAFETY: the frame is the kernel's.
+    if sig == state::ckpt_signal() && unsafe { plugin_guard::interrupted(uc) } {
+        return;
+    }
     let Some(st) = state::seat(getpid()) else { return };
     if sig != state::ckpt_signal() && !is_for_us(st) {
         // SAFETY: the arguments are the kernel's, as glibc's own handler expects them.

@@ -23,6 +23,7 @@ mod maps;
 mod memfns;
 mod plugin;
 mod plugin_env;
+mod plugin_guard;
 mod plugin_names;
 mod plugin_table;
 mod procfs;

@@ -2,12 +2,14 @@
 //! are the program's, inside our signal handler with every signal blocked, on a stack of ours.
 
 use crate::arena::Arena;
+use crate::channel::Channel;
 use crate::handler::{CALL, STAY};
 use crate::plugin_table::{entries, Entry, Occasion, VERSION};
 use crate::state::{self, Seat};
-use crate::{errand, procfs, thread, times};
+use crate::{errand, plugin_guard, procfs, thread, times};
 use ckpt_sys::calls::*;
 use ckpt_sys::flat::{msg, Msg};
+use ckpt_sys::raw::syscall2;
 use core::cell::UnsafeCell;
 use core::ffi::{c_char, c_int, CStr};
 use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering::*};
@@ -24,8 +26,6 @@ pub const FORKED: u32 = 5;
 pub const PRE_EXEC: u32 = 6;
 pub const EXIT: u32 = 7;
 
-/// How long all callbacks of one event may take.
-const PATIENCE_MS: u64 = 10_000;
 const REASON: usize = 256;
 const TAKEN: usize = 64;
 
@@ -34,7 +34,9 @@ const TAKEN: usize = 64;
 pub struct Call {
     event: AtomicU32,
     failed: AtomicU32,
-    late: AtomicU32,
+    /// what its thread cannot be sent out of, when not empty; the checkpoint thread's
+    stuck: UnsafeCell<[u8; REASON]>,
+    stuck_len: AtomicU32,
     reason: UnsafeCell<[u8; REASON]>,
     reason_len: AtomicU32,
     /// descriptors + 1 that plugins have taken over
@@ -48,12 +50,13 @@ impl Call {
 
     /// Why it failed.
     pub fn reason(&self) -> &[u8] {
-        if self.late.load(Acquire) != 0 {
-            return b"a plugin did not return within 10 s";
-        }
-        // SAFETY: written by the called thread before it reported back.
-        let all = unsafe { &*self.reason.get() };
-        &all[..(self.reason_len.load(Acquire) as usize).min(REASON)]
+        let (all, len) = match self.stuck_len.load(Acquire) {
+            // SAFETY: written by the called thread before it reported back.
+            0 => (unsafe { &*self.reason.get() }, self.reason_len.load(Acquire)),
+            // SAFETY: this thread's.
+            len => (unsafe { &*self.stuck.get() }, len),
+        };
+        &all[..(len as usize).min(REASON)]
     }
 }
 
@@ -84,14 +87,16 @@ pub fn call(a: &Arena, st: &Seat, event: u32) -> core::result::Result<(), ()> {
     a.call.failed.store(0, Release);
     slot.command.store(CALL, Release);
     thread::wake(st);
-    let deadline = monotonic_ns() + PATIENCE_MS * 1_000_000;
     loop {
         let seen = st.parked.load(Acquire);
         if slot.command.load(Acquire) == STAY {
             return if a.call.failed.load(Acquire) == 0 { Ok(()) } else { Err(()) };
         }
-        if monotonic_ns() > deadline {
-            a.call.late.store(1, Release);
+        let tid = slot.tid.load(Acquire);
+        if !plugin_guard::look_after(tid) {
+            // SAFETY: this thread's.
+            let len = plugin_guard::describe_stuck(tid, unsafe { &mut *a.call.stuck.get() });
+            a.call.stuck_len.store(len as u32, Release);
             return Err(());
         }
         let _ = futex_wait(&st.parked, seen, 100);
@@ -100,8 +105,9 @@ pub fn call(a: &Arena, st: &Seat, event: u32) -> core::result::Result<(), ()> {
 
 /// By the chosen thread, in the handler.
 pub fn called(a: &Arena) {
+    let mut noted = 0;
     // SAFETY: the stack is used by one call at a time; `on_stack` gets the arena it was given.
-    unsafe { crate::asm::call_on(a.plugin_stack_top(), core::ptr::from_ref(a) as usize, on_stack as *const () as usize) }
+    unsafe { crate::asm::call_on(a.plugin_stack_top(), core::ptr::from_ref(a) as usize, on_stack as *const () as usize, &raw mut noted) }
 }
 
 unsafe extern "C" fn on_stack(arena: usize) {
@@ -113,56 +119,92 @@ unsafe extern "C" fn on_stack(arena: usize) {
     }
     // SAFETY: the buffer is this call's alone until it is over.
     let reason = unsafe { &mut *call.reason.get() };
+    let own = signal_stack(NO_STACK);
     if let Some(len) = tell(event, reason) {
         call.reason_len.store(len as u32, Release);
         call.failed.store(1, Release);
     }
+    signal_stack(own);
     CURRENT.store(core::ptr::null_mut(), Release);
 }
 
-/// Forwards before, backwards after: the last to be told of a stop is the first to be told that it is over. Of those
-/// before, the first that says no ends it; the length of its reason.
-pub fn tell(event: u32, reason: &mut [u8; REASON]) -> Option<usize> {
-    let errno = crate::hooks::errno();
-    let refused = match event {
-        PRE_SUSPEND | PRE_CHECKPOINT => entries().iter().find_map(|e| tell_one(e, event, reason)),
-        _ => {
-            for entry in entries().iter().rev() {
-                // Too late to say no.
-                let _ = tell_one(entry, event, reason);
-            }
-            None
-        }
-    };
-    crate::hooks::set_errno(errno);
-    refused
+/// `stack_t`: none.
+const NO_STACK: [usize; 3] = [0, libc::SS_DISABLE as usize, 0];
+
+/// The program's own signal stack has our handler's frame on it, perhaps: a signal that comes during a callback must not
+/// begin there anew. The one before.
+fn signal_stack(new: [usize; 3]) -> [usize; 3] {
+    let mut old = NO_STACK;
+    // SAFETY: both have the layout of stack_t.
+    let _ = unsafe { syscall2(libc::SYS_sigaltstack, new.as_ptr() as usize, old.as_mut_ptr() as usize) };
+    old
 }
 
-fn tell_one(e: &Entry, event: u32, reason: &mut [u8; REASON]) -> Option<usize> {
+/// What one callback made of it; lengths of the reason.
+enum Answer {
+    Yes,
+    No(usize),
+    Left(usize),
+}
+
+/// Forwards before, backwards after: the last to be told of a stop is the first to be told that it is over. Of those
+/// before, the first that says no ends it; afterwards it is too late to. The length of the reason, also of one that did
+/// not return.
+fn tell(event: u32, reason: &mut [u8; REASON]) -> Option<usize> {
+    let errno = crate::hooks::errno();
+    let mut failed = None;
+    match event {
+        PRE_SUSPEND | PRE_CHECKPOINT => {
+            failed = entries().iter().find_map(|e| match tell_one(e, event, reason) {
+                Answer::Yes => None,
+                Answer::No(len) | Answer::Left(len) => Some(len),
+            });
+        }
+        _ => {
+            for entry in entries().iter().rev() {
+                let mut said = [0; REASON];
+                if let Answer::Left(len) = tell_one(entry, event, &mut said) {
+                    *reason = said;
+                    failed = Some(len);
+                }
+            }
+        }
+    }
+    crate::hooks::set_errno(errno);
+    failed
+}
+
+fn tell_one(e: &'static Entry, event: u32, reason: &mut [u8; REASON]) -> Answer {
     if !e.wants(event) {
-        return None;
+        return Answer::Yes;
     }
     reason.fill(0);
     let text = reason.as_mut_ptr().cast();
     let mut occasion =
         Occasion { version: VERSION, event, restarts: state::restarts(), reason_len: REASON as u32, reason: text };
-    // SAFETY: the occasion and its buffer outlive the call.
-    if unsafe { e.call(&raw mut occasion) } == 0 {
-        return None;
+    // At the other events the program runs: it may take its time.
+    let said = match event {
+        // SAFETY: the occasion and its buffer outlive the call; who asked for the call, or ckpt_restart, looks after it.
+        PRE_SUSPEND | PRE_CHECKPOINT | RESUME | RESTART => unsafe { plugin_guard::call(e, event, &raw mut occasion) },
+        // SAFETY: the occasion and its buffer outlive the call.
+        _ => Some(unsafe { e.call(&raw mut occasion) }),
+    };
+    match said {
+        Some(0) => Answer::Yes,
+        Some(_) => Answer::No(reason_of(e, reason)),
+        None => Answer::Left(plugin_guard::describe(e, event, reason)),
     }
-    reason[REASON - 1] = 0;
-    let len = reason.iter().position(|&b| b == 0).unwrap_or(0);
-    Some(if len > 0 { len } else { name_of(e, reason) })
 }
 
-fn name_of(e: &Entry, reason: &mut [u8; REASON]) -> usize {
-    if e.name().is_null() {
-        return 0;
+/// As it was given, or the name.
+fn reason_of(e: &Entry, reason: &mut [u8; REASON]) -> usize {
+    reason[REASON - 1] = 0;
+    let len = reason.iter().position(|&b| b == 0).unwrap_or(0);
+    if len > 0 {
+        return len;
     }
-    // SAFETY: a plugin's name is NUL-terminated and stays.
-    let name = unsafe { CStr::from_ptr(e.name()).to_bytes() };
-    let len = name.len().min(REASON - 1);
-    reason[..len].copy_from_slice(&name[..len]);
+    let len = e.name().len().min(REASON - 1);
+    reason[..len].copy_from_slice(&e.name()[..len]);
     len
 }
 
@@ -176,13 +218,25 @@ pub fn told(event: u32) -> u32 {
     times::since(begin)
 }
 
+fn word(event: u32, begin: u64) -> Msg {
+    Msg { kind: msg::TOLD, pid: getpid(), count: event, arg: begin, arg2: times::since(begin).into(), ..Msg::default() }
+}
+
+/// By the checkpoint thread: callbacks for `RESUME` that did not return, of which the checkpoint knows no more.
+pub fn say_late(a: &Arena, begin: u64) {
+    if let Ok(channel) = Channel::connect(state::agent_name()) {
+        let _ = channel.send_with(word(RESUME, begin), a.call.reason(), &[]);
+        close(channel.fd());
+    }
+}
+
 /// As `told`, and nobody else comes by who would ask how long it took: the agent hears of it.
 fn told_and_say(event: u32) {
     if wants(event) {
         let begin = times::now();
-        let _ = tell(event, &mut [0; REASON]);
-        let m = Msg { kind: msg::TOLD, pid: getpid(), count: event, arg: begin, arg2: times::since(begin).into(), ..Msg::default() };
-        let _ = errand::send(m);
+        let mut reason = [0; REASON];
+        let late = tell(event, &mut reason).unwrap_or(0);
+        let _ = errand::send(word(event, begin), &reason[..late]);
     }
 }
 

@@ -1,11 +1,13 @@
 //! Who wants to be told of events in this process: plugins and single callbacks, in the order in which they came.
 
-use core::ffi::{c_char, c_int, c_void};
+use core::ffi::{c_char, c_int, c_void, CStr};
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::*};
 
 /// `CKPT_PLUGIN_VERSION` of include/ckpt/plugin.h.
 pub const VERSION: u32 = 1;
 const ENTRIES: usize = 64;
+/// The name of callbacks that come one by one.
+pub static SINGLE: &CStr = c"a callback of the program";
 
 /// `struct ckpt_occasion`
 #[repr(C)]
@@ -53,8 +55,17 @@ impl Entry {
         self.events.load(Acquire) >> event & 1 != 0
     }
 
-    pub fn name(&self) -> *const c_char {
-        self.name.load(Acquire)
+    pub fn name(&self) -> &[u8] {
+        match self.name.load(Acquire) {
+            name if name.is_null() => b"without a name",
+            // SAFETY: a plugin's name is NUL-terminated and stays.
+            name => unsafe { CStr::from_ptr(name).to_bytes() },
+        }
+    }
+
+    /// False: a single callback.
+    pub fn is_plugin(&self) -> bool {
+        self.name.load(Acquire).cast_const() != SINGLE.as_ptr()
     }
 
     /// # Safety

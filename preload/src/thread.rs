@@ -131,7 +131,9 @@ fn session(a: &Arena, st: &Seat, ch: &Channel) -> (bool, u32) {
         return (handed_over, 0);
     }
     let begin = times::now();
-    let _ = plugin::call(a, st, plugin::RESUME);
+    if plugin::call(a, st, plugin::RESUME).is_err() {
+        plugin::say_late(a, begin);
+    }
     (handed_over, times::since(begin))
 }
 

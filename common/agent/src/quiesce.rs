@@ -234,10 +234,11 @@ impl Quiesce<'_> {
     /// HELLO: of a process we asked, or of one that got the signal from somebody else.
     fn greet(&self, link: Link, pid: i32, asked: &mut HashMap<i32, Asked>) -> Result<(), QuiesceError> {
         let Ok(hello) = link.recv_within(Duration::from_secs(2)) else { return Ok(()) };
-        if self.listener.requests.note(pid, &hello.msg) {
+        if self.listener.requests.note(pid, &hello) {
             return Ok(());
         }
-        let Some(a) = asked.get_mut(&pid) else {
+        // One that has been greeted got a second signal: what it says by the first link counts.
+        let Some(a) = asked.get_mut(&pid).filter(|a| a.link.is_none()) else {
             let _ = link.send(msg::CANCEL);
             return Ok(());
         };

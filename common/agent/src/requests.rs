@@ -1,7 +1,8 @@
 //! Checkpoints that the program itself asks for (`ckpt_checkpoint`): requests on their way to the coordinator, answers on
 //! their way back. An answer is delivered as a checkpoint is begun: by the signal, to the thread that waits.
 
-use crate::link::Link;
+use crate::link::{Link, Packet};
+use crate::procfs;
 use ckpt_sys::flat::{msg, Msg};
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
@@ -58,13 +59,17 @@ impl Requests {
     }
 
     /// False: it wants an answer.
-    pub fn note(&self, pid: i32, m: &Msg) -> bool {
-        let mut inner = self.inner();
+    pub fn note(&self, pid: i32, packet: &Packet) -> bool {
+        let (mut inner, m) = (self.inner(), &packet.msg);
         match m.kind {
             msg::REQUEST => inner.new.push(Waiter { pid, tid: m.tid }),
             msg::TOLD => {
                 let us = u32::try_from(m.arg2).unwrap_or(u32::MAX);
                 inner.told.push(Told { pid, event: m.count, at_us: m.arg / 1_000, us });
+                if !packet.body.is_empty() {
+                    let name = procfs::stat(pid).map(|stat| stat.name).unwrap_or_default();
+                    eprintln!("ckpt: process {pid} ({name}): {}; the program runs on", String::from_utf8_lossy(&packet.body));
+                }
             }
             _ => return false,
         }
@@ -79,7 +84,7 @@ impl Requests {
     /// A process that came by itself: with a request or a word, or for its answer.
     pub fn greet(&self, link: &Link, pid: i32) {
         let Ok(hello) = link.recv_within(GREETING) else { return };
-        if self.note(pid, &hello.msg) {
+        if self.note(pid, &hello) {
             return;
         }
         let mut inner = self.inner();

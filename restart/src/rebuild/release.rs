@@ -20,8 +20,10 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// As long as callbacks may take (docs/PLUGINS.md).
+/// A callback may take 10 s (docs/PLUGINS.md), then its process is signalled once a second, and leaves it.
 const CALLBACKS: Duration = Duration::from_secs(10);
+/// When that has not helped, and for how many callbacks one after the other is waited.
+const GIVE_UP: Duration = Duration::from_secs(35);
 
 impl Rebuild<'_> {
     /// All restorers say that they are ready; then all may go.
@@ -72,17 +74,25 @@ impl Rebuild<'_> {
         };
         let metas = prepared.iter().map(|p| self.process(p)).enumerate().filter(tells);
         let mut waiting: Vec<(i32, &ProcessMeta)> = metas.map(|(_, meta)| (self.real(meta.pid), meta)).collect();
-        let end = Instant::now() + CALLBACKS;
-        while !waiting.is_empty() && Instant::now() < end {
+        let begun = Instant::now();
+        let mut signalled = begun + CALLBACKS;
+        while !waiting.is_empty() && begun.elapsed() < GIVE_UP {
             let _ = poll(&[self.agent.listener.fd.as_raw_fd()], Duration::from_millis(100));
             let told = self.agent.listener.hear();
             self.agent.with_events(|events| events.heard(&told));
             let is_gone = |pid: i32| procfs::stat(pid).is_none_or(|s| matches!(s.state, 'Z' | 'X'));
             waiting.retain(|&(pid, _)| !told.iter().any(|one| one.pid == pid && one.event == TOLD_RESTART) && !is_gone(pid));
+            if Instant::now() > signalled + Duration::from_secs(1) {
+                signalled = Instant::now();
+                for &(pid, _) in &waiting {
+                    // SAFETY: numbers only.
+                    unsafe { libc::kill(pid, self.agent.settings.signal) };
+                }
+            }
         }
         for (_, meta) in waiting {
-            let (pid, name, seconds) = (meta.pid, &meta.name, CALLBACKS.as_secs());
-            eprintln!("ckpt_restart: process {pid} ({name}): a plugin's restart callback has not returned within {seconds} s; the process runs when it does");
+            let (pid, name) = (meta.pid, &meta.name);
+            eprintln!("ckpt_restart: process {pid} ({name}): a callback for restart does not return and cannot be interrupted; the process runs when it does");
         }
     }
 
