@@ -6,6 +6,7 @@ mod list;
 mod manifest;
 mod options;
 mod parts;
+mod pieces;
 mod pull;
 mod push;
 mod upload;

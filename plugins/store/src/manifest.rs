@@ -34,6 +34,9 @@ pub struct Stored {
     pub etag: String,
     /// In their order, without gaps.
     pub parts: Vec<StoredPart>,
+    /// What later images are compared with (`pieces::pack`).
+    #[serde(default)]
+    pub pieces: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,6 +160,7 @@ pub mod tests {
             bytes: 10,
             etag: "e".into(),
             parts: vec![StoredPart { bytes: 10, sha256: "p".into() }],
+            pieces: String::new(),
         };
         Manifest {
             version: VERSION,

@@ -4,6 +4,7 @@ use crate::bucket::Bucket;
 use crate::manifest::{self, Manifest};
 use crate::options::Push;
 use crate::parts;
+use crate::pieces::Known;
 use crate::upload::{upload, Local, Moved};
 use ckpt_cloud::event::Event;
 use ckpt_cloud::job::table::Jobs;
@@ -88,10 +89,10 @@ async fn send(push: &Push, bucket: &Bucket, set: &Set, epoch: u64, manifests: &[
     let largest = set.images.iter().filter_map(|p| p.metadata().ok()).map(|m| m.len()).max().unwrap_or(0);
     let least = parts::size_for(largest, u64::from(push.part_size) << 20);
     let parallel = usize::from(push.place.parallel);
-    let known = parts::known(manifests);
+    let known = Known::of(manifests);
     let mut locals = Vec::new();
     for path in &set.images {
-        locals.push(Local::open(path, least, parallel).await?);
+        locals.push(Local::open(path, parallel).await?);
     }
     let mut images = Vec::new();
     for local in locals {
@@ -100,7 +101,8 @@ async fn send(push: &Push, bucket: &Bucket, set: &Set, epoch: u64, manifests: &[
             images.push(same.clone());
             continue;
         }
-        let (stored, one) = upload(bucket, &folder, &local, &known, parallel).await?;
+        let parts = local.parts(&known, least, parallel).await?;
+        let (stored, one) = upload(bucket, &folder, &local, parts, parallel).await?;
         moved.sent += one.sent;
         moved.spared += one.spared;
         images.push(stored);

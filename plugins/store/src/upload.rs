@@ -3,11 +3,11 @@
 
 use crate::bucket::Bucket;
 use crate::manifest::{Stored, StoredPart};
-use crate::parts::{self, Part, Place, Way};
+use crate::parts::{self, Part, Way};
+use crate::pieces::{self, Known, Piece, Place};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
 use ckpt_cloud::{CloudError, Failure};
-use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,44 +26,65 @@ pub struct Local {
     pub path: PathBuf,
     pub file: Arc<File>,
     pub bytes: u64,
-    pub parts: Vec<Part>,
+    pub pieces: Vec<Piece>,
 }
+
+/// Pieces that are hashed at a time.
+const BATCH: usize = 64;
 
 impl Local {
     pub fn name(&self) -> String {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    pub async fn open(path: &Path, least: u64, parallel: usize) -> Result<Local, String> {
+    pub async fn open(path: &Path, parallel: usize) -> Result<Local, String> {
         let io = |e: std::io::Error| format!("{}: {e}", path.display());
         let file = Arc::new(File::open(path).map_err(io)?);
         let bytes = file.metadata().map_err(io)?.len();
-        let mut set = JoinSet::new();
-        let mut parts = Vec::new();
         let whole = file.clone();
-        let cuts = joined(tokio::task::spawn_blocking(move || parts::cut(&whole, bytes, least)).await).map_err(io)?;
-        for (index, cut) in cuts.into_iter().enumerate() {
+        let cuts = joined(tokio::task::spawn_blocking(move || pieces::cut(&whole, bytes)).await).map_err(io)?;
+        let batches: Vec<Vec<(u64, u32)>> = cuts.chunks(BATCH).map(<[_]>::to_vec).collect();
+        let all = at_once(batches, parallel, {
             let file = file.clone();
-            set.spawn_blocking(move || parts::part(&file, index, cut));
-            while set.len() >= parallel {
-                parts.extend(set.join_next().await.map(joined).transpose().map_err(io)?);
-            }
-        }
-        while let Some(part) = set.join_next().await {
-            parts.push(joined(part).map_err(io)?);
-        }
-        parts.sort_by_key(|p| p.number);
-        Ok(Local { path: path.to_owned(), file, bytes, parts })
-    }
-
-    fn stored(&self) -> Vec<StoredPart> {
-        self.parts.iter().map(|p| StoredPart { bytes: p.len, sha256: p.sha256.clone() }).collect()
+            move |_, batch: Vec<(u64, u32)>| batch.iter().map(|&(at, len)| pieces::piece(&file, at, len)).collect::<std::io::Result<Vec<_>>>()
+        });
+        let pieces = all.await.map_err(io)?.concat();
+        Ok(Local { path: path.to_owned(), file, bytes, pieces })
     }
 
     /// The store has this very file.
     pub fn same_as(&self, stored: &Stored) -> bool {
-        stored.name == self.name() && stored.bytes == self.bytes && stored.parts == self.stored()
+        stored.name == self.name() && stored.bytes == self.bytes && stored.pieces == pieces::pack(&self.pieces)
     }
+
+    /// As it is sent to a store that has what is known.
+    pub async fn parts(&self, known: &Known, least: u64, parallel: usize) -> Result<Vec<Part>, String> {
+        let file = self.file.clone();
+        let parts = at_once(known.parts(&self.pieces, least), parallel, move |index, cut| parts::part(&file, index, cut));
+        parts.await.map_err(|e| format!("{}: {e}", self.path.display()))
+    }
+}
+
+/// So many at a time; answers in the order of the work.
+async fn at_once<W, T>(work: Vec<W>, parallel: usize, one: impl Fn(usize, W) -> std::io::Result<T> + Clone + Send + 'static) -> std::io::Result<Vec<T>>
+where
+    W: Send + 'static,
+    T: Send + 'static,
+{
+    let mut set = JoinSet::new();
+    let mut done = Vec::new();
+    for (index, work) in work.into_iter().enumerate() {
+        let one = one.clone();
+        set.spawn_blocking(move || one(index, work).map(|answer| (index, answer)));
+        while set.len() >= parallel {
+            done.extend(set.join_next().await.map(joined).transpose()?);
+        }
+    }
+    while let Some(answer) = set.join_next().await {
+        done.push(joined(answer)?);
+    }
+    done.sort_by_key(|(index, _)| *index);
+    Ok(done.into_iter().map(|(_, answer)| answer).collect())
 }
 
 fn joined<T>(result: Result<std::io::Result<T>, tokio::task::JoinError>) -> std::io::Result<T> {
@@ -83,7 +104,7 @@ pub async fn upload(
     bucket: &Bucket,
     folder: &str,
     local: &Local,
-    known: &HashMap<String, Place>,
+    parts: Vec<Part>,
     parallel: usize,
 ) -> Result<(Stored, Moved), Failure> {
     let below = format!("{folder}/{}", local.name());
@@ -91,13 +112,14 @@ pub async fn upload(
     let mut set = JoinSet::new();
     let mut done = Vec::new();
     let mut moved = Moved::default();
-    for part in &local.parts {
-        let way = parts::way(part, &held, known);
+    let stored = parts.iter().map(|p| StoredPart { bytes: p.len, sha256: p.sha256.clone() }).collect();
+    for part in parts {
+        let way = parts::way(&part, &held);
         match way {
             Way::Send => moved.sent += part.len,
             _ => moved.spared += part.len,
         }
-        let (upload, file, part) = (upload.clone(), local.file.clone(), part.clone());
+        let (upload, file) = (upload.clone(), local.file.clone());
         set.spawn(async move { upload.part(way, &part, &file).await });
         while set.len() >= parallel {
             done.extend(set.join_next().await.map(finished).transpose()?);
@@ -108,7 +130,7 @@ pub async fn upload(
     }
     done.sort_by_key(|p| p.part_number);
     let etag = upload.complete(done).await?;
-    Ok((Stored { name: local.name(), key: below, bytes: local.bytes, etag, parts: local.stored() }, moved))
+    Ok((Stored { name: local.name(), key: below, bytes: local.bytes, etag, parts: stored, pieces: pieces::pack(&local.pieces) }, moved))
 }
 
 fn finished(result: Result<Result<CompletedPart, Failure>, tokio::task::JoinError>) -> Result<CompletedPart, Failure> {
