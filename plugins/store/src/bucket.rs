@@ -46,9 +46,10 @@ impl Bucket {
         format!("{}{below}", self.prefix)
     }
 
-    /// For calls that move this many bytes: a slow line is no failure, one that stands still is.
+    /// For calls that move this many bytes: a slow line is no failure, one that stands still is. As long again for each
+    /// 8 MiB, so that who wants to know soon is told soon.
     pub fn patient(&self, bytes: u64) -> aws_sdk_s3::config::Builder {
-        let more = Duration::from_secs(bytes >> 17);
+        let more = self.timeout.mul_f64(bytes as f64 / f64::from(8 << 20));
         let limits = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(5).min(self.timeout))
             .operation_timeout(self.timeout + more * 2)
