@@ -108,7 +108,8 @@ static inline int ckpt_restarts(void)
     return ckpt_found_.restarts ? ckpt_found_.restarts() : -1;
 }
 
-/* Has callback called at event. What it may do is in docs/PLUGINS.md: in short, system calls and memory of its own. */
+/* Has callback called at event. What it may do is in docs/PLUGINS.md: in short, system calls and memory of its own,
+ * for 10 s at most: then it is left where it is. */
 static inline int ckpt_on(enum ckpt_event event, ckpt_callback callback, void *data)
 {
     return ckpt_found_.on ? ckpt_found_.on((unsigned)event, callback, data) : -1;

@@ -1,7 +1,8 @@
 //! Taking part in checkpoints from inside: what include/ckpt/plugin.h is for C.
 //!
 //! Callbacks run in the stopped process, where any lock may be held by a thread that stands still: no allocation, no
-//! printing, no locks. docs/PLUGINS.md has the whole list.
+//! printing, no locks. One that takes longer than 10 s is left where it is: nothing is dropped then. docs/PLUGINS.md has
+//! the whole list.
 
 use std::ffi::{c_char, c_int, c_uint, c_void, CStr};
 use std::os::fd::RawFd;
