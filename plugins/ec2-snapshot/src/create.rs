@@ -137,7 +137,11 @@ async fn create_once(cloud: &Cloud, client: &aws_sdk_ec2::Client, plan: &Plan, s
         };
         tokio::time::sleep(wait).await;
         if look {
-            let made = describe::by_tags(client, &[(SET, plan.set.as_str()), (SOURCE, source)]).await.map_err(|_| e)?;
+            // Not known, and not made twice: what stands in the way of knowing is said.
+            let made = describe::by_tags(client, &[(SET, plan.set.as_str()), (SOURCE, source)]).await.map_err(|look| CloudError {
+                doing: format!("whether the snapshot of {source} was made, since the answer was lost ({})", e.reason),
+                ..look
+            })?;
             if !made.is_empty() {
                 return Ok(made.into_iter().map(|s| Made { id: s.id, volume: s.volume }).collect());
             }

@@ -49,13 +49,20 @@ pub async fn wait(cloud: &Cloud, set: &[Made], patience: Duration) -> Result<(),
     let client = aws_sdk_ec2::Client::new(&cloud.sdk);
     let begun = Instant::now();
     let mut pause = Duration::from_millis(500);
+    let mut trouble = None;
     loop {
         let ids = set.iter().map(|s| s.id.clone()).collect();
         let out = client.describe_snapshots().set_snapshot_ids(Some(ids)).send().await;
         let all: Vec<Seen> = match out.map_err(|e| CloudError::of("wait for the snapshots", CALL, e)) {
-            Ok(out) => out.snapshots().iter().map(seen).collect(),
+            Ok(out) => {
+                trouble = None;
+                out.snapshots().iter().map(seen).collect()
+            }
             // Trouble that passes; the set is made and recorded.
-            Err(e) if matches!(e.kind, Kind::Throttled | Kind::Server | Kind::Timeout | Kind::Unreachable) && begun.elapsed() < patience => Vec::new(),
+            Err(e) if matches!(e.kind, Kind::Throttled | Kind::Server | Kind::Timeout | Kind::Unreachable) && begun.elapsed() < patience => {
+                trouble = Some(e.reason);
+                Vec::new()
+            }
             Err(e) => return Err(e.into()),
         };
         if let Some(bad) = all.iter().find(|s| s.state == SnapshotState::Error) {
@@ -66,7 +73,8 @@ pub async fn wait(cloud: &Cloud, set: &[Made], patience: Duration) -> Result<(),
         }
         if begun.elapsed() + pause > patience {
             let seconds = patience.as_secs();
-            return Err(format!("{CALL}: not completed within {seconds} s (--wait-timeout); the point in time is fixed, they go on by themselves").into());
+            let why = trouble.map(|t| format!(": {t}")).unwrap_or_default();
+            return Err(format!("{CALL}: not completed within {seconds} s (--wait-timeout){why}; the point in time is fixed, they go on by themselves").into());
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(15));

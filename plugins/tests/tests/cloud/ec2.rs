@@ -1,12 +1,11 @@
 //! ec2-snapshot.
 
 use crate::support::{computation, event, Account};
-use ckpt_cloud_tests::programs::{cloud, contents, run, run_with, start};
+use ckpt_cloud_tests::programs::{cloud, contents, run, run_with};
 use ckpt_cloud_tests::proxy::{dynamodb_error, ec2_error};
-use ckpt_cloud_tests::{Fault, Imds, Proxy, Ran, Scratch};
+use ckpt_cloud_tests::{Fault, Imds, Proxy, Ran, Scratch, Victim};
 use serde_json::Value;
-use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 struct Case {
@@ -231,25 +230,11 @@ fn the_job_record_has_the_snapshots() {
     assert_eq!(std::fs::read_to_string(c.folder.join("snapshots.jsonl")).unwrap().lines().count(), 2);
 }
 
-/// The instance vanishes at a step: here the program does, by a signal that nothing can catch.
 fn vanishing(at: impl Fn(Arc<dyn Fn() + Send + Sync>) -> (&'static str, Fault)) -> Case {
-    let c = case();
-    let child = Arc::new(Mutex::new(None::<u32>));
-    let victim = child.clone();
-    let kill: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
-        let pid = loop {
-            if let Some(pid) = *victim.lock().unwrap() {
-                break pid;
-            }
-        };
-        assert!(std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
-    });
-    let (pattern, fault) = at(kill);
+    let (c, victim) = (case(), Victim::default());
+    let (pattern, fault) = at(victim.kill());
     c.proxy.fault(pattern, 1, fault);
-    let mut running = start(&mut c.command(&["--wait"]));
-    *child.lock().unwrap() = Some(running.id());
-    running.stdin.take().unwrap().write_all(event(c.folder.path(), &c.computation).as_bytes()).unwrap();
-    assert_eq!(Ran::of(running.wait_with_output().unwrap()).status, None);
+    assert_eq!(victim.run_with(&mut c.command(&["--wait"]), &event(c.folder.path(), &c.computation)).status, None);
     c.images_are_unharmed();
     c
 }
@@ -274,4 +259,57 @@ fn vanished_while_it_waits_all_is_recorded() {
     let c = vanishing(|kill| ("Action=DescribeSnapshots", Fault::Before(kill)));
     assert_eq!(std::fs::read_to_string(c.folder.join("snapshots.jsonl")).unwrap().lines().count(), 1);
     assert_eq!(c.snapshots().len(), 2);
+}
+
+#[test]
+fn a_wait_goes_through_throttling_and_names_what_stops_it() {
+    let c = case();
+    c.proxy.fault("Action=DescribeSnapshots", 2, ec2_error(503, "RequestLimitExceeded", "slower"));
+    assert!(c.hook(&["--wait"]).ok().contains("completed"));
+    let cases = [
+        (ec2_error(403, "UnauthorizedOperation", "not you"), "allow ec2:DescribeSnapshots"),
+        (ec2_error(400, "RequestExpired", "Request has expired."), "renew the credentials"),
+        (Fault::Hang(Duration::from_secs(20)), "no answer in time"),
+    ];
+    for (round, (fault, word)) in cases.into_iter().enumerate() {
+        c.proxy.clear();
+        c.proxy.fault("Action=DescribeSnapshots", 99, fault);
+        // The point in time is fixed, and recorded, whatever becomes of the wait.
+        c.hook(&["--wait", "--timeout", "2", "--wait-timeout", "5"]).failed(1, &["ec2:DescribeSnapshots", word]);
+        assert_eq!(std::fs::read_to_string(c.folder.join("snapshots.jsonl")).unwrap().lines().count(), round + 2);
+    }
+    c.images_are_unharmed();
+}
+
+#[test]
+fn metadata_that_hang_end_in_time_and_tokens_are_renewed() {
+    let c = case();
+    c.imds.silence(Duration::from_secs(30));
+    let begun = std::time::Instant::now();
+    c.hook(&["--timeout", "2"]).failed(1, &["which instance this is", "IMDSv2"]);
+    assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
+    c.imds.silence(Duration::ZERO);
+    c.imds.expire_tokens();
+    c.hook(&[]).ok();
+    c.images_are_unharmed();
+}
+
+#[test]
+fn a_role_that_was_taken_away_is_said() {
+    let c = case();
+    // No role: the metadata have no credentials.
+    let mut bare = c.command(&["--timeout", "5"]);
+    bare.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+    run_with(&mut bare, &event(c.folder.path(), &c.computation)).failed(1, &["no credentials", "attach a role"]);
+    c.images_are_unharmed();
+}
+
+#[test]
+fn a_lost_answer_that_cannot_be_looked_for_makes_no_second_set() {
+    let c = case();
+    c.proxy.fault("Action=CreateSnapshots", 1, Fault::LoseAnswer);
+    c.proxy.fault("Action=DescribeSnapshots", 99, ec2_error(403, "UnauthorizedOperation", "not you"));
+    c.hook(&["--timeout", "5"]).failed(1, &["ec2:", "allow ec2:DescribeSnapshots"]);
+    assert_eq!((c.snapshots().len(), c.proxy.count("Action=CreateSnapshots")), (2, 1));
+    c.images_are_unharmed();
 }

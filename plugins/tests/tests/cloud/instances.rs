@@ -165,3 +165,85 @@ fn two_instances_never_both_work() {
     a.instance.vanish();
     let _ = a.work.wait();
 }
+
+/// The commands of examples/spot/README.md: each block of indented lines as one text for a shell.
+fn page() -> Vec<String> {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/spot/README.md")).unwrap();
+    let mut blocks = vec![String::new()];
+    for line in page.lines() {
+        match line.strip_prefix("    ") {
+            Some(command) => blocks.last_mut().unwrap().push_str(&format!("{command}\n")),
+            None if !blocks.last().unwrap().is_empty() => blocks.push(String::new()),
+            None => {}
+        }
+    }
+    blocks.retain(|block| !block.is_empty());
+    blocks
+}
+
+#[test]
+fn the_page_as_it_stands() {
+    if let Some(why) = instance::missing() {
+        println!("SKIPPED the commands of the page: {why}");
+        return;
+    }
+    let (account, proxy, scratch) = (Account::open(), Proxy::start(), Scratch::new("page"));
+    crate::support::wait(account.s3().create_bucket().bucket("my-bucket").send()).unwrap();
+    let bin = install(scratch.path());
+    let folder = scratch.join("work");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("simulate"), format!("#!/usr/bin/python3\n{PROGRAM}")).unwrap();
+    std::process::Command::new("chmod").arg("+x").arg(folder.join("simulate")).status().unwrap();
+    let count = folder.join("input");
+    let log = || std::fs::File::options().create(true).append(true).open(scratch.join("log")).unwrap();
+    let said = || std::fs::read_to_string(scratch.join("log")).unwrap_or_default();
+    // Instances have the host's network here: what comes by hand must not meet the coordinator of somebody else.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    // Seconds are shorter than in earnest, and folders in /tmp; all else is as the page has it.
+    let type_in = |block: &str, on: &Instance, imds: &Imds| {
+        let mut command = on.command(Path::new("/bin/bash"), &folder);
+        environment(&mut command, &proxy, Some(imds));
+        command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY").env_remove("AWS_REGION");
+        command.env("PATH", format!("{}:/usr/bin:/bin", bin.display())).env("HOME", "/tmp");
+        command.env("CKPT_TMPDIR", "/tmp/run").env("CKPT_CKPTDIR", "/tmp/images").env("CKPT_LEASE", "6").env("CKPT_INTERVAL", "1");
+        command.env("CKPT_COORD_PORT", &port).args(["-e", "-c", block]).stdin(Stdio::null()).stdout(log()).stderr(log()).spawn().unwrap()
+    };
+    let goes_past = |work: &mut Child, number: u64| {
+        until("the count goes on", || {
+            assert!(work.try_wait().unwrap().is_none(), "{}", said());
+            counted(&count) > number
+        });
+    };
+    let blocks = page();
+    let [once, each, ask, by_hand] = &blocks[..] else { panic!("the page has other blocks: {blocks:?}") };
+
+    let (a, imds) = (Instance::boot("host-a"), Imds::start("i-a"));
+    imds.give_role();
+    assert!(type_in(once, &a, &imds).wait().unwrap().success(), "{}", said());
+    let mut work = type_in(each, &a, &imds);
+    goes_past(&mut work, 20);
+    imds.notice("terminate");
+    assert_eq!(work.wait().unwrap().code(), Some(5), "{}", said());
+    a.vanish();
+    let left = counted(&count);
+
+    let (b, imds) = (Instance::boot("host-b"), Imds::start("i-b"));
+    imds.give_role();
+    let mut work = type_in(each, &b, &imds);
+    goes_past(&mut work, left + 20);
+    assert!(type_in(ask, &b, &imds).wait().unwrap().success(), "{}", said());
+    assert!(said().contains("\"owner\":\"i-b\"") && said().contains("my-bucket"), "{}", said());
+    std::fs::write(folder.join("input.end"), "").unwrap();
+    assert_eq!(work.wait().unwrap().code(), Some(0), "{}", said());
+    b.vanish();
+
+    std::fs::remove_file(folder.join("input.end")).unwrap();
+    let (c, imds) = (Instance::boot("host-c"), Imds::start("i-c"));
+    imds.give_role();
+    let before = counted(&count);
+    let mut work = type_in(by_hand, &c, &imds);
+    // From its checkpoint the program writes again what it had written since, and then more.
+    goes_past(&mut work, before);
+    c.vanish();
+    let _ = work.wait();
+}

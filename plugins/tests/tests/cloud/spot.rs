@@ -1,6 +1,7 @@
 //! ckpt_spot, with a real program and a notice from instance metadata of our own.
 
 use ckpt_cloud_tests::programs::{ckpt, cloud, contents, run, start, until};
+use ckpt_cloud_tests::proxy::dynamodb_error;
 use ckpt_cloud_tests::{scratch, Computation, Imds, Proxy, Ran, Scratch};
 use serde_json::Value;
 use std::process::{Child, Command};
@@ -14,8 +15,15 @@ struct Case {
 }
 
 fn case() -> Case {
+    case_with(|_| Vec::new())
+}
+
+/// With options for the coordinator.
+fn case_with(options: impl Fn(&Scratch) -> Vec<String>) -> Case {
     let folder = Scratch::new("spot");
-    let mut computation = Computation::new(folder.path(), folder.path(), &[]);
+    let options = options(&folder);
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let mut computation = Computation::new(folder.path(), folder.path(), &options);
     computation.launch(1, false);
     Case { proxy: Proxy::start(), imds: Imds::start("i-1"), folder, computation }
 }
@@ -153,5 +161,70 @@ fn the_owner_of_the_job_beats_and_one_that_lost_it_stops() {
     assert_eq!(ran.status, Some(3), "{ran:?}");
     assert!(ran.err.contains("is owned by b now") || ran.err.contains("must not go on"), "{ran:?}");
     assert!(ran.err.contains("were ended (--fence)"), "{ran:?}");
+    c.computation.ended();
+}
+
+#[test]
+fn metadata_that_hang_or_whose_token_expires_do_not_hide_a_notice() {
+    let mut c = case();
+    c.imds.silence(std::time::Duration::from_secs(30));
+    let watch = c.watch(&["--interval", "3600"]);
+    until("an interval, though metadata are silent", || c.computation.status()["interval"] == 3600);
+    c.computation.goes_on();
+    c.imds.silence(std::time::Duration::ZERO);
+    c.imds.expire_tokens();
+    c.imds.notice("terminate");
+    let said = noticed(watch);
+    assert_eq!(said.matches("watch for a notice").count(), 1, "{said}");
+    c.computation.ended();
+}
+
+#[test]
+fn a_last_checkpoint_that_fails_at_first_is_tried_again() {
+    let mut c = case_with(|folder| vec!["--hook".into(), format!("pre-checkpoint=test ! -e {}", folder.join("not-now").display())]);
+    std::fs::write(c.folder.join("not-now"), "").unwrap();
+    c.imds.notice("terminate");
+    let watch = c.watch(&[]);
+    until("a failure", || c.computation.status()["last_failure"].is_string());
+    c.computation.goes_on();
+    std::fs::remove_file(c.folder.join("not-now")).unwrap();
+    let said = noticed(watch);
+    assert!(said.contains("trying again") && said.contains("last checkpoint complete"), "{said}");
+    c.computation.ended();
+}
+
+#[test]
+fn a_record_that_cannot_be_written_is_said_once_and_the_watch_goes_on() {
+    let mut c = case();
+    let table = scratch::unique("table");
+    let store = |arguments: &[&str]| run(cloud("ckpt_store", &c.proxy, None).args(arguments));
+    let images = c.computation.images.display().to_string();
+    store(&["job", "create-table", "--table", &table]).ok();
+    store(&["job", "claim", "j", "--owner", "a", "--lease", "3", "--table", &table, "--ckptdir", &images]).ok();
+    let beats = |c: &Case| c.proxy.count("DynamoDB_20120810.PutItem");
+    let faults = [
+        ("AccessDeniedException", "allow dynamodb:"),
+        ("ExpiredTokenException", "renew the credentials"),
+    ];
+    for (code, word) in faults {
+        c.proxy.fault("DynamoDB_20120810.", 6, dynamodb_error(400, code, "no"));
+        let watch = c.watch(&["--interval", "3600"]);
+        let before = beats(&c);
+        // Six looks fail, one each 0.1 s; then it beats.
+        until("beats again", || beats(&c) >= before + 2);
+        c.computation.goes_on();
+        c.proxy.clear();
+        let mut watch = watch;
+        watch.kill().unwrap();
+        let ran = end(watch);
+        assert_eq!(ran.out.matches(word).count(), 1, "{ran:?}");
+    }
+    // At the notice: the checkpoint and what comes then are done, the failure is told.
+    c.imds.notice("terminate");
+    let mark = c.folder.join("uploaded");
+    c.proxy.fault("DynamoDB_20120810.PutItem", 99, dynamodb_error(400, "AccessDeniedException", "no"));
+    let ran = end(c.watch(&["--then", &format!("touch {}", mark.display())]));
+    assert!(ran.status == Some(1) && ran.err.contains("allow dynamodb:PutItem"), "{ran:?}");
+    assert!(mark.exists());
     c.computation.ended();
 }
