@@ -49,19 +49,14 @@ pub async fn wait(cloud: &Cloud, set: &[Made], patience: Duration) -> Result<(),
     let client = aws_sdk_ec2::Client::new(&cloud.sdk);
     let begun = Instant::now();
     let mut pause = Duration::from_millis(500);
-    let mut trouble = None;
     loop {
         let ids = set.iter().map(|s| s.id.clone()).collect();
         let out = client.describe_snapshots().set_snapshot_ids(Some(ids)).send().await;
-        let all: Vec<Seen> = match out.map_err(|e| CloudError::of("wait for the snapshots", CALL, e)) {
-            Ok(out) => {
-                trouble = None;
-                out.snapshots().iter().map(seen).collect()
-            }
+        let (all, trouble): (Vec<Seen>, _) = match out.map_err(|e| CloudError::of("wait for the snapshots", CALL, e)) {
+            Ok(out) => (out.snapshots().iter().map(seen).collect(), None),
             // Trouble that passes; the set is made and recorded.
             Err(e) if matches!(e.kind, Kind::Throttled | Kind::Server | Kind::Timeout | Kind::Unreachable) && begun.elapsed() < patience => {
-                trouble = Some(e.reason);
-                Vec::new()
+                (Vec::new(), Some(e.reason))
             }
             Err(e) => return Err(e.into()),
         };
