@@ -210,7 +210,8 @@ fn the_page_as_it_stands() {
     };
     let goes_past = |work: &mut Child, number: u64| {
         until("the count goes on", || {
-            assert!(work.try_wait().unwrap().is_none(), "{}", said());
+            let ended = work.try_wait().unwrap();
+            assert!(ended.is_none(), "it ended, {ended:?}, at {}, not past {number}: {}", counted(&count), said());
             counted(&count) > number
         });
     };
