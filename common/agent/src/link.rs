@@ -106,9 +106,12 @@ impl Link {
         let mut buf = vec![0u8; 16 << 10];
         let mut space = cmsg_space!([RawFd; 253]);
         let mut iov = [IoSliceMut::new(&mut buf)];
+        let mut reset = false;
         let (n, fds) = loop {
             match socket::recvmsg::<()>(self.fd(), &mut iov, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC) {
                 Err(nix::Error::EINTR) => {}
+                // Closed with a message of ours unread: that is told first, and once; its last words come after.
+                Err(nix::Error::ECONNRESET) if !reset => reset = true,
                 Err(e) => return Err(e.into()),
                 Ok(r) => break (r.bytes, owned(&r)?),
             }
@@ -148,4 +151,22 @@ pub fn poll(fds: &[RawFd], patience: Duration) -> io::Result<Vec<RawFd>> {
         return if e.kind() == io::ErrorKind::Interrupted { Ok(Vec::new()) } else { Err(e) };
     }
     Ok(list.iter().filter(|p| p.revents != 0).map(|p| p.fd).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ckpt_sys::flat::msg;
+
+    #[test]
+    fn last_words_are_heard_though_the_other_side_left_ours_unread() -> io::Result<()> {
+        let (ours, theirs) = pair()?;
+        let theirs = Link(theirs);
+        ours.send(msg::PROCEED)?;
+        theirs.send(msg::FAILED)?;
+        drop(theirs);
+        assert_eq!(ours.recv()?.msg.kind, msg::FAILED);
+        assert!(ours.recv().is_err());
+        Ok(())
+    }
 }

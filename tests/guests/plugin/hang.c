@@ -66,8 +66,8 @@ int main(int argc, char **argv)
         SYS(raise(SIGUSR1));
         guest_join(t);
         CHECK_EQ("handled", SIGUSR1, handled);
-        CHECK_EQ("how", fails ? CKPT_FAILED : CKPT_RESUMED, how);
         CHECK_EQ("called once", 1, entered);
+        CHECK_EQ("how", fails ? CKPT_FAILED : CKPT_RESUMED, how);
         CHECK_EQ("others were told", 1, others);
     } else {
         armed = CKPT_RESTART;

@@ -41,6 +41,10 @@ fn order(case: &mut Case) -> Result<String, String> {
         crate::run::nap();
     }
     let done = checkpoint(case).and_then(|()| checkpoint(case));
+    // Nobody waits for that.
+    while done.is_ok() && names(case)?.len() > 1 && Instant::now() < end {
+        crate::run::nap();
+    }
     let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(strace.id() as i32), nix::sys::signal::Signal::SIGTERM);
     let _ = strace.wait();
     done?;
