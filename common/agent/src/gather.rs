@@ -1,5 +1,6 @@
 //! From records and /proc to what the image says about one process.
 
+use crate::limits;
 use crate::procfs;
 use crate::records::Records;
 use ckpt_image::{Body, Codec, Credentials, FileIdentity, Flat, MapKind, MapMeta, Memory};
@@ -276,8 +277,5 @@ fn thread_credentials(pid: i32, r: &Records) -> Vec<(i32, Credentials)> {
 }
 
 fn rlimit(pid: i32, resource: u32) -> (u64, u64) {
-    let mut limit = libc::rlimit64 { rlim_cur: u64::MAX, rlim_max: u64::MAX };
-    // SAFETY: limit is a struct rlimit64.
-    unsafe { libc::prlimit64(pid, resource, std::ptr::null(), &mut limit) };
-    (limit.rlim_cur, limit.rlim_max)
+    limits::of(pid, resource).map_or((u64::MAX, u64::MAX), |l| (l.rlim_cur, l.rlim_max))
 }

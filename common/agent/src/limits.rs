@@ -58,7 +58,7 @@ impl Drop for Raised {
 
 /// May the process write files of any size?
 pub fn writes_freely(pid: i32) -> bool {
-    limit(pid, libc::RLIMIT_FSIZE, None).is_none_or(|l| l.rlim_max == libc::RLIM64_INFINITY)
+    of(pid, libc::RLIMIT_FSIZE).is_none_or(|l| l.rlim_max == libc::RLIM64_INFINITY)
 }
 
 /// Memory to fill for a process that may not; sparse, so that it may be large.
@@ -72,9 +72,42 @@ pub fn sheet_for(pid: i32) -> Option<OwnedFd> {
     Some(fd)
 }
 
+/// Of a process that is another user's, too: of that prlimit(2) tells only with CAP_SYS_RESOURCE, which root in a container
+/// may lack.
+pub fn of(pid: i32, resource: u32) -> Option<libc::rlimit64> {
+    limit(pid, resource, None).or_else(|| shown(&std::fs::read_to_string(format!("/proc/{pid}/limits")).ok()?, resource))
+}
+
+/// From /proc/PID/limits: a line of titles, then one for each resource in the order of their numbers.
+fn shown(limits: &str, resource: u32) -> Option<libc::rlimit64> {
+    const NAME: usize = 26;
+    let line = limits.lines().nth(resource as usize + 1)?;
+    let mut values = line.get(NAME..)?.split_ascii_whitespace().map(|word| match word {
+        "unlimited" => Some(libc::RLIM64_INFINITY),
+        number => number.parse().ok(),
+    });
+    Some(libc::rlimit64 { rlim_cur: values.next()??, rlim_max: values.next()?? })
+}
+
 fn limit(pid: i32, resource: u32, new: Option<libc::rlimit64>) -> Option<libc::rlimit64> {
     let mut old = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
     let new = new.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
     // SAFETY: structs of the size that prlimit(2) takes, or NULL.
     (unsafe { libc::prlimit64(pid, resource, new, &mut old) } == 0).then_some(old)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_proc_shows_is_what_prlimit_tells() {
+        let pid = std::process::id() as i32;
+        let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
+        for resource in 0..16 {
+            let (told, shown) = (limit(pid, resource, None).unwrap(), shown(&limits, resource).unwrap());
+            assert_eq!((told.rlim_cur, told.rlim_max), (shown.rlim_cur, shown.rlim_max), "resource {resource}");
+        }
+        assert!(shown("", 0).is_none());
+    }
 }

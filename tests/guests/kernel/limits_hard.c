@@ -1,5 +1,5 @@
 // Hard limits that nobody but root can raise again, as low as the program gets along with.
-// args: nofile nofile_full nofile_exec fsize as data memlock sigpending stack core several
+// args: nofile nofile_full nofile_exec fsize as data memlock sigpending stack core several user
 #include "../guest.h"
 static long field(const char *name)
 {
@@ -64,7 +64,17 @@ int main(int argc, char **argv)
         set(RLIMIT_STACK, 256 << 10);
     else if (guest_is(argv, "core"))
         set(RLIMIT_CORE, 0);
-    else if (guest_is(argv, "several")) {
+    else if (guest_is(argv, "user")) {
+        // The limits of another user are told to root only if it has CAP_SYS_RESOURCE.
+        if (getuid())
+            SKIP("needs root");
+        SYS(chmod(guest_dir, 0777));
+        set(RLIMIT_FSIZE, 4096);
+        set(RLIMIT_NOFILE, 64);
+        set(RLIMIT_STACK, MIB);
+        SYS(setresgid(65534, 65534, 65534));
+        SYS(setresuid(65534, 65534, 65534));
+    } else if (guest_is(argv, "several")) {
         set(RLIMIT_NOFILE, 64);
         set(RLIMIT_CORE, 0);
         set(RLIMIT_MEMLOCK, 0);
