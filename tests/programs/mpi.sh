@@ -1,7 +1,8 @@
 #!/bin/bash
 # Four Open MPI processes that pass messages and sum up, over shared memory.
 . "$(dirname "$0")/common.sh"
-have() { need mpicc.openmpi mpirun.openmpi gcc; }
+mpi=${MPI:-openmpi}
+have() { need mpicc.$mpi mpirun.$mpi gcc; }
 run() {
     cat > job.c <<'C'
 #include <mpi.h>
@@ -38,7 +39,8 @@ int main(int argc, char **argv)
     return 0;
 }
 C
-    mpicc.openmpi -O1 -o job job.c
+    mpicc.$mpi -O1 -o job job.c
+    [ $mpi = openmpi ] || exec mpirun.$mpi -n 4 ./job
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 TMPDIR=$PWD
     exec mpirun.openmpi --oversubscribe ${MPI_OPTIONS:---mca btl self,vader} -n 4 ./job
 }
