@@ -163,7 +163,7 @@ impl Session<'_> {
 
     /// Before the agent leaves: what is to be noted and comes in a moment.
     pub fn hear_last(&mut self) {
-        const MOMENT: Duration = Duration::from_millis(300);
+        const MOMENT: Duration = Duration::from_secs(2);
         let end = Instant::now() + MOMENT;
         let patient = self.awaits_event && !self.agent.killed.load(Ordering::Acquire);
         while let Some(client) = &mut self.client {
