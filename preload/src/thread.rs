@@ -15,8 +15,29 @@ use core::sync::atomic::{Ordering::*, fence};
 pub fn spawn(arena: *mut Arena) -> Result<()> {
     let flags = libc::CLONE_VM | libc::CLONE_FS | libc::CLONE_SIGHAND | libc::CLONE_THREAD | libc::CLONE_SYSVSEM;
     // SAFETY: the stack is the arena's and unused; the entry never returns.
-    let ret = unsafe { asm::clone_thread(flags as usize, (*arena).stack_top(), main, arena as usize) };
-    check(ret).map(drop)
+    let start = || check(unsafe { asm::clone_thread(flags as usize, (*arena).stack_top(), main, arena as usize) }).map(drop);
+    match start() {
+        Err(Errno(libc::EAGAIN)) => with_room(start),
+        done => done,
+    }
+}
+
+/// Under a low RLIMIT_NPROC: for the moment of the clone only, for the program could see it.
+fn with_room(start: impl Fn() -> Result<()>) -> Result<()> {
+    let mut was = [0u64; 2];
+    let set = |new: usize, old: usize| {
+        // SAFETY: both are 0 or have the layout of struct rlimit64.
+        unsafe { syscall4(libc::SYS_prlimit64, 0, libc::RLIMIT_NPROC as usize, new, old) }
+    };
+    set(0, was.as_mut_ptr() as usize)?;
+    let most = [was[1]; 2];
+    if was[0] >= most[0] {
+        return Err(Errno(libc::EAGAIN));
+    }
+    set(most.as_ptr() as usize, 0)?;
+    let done = start();
+    let _ = set(was.as_ptr() as usize, 0);
+    done
 }
 
 unsafe extern "C" fn main(arena: usize) -> ! {
