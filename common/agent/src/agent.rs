@@ -18,7 +18,7 @@ use ckpt_wire::{AgentMessage, CheckpointStats, CoordinatorMessage, Hello, HookEv
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::collections::{HashMap, HashSet};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -63,11 +63,9 @@ impl Writers for WriterSet {
     }
 
     fn add(&self, pid: i32) {
-        // SAFETY: numbers only; the copy is frozen, so its pid is its own.
-        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) } as i32;
+        // The copy is frozen, so its pid is its own.
         if let Ok(mut all) = self.0.lock() {
-            // SAFETY: pidfd_open returned a new descriptor that nobody else owns.
-            all.insert(pid, (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) }));
+            all.insert(pid, procfs::pidfd(pid).ok());
         }
     }
 

@@ -7,7 +7,7 @@ use ckpt_sys::flat::Times;
 use ckpt_wire::{MAX_NAME, ProcessEvent, ProcessEvents, ProcessMoment, clip};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use std::collections::HashMap;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A process that is known from a report, or from the start.
@@ -154,7 +154,7 @@ impl Events {
 
     fn know(&mut self, stat: &Stat, init: u64, is_launched: bool) {
         let ended = self.watch.as_ref().and_then(|watch| {
-            let ended = pidfd(stat.pid)?;
+            let ended = procfs::pidfd(stat.pid).ok()?;
             let event = EpollEvent::new(EpollFlags::EPOLLIN, stat.pid as u64);
             watch.add(&ended, event).ok().map(|()| ended)
         });
@@ -194,14 +194,6 @@ pub fn moment(event: ProcessEvent, at_us: u64, us: u64, plugins_us: u32) -> Proc
 /// Microseconds since 1970.
 pub fn now_us() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
-}
-
-fn pidfd(pid: i32) -> Option<OwnedFd> {
-    // SAFETY: numbers only; the descriptor is new and nobody else's.
-    unsafe {
-        let fd = libc::syscall(libc::SYS_pidfd_open, pid, 0);
-        (fd >= 0).then(|| OwnedFd::from_raw_fd(fd as i32))
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use crate::checkpoint::is_open;
 use crate::link::{Link, poll};
-use crate::obstacle;
+use crate::{obstacle, procfs};
 use ckpt_sys::flat::{Msg, msg};
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr};
 use std::io;
@@ -30,9 +30,18 @@ pub mod follow {
 struct Follower {
     link: Link,
     pid: i32,
+    /// while it lives its id is nobody else's
+    pidfd: OwnedFd,
     listener: OwnedFd,
     std: [Option<OwnedFd>; 3],
     begun: bool,
+}
+
+impl Follower {
+    /// It has handed its programs over, and is there to look after what it started.
+    fn counts(&self) -> bool {
+        self.begun && poll(&[self.pidfd.as_raw_fd()], Duration::ZERO).is_ok_and(|ended| ended.is_empty())
+    }
 }
 
 #[derive(Default)]
@@ -142,17 +151,17 @@ impl Followers {
     }
 
     pub fn pids(&self) -> Vec<i32> {
-        self.all().iter().filter(|f| f.begun).map(|f| f.pid).collect()
+        self.all().iter().filter(|f| f.counts()).map(|f| f.pid).collect()
     }
 
     /// Where their processes connect to.
     pub fn listeners(&self) -> Vec<RawFd> {
-        self.all().iter().filter(|f| f.begun).map(|f| f.listener.as_raw_fd()).collect()
+        self.all().iter().filter(|f| f.counts()).map(|f| f.listener.as_raw_fd()).collect()
     }
 
     pub fn std(&self) -> Vec<[Option<RawFd>; 3]> {
         let raw = |fd: &Option<OwnedFd>| fd.as_ref().map(AsRawFd::as_raw_fd);
-        self.all().iter().filter(|f| f.begun).map(|f| [raw(&f.std[0]), raw(&f.std[1]), raw(&f.std[2])]).collect()
+        self.all().iter().filter(|f| f.counts()).map(|f| [raw(&f.std[0]), raw(&f.std[1]), raw(&f.std[2])]).collect()
     }
 
     pub fn surroundings(&self) -> Vec<Surroundings> {
@@ -176,14 +185,14 @@ fn greet(link: Link, kinship: Option<&str>) -> Option<Follower> {
     // Who has no id here is in another pid namespace.
     let near = cred.pid() > 0 && obstacle::of(cred.pid()).is_none();
     let mut fds = asked.fds.into_iter();
-    let listener = fds.next();
-    let (true, Some(listener)) = (kin && near && asked.msg.kind == msg::FOLLOW && asked.msg.arg == follow::ASK, listener) else {
+    let (listener, pidfd) = (fds.next(), procfs::pidfd(cred.pid()).ok());
+    let (true, Some(listener), Some(pidfd)) = (kin && near && asked.msg.kind == msg::FOLLOW && asked.msg.arg == follow::ASK, listener, pidfd) else {
         let _ = link.send(msg::CANCEL);
         return None;
     };
     let std = [0, 1, 2].map(|n| (asked.msg.arg2 >> n & 1 == 1).then(|| fds.next()).flatten());
     link.send_with(Msg { kind: msg::FOLLOW, arg: follow::WELCOME, ..Msg::default() }, &[], &[]).ok()?;
-    Some(Follower { link, pid: cred.pid(), listener, std, begun: false })
+    Some(Follower { link, pid: cred.pid(), pidfd, listener, std, begun: false })
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::PathBuf;
 
 /// The fields of /proc/PID/stat that are used.
@@ -44,6 +45,17 @@ impl Stat {
     pub fn field(&self, n: usize) -> u64 {
         self.fields.get(n - 3).copied().unwrap_or(0) as u64
     }
+}
+
+/// pidfd_open(2)
+pub fn pidfd(pid: i32) -> std::io::Result<OwnedFd> {
+    // SAFETY: numbers only.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    if fd < 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    // SAFETY: a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
 /// When a process was born, by CLOCK_BOOTTIME of this time namespace.
