@@ -27,6 +27,15 @@ answers_dns() {
 before() { await test -s count; }
 after() { grows count; }
 stop() { touch stop; }
+# For nginx.conf: what it writes lies below the working folder.
+nginx_head() {
+    local user=
+    [ "$(id -u)" != 0 ] || user='user root;'
+    echo "daemon off; worker_processes 2; pid $PWD/pid; error_log $PWD/error.log; $user events { worker_connections 64; }"
+}
+nginx_paths() { echo "access_log off; client_body_temp_path tmp; proxy_temp_path tmp; fastcgi_temp_path tmp; uwsgi_temp_path tmp; scgi_temp_path tmp;"; }
+# A server that ends at a signal.
+end_with_test() { await test -e stop; kill "$1"; wait || true; }
 # After a restart the program is there when it answers.
 up() { :; }
 phase() { [ "$1" != after ] || await up; "$1"; }

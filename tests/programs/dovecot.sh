@@ -44,10 +44,7 @@ service stats {
 }
 C
     dovecot -F -c "$PWD/d.conf" &
-    server=$!
-    await test -e stop
-    kill $server
-    wait || true
+    end_with_test $!
 }
 imap() {
     exec 9<>"/dev/tcp/127.0.0.1/$port" || return 1

@@ -5,13 +5,10 @@ have() { need nginx ab; }
 run() {
     mkdir -p tmp www
     seq 5000 > www/index.html
-    [ "$(id -u)" = 0 ] && user='user root;' || user=
     cat > nginx.conf <<C
-daemon off; worker_processes 2; pid $PWD/pid; error_log $PWD/error.log; $user
-events { worker_connections 64; }
+$(nginx_head)
 http {
-    access_log off; client_body_temp_path tmp; proxy_temp_path tmp; fastcgi_temp_path tmp;
-    uwsgi_temp_path tmp; scgi_temp_path tmp;
+    $(nginx_paths)
     server { listen 127.0.0.1:$port; root $PWD/www; }
 }
 C

@@ -16,9 +16,9 @@ flock($f, LOCK_UN);
 header("Content-Type: text/plain");
 echo "hits $n ", array_sum(range(1, 100)), "\n";
 P
-    root='' pool='' user=''
+    root='' pool=''
     if [ "$(id -u)" = 0 ]; then
-        root=-R pool=$'user = root\ngroup = root' user='user root;'
+        root=-R pool=$'user = root\ngroup = root'
     fi
     cat > fpm.conf <<C
 [global]
@@ -35,11 +35,9 @@ pm.min_spare_servers = 1
 pm.max_spare_servers = 3
 C
     cat > nginx.conf <<C
-daemon off; worker_processes 2; pid $PWD/pid; error_log $PWD/error.log; $user
-events { worker_connections 64; }
+$(nginx_head)
 http {
-    access_log off; client_body_temp_path tmp; proxy_temp_path tmp; fastcgi_temp_path tmp;
-    uwsgi_temp_path tmp; scgi_temp_path tmp;
+    $(nginx_paths)
     server { listen 127.0.0.1:$port; location / { fastcgi_pass unix:$PWD/fpm.sock;
         fastcgi_param SCRIPT_FILENAME $PWD/index.php; fastcgi_param REQUEST_METHOD GET; } }
 }

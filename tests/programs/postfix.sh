@@ -32,10 +32,7 @@ C
     chmod 755 . etc
     postfix -c "$PWD/etc" check > check.log 2>&1 || true
     /usr/lib/postfix/sbin/master -d -c "$PWD/etc" > master.log 2>&1 &
-    server=$!
-    await test -e stop
-    kill $server
-    wait || true
+    end_with_test $!
 }
 smtp() {
     exec 9<>"/dev/tcp/127.0.0.1/$port" || return 1
