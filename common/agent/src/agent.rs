@@ -228,7 +228,7 @@ impl Agent {
                     session.hear_last();
                     self.note_ends(&session);
                 }
-                self.listener.followers.dismiss();
+                self.listener.followers.dismiss(session::MOMENT);
                 session.send(AgentMessage::Leave);
                 return;
             }

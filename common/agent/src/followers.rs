@@ -9,7 +9,7 @@ use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Who connects says at once what it wants.
 const GREETING: Duration = Duration::from_millis(200);
@@ -24,6 +24,8 @@ pub mod follow {
     pub const BEGIN: u64 = 3;
     /// leader: generation `arg2` is the newest
     pub const GENERATION: u64 = 4;
+    /// leader: it ends; who has found another, or leads, closes
+    pub const END: u64 = 5;
 }
 
 /// An agent that follows this one.
@@ -143,11 +145,18 @@ impl Followers {
         }
     }
 
-    /// Leads no more.
-    pub fn dismiss(&self) {
+    /// Leads no more. Waits for the others, for at most `patience`: one of them is to be known to the coordinator
+    /// before this agent leaves it, or it may take the computation for ended.
+    pub fn dismiss(&self, patience: Duration) {
         // First, so that who asks again finds it closed.
         *self.door() = None;
-        self.all().clear();
+        let heirs = std::mem::take(&mut *self.all());
+        let end = Msg { kind: msg::FOLLOW, arg: follow::END, ..Msg::default() };
+        let told: Vec<Follower> = heirs.into_iter().filter(|f| f.counts() && f.link.send_with(end, &[], &[]).is_ok()).collect();
+        let deadline = Instant::now() + patience;
+        for f in told {
+            while f.link.recv_within(deadline.saturating_duration_since(Instant::now())).is_ok() {}
+        }
     }
 
     pub fn pids(&self) -> Vec<i32> {
@@ -220,8 +229,29 @@ mod tests {
                 assert!(leader.pids().is_empty());
             }
         }
-        leader.dismiss();
+        leader.dismiss(Duration::ZERO);
         assert!(ask(&computation, "a", listener.fd.as_raw_fd())?.is_none());
         Ok(())
+    }
+
+    #[test]
+    fn the_leader_stays_until_its_followers_have_closed() -> io::Result<()> {
+        let (leader, computation) = (Followers::default(), *b"an heir is there");
+        let listener = crate::link::Listener::new()?;
+        assert!(leader.lead(&computation)?);
+        let link = ask(&computation, "a", listener.fd.as_raw_fd())?.ok_or(io::ErrorKind::NotFound)?;
+        leader.attend(Some("a"));
+        assert_eq!(link.recv()?.msg.arg, follow::WELCOME);
+        link.send_with(Msg { kind: msg::FOLLOW, arg: follow::BEGIN, ..Msg::default() }, &[], &[])?;
+        leader.attend(Some("a"));
+        std::thread::scope(|scope| {
+            let leaving = scope.spawn(|| leader.dismiss(Duration::from_secs(3600)));
+            assert_eq!(link.recv_within(Duration::from_secs(60))?.msg.arg, follow::END);
+            // The name is free already: the heir leads before it lets the other go.
+            assert!(Followers::default().lead(&computation)?);
+            assert!(!leaving.is_finished());
+            drop(link);
+            Ok(())
+        })
     }
 }

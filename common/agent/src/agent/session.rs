@@ -31,6 +31,9 @@ pub(super) struct Leader {
     follows: bool,
 }
 
+/// How long what comes at once is waited for.
+pub(super) const MOMENT: Duration = Duration::from_secs(2);
+
 impl Session<'_> {
     pub fn send(&mut self, m: AgentMessage) {
         if self.client.as_mut().is_some_and(|c| c.send(&m).is_err()) {
@@ -70,7 +73,6 @@ impl Session<'_> {
 
     /// It answers at once, unless it is taking a checkpoint.
     pub fn await_leader(&mut self) {
-        const MOMENT: Duration = Duration::from_secs(2);
         let end = Instant::now() + MOMENT;
         while let (Some(fd), false) = (self.leader_fd(), self.follows()) {
             match poll(&[fd], end.saturating_duration_since(Instant::now())) {
@@ -95,6 +97,15 @@ impl Session<'_> {
                 }
             }
             Ok((msg::FOLLOW, follow::GENERATION, newest)) => self.generation = self.generation.max(newest as u32),
+            Ok((msg::FOLLOW, follow::END, _)) => {
+                // It waits for the link to close, and leaves the coordinator then.
+                let _ending = self.leader.take();
+                self.find_leader();
+                self.await_leader();
+                if !self.follows() {
+                    self.reconnect();
+                }
+            }
             Ok((msg::CANCEL, ..)) => self.leader = None,
             Ok(_) => {}
             Err(_) => {
@@ -163,7 +174,6 @@ impl Session<'_> {
 
     /// Before the agent leaves: what is to be noted and comes in a moment.
     pub fn hear_last(&mut self) {
-        const MOMENT: Duration = Duration::from_secs(2);
         let end = Instant::now() + MOMENT;
         let patient = self.awaits_event && !self.agent.killed.load(Ordering::Acquire);
         while let Some(client) = &mut self.client {
