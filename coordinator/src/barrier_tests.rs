@@ -319,6 +319,7 @@ fn a_second_request_starts_a_new_checkpoint_afterwards() {
         kill_after: true,
         hold: false,
         overrides: Overrides::default(),
+        interval: 0,
     };
     assert!(last.contains(&Action::Send { to: 1, message: begun }));
     for stage in Stage::ALL {

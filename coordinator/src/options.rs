@@ -76,9 +76,9 @@ pub struct JoinOptions {
 /// How checkpoints are made.
 #[derive(Args, Debug, Clone)]
 pub struct CheckpointOptions {
-    /// Folder for images
-    #[arg(long, value_name = "DIR", env = "CKPT_CKPTDIR", default_value = "./images")]
-    pub ckptdir: PathBuf,
+    /// Folder for images [default: ./images; after a restart, where they lie]
+    #[arg(long, value_name = "DIR", env = "CKPT_CKPTDIR")]
+    pub ckptdir: Option<PathBuf>,
 
     /// Seconds between checkpoints; 0 is never [default: 0]
     #[arg(short = 'i', long, value_name = "SECONDS", env = "CKPT_INTERVAL")]
@@ -88,9 +88,9 @@ pub struct CheckpointOptions {
     #[arg(long, value_name = "SIGNAL", env = "CKPT_SIGNAL", value_parser = parse_signal)]
     pub ckpt_signal: Option<i32>,
 
-    /// Compression of images
-    #[arg(long, value_name = "HOW", env = "CKPT_COMPRESS", default_value = "auto", value_parser = compression_parser())]
-    pub compress: Compression,
+    /// Compression of images [default: auto]
+    #[arg(long, value_name = "HOW", env = "CKPT_COMPRESS", value_parser = compression_parser())]
+    pub compress: Option<Compression>,
 
     /// Same as --compress gzip, and wins over it
     #[arg(long, conflicts_with = "no_gzip")]
@@ -101,13 +101,13 @@ pub struct CheckpointOptions {
     pub no_gzip: bool,
 
     /// Let the program go on while its image is written (cow), or hold it until the image is durable; auto holds it
-    /// where memory is short
-    #[arg(long, value_name = "HOW", env = "CKPT_PAUSE", default_value = "auto", value_parser = pause_parser())]
-    pub pause: PauseMode,
+    /// where memory is short [default: auto]
+    #[arg(long, value_name = "HOW", env = "CKPT_PAUSE", value_parser = pause_parser())]
+    pub pause: Option<PauseMode>,
 
-    /// Generations of images to keep; 0 keeps all
-    #[arg(long, value_name = "N", env = "CKPT_KEEP", default_value_t = 2)]
-    pub keep: u32,
+    /// Generations of images to keep; 0 keeps all [default: 2]
+    #[arg(long, value_name = "N", env = "CKPT_KEEP")]
+    pub keep: Option<u32>,
 
     /// Write only what changed since the last image; a full image every N, 8 unless given; 0 is off [default: 0]
     #[arg(long, value_name = "N", env = "CKPT_INCREMENTAL", num_args = 0..=1, require_equals = true, default_missing_value = "8")]
@@ -135,11 +135,11 @@ pub struct CheckpointOptions {
 }
 
 impl CheckpointOptions {
-    /// The compression that --compress, --gzip and --no-gzip come to.
-    pub fn compression(&self) -> Compression {
+    /// The compression that --compress, --gzip and --no-gzip come to, if any was given.
+    pub fn compression(&self) -> Option<Compression> {
         match (self.gzip, self.no_gzip) {
-            (true, _) => Compression::Gzip,
-            (_, true) => Compression::None,
+            (true, _) => Some(Compression::Gzip),
+            (_, true) => Some(Compression::None),
             _ => self.compress,
         }
     }

@@ -21,10 +21,8 @@ fn defaults() {
     let all = parse_args(&[]).unwrap();
     assert_eq!(all.coord.port(), 7779);
     assert_eq!(all.coord.remote_host(), None);
-    assert_eq!(all.checkpoint.ckptdir, PathBuf::from("./images"));
-    assert_eq!(all.checkpoint.compression(), Compression::Auto);
-    assert_eq!(all.checkpoint.pause, PauseMode::Auto);
-    assert_eq!((all.checkpoint.keep, all.checkpoint.quiet, all.checkpoint.interval), (2, false, None));
+    assert_eq!((&all.checkpoint.ckptdir, all.checkpoint.compression(), all.checkpoint.pause), (&None, None, None));
+    assert_eq!((all.checkpoint.keep, all.checkpoint.quiet, all.checkpoint.interval), (None, false, None));
 }
 
 #[test]
@@ -45,11 +43,11 @@ fn names_of_this_host_are_local() {
 
 #[test]
 fn gzip_aliases() {
-    assert_eq!(parse_args(&["--gzip"]).unwrap().checkpoint.compression(), Compression::Gzip);
-    assert_eq!(parse_args(&["--no-gzip"]).unwrap().checkpoint.compression(), Compression::None);
-    assert_eq!(parse_args(&["--compress", "zstd"]).unwrap().checkpoint.compression(), Compression::Zstd);
+    assert_eq!(parse_args(&["--gzip"]).unwrap().checkpoint.compression(), Some(Compression::Gzip));
+    assert_eq!(parse_args(&["--no-gzip"]).unwrap().checkpoint.compression(), Some(Compression::None));
+    assert_eq!(parse_args(&["--compress", "zstd"]).unwrap().checkpoint.compression(), Some(Compression::Zstd));
     assert!(parse_args(&["--gzip", "--no-gzip"]).is_err());
-    assert_eq!(parse_args(&["--gzip", "--compress", "lz4"]).unwrap().checkpoint.compression(), Compression::Gzip);
+    assert_eq!(parse_args(&["--gzip", "--compress", "lz4"]).unwrap().checkpoint.compression(), Some(Compression::Gzip));
 }
 
 #[test]

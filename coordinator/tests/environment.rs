@@ -48,7 +48,7 @@ fn environment_stands_in_for_options_and_is_named_when_bad() {
     assert_eq!(with("CKPT_COORD_PORT", "1234", &["-p", "5"]).unwrap().coord.port(), 5);
     assert!(with("CKPT_QUIET", "1", &[]).unwrap().checkpoint.quiet);
     assert!(!with("CKPT_QUIET", "0", &[]).unwrap().checkpoint.quiet);
-    assert_eq!(with("CKPT_COMPRESS", "lz4", &[]).unwrap().checkpoint.compression(), Compression::Lz4);
+    assert_eq!(with("CKPT_COMPRESS", "lz4", &[]).unwrap().checkpoint.compression(), Some(Compression::Lz4));
     assert!(with("CKPT_COMPRESS", "lz4", &["--gzip"]).unwrap().checkpoint.gzip);
     let of_the_program = with("CKPT_COORD_PORT", "many", &["prog", "-p", "5"]).unwrap_err();
     assert!(matches!(of_the_program, BadOptions::Environment(_)));

@@ -10,9 +10,10 @@ use crate::{again, clocks, environment, lazy, namespace, preflight, sysv, valida
 use ckpt_agent::agent::Agent;
 use ckpt_agent::checkpoint::host_name;
 use ckpt_agent::events::Events;
-use ckpt_agent::launch::{Failure, become_agent, settings};
+use ckpt_agent::launch::{Failure, become_agent};
 use ckpt_agent::link::Listener;
-use ckpt_agent::{foreground, passes, paths, timings};
+use ckpt_agent::settings::{Before, Settings};
+use ckpt_agent::{foreground, passes, paths, store, timings};
 use ckpt_coordinator::client::Client;
 use ckpt_coordinator::launch::{LaunchOptions, connect_or_start};
 use ckpt_coordinator::options;
@@ -57,13 +58,16 @@ fn restart(options: Options) -> Result<(), Failure> {
     let time = time_namespace(&options, &members, &here, decide()?, time)?;
     let header = members[0].file.header;
     let program = members[0].meta.program.clone();
-    let mut settings = settings(&options.checkpoint, Path::new(&program))?;
+    let was = &members[0].meta.options;
+    let before = timings_of(&members).map(|folder| Before { options: was, folder });
+    let mut settings = Settings::new(&options.checkpoint, Path::new(&program), before)?;
     settings.signal = signal_of(&members).unwrap_or(settings.signal);
     let launch = LaunchOptions::new(&options.coord, &options.join);
     let mut hello = Hello::new(Role::Agent, host_name(), std::process::id(), program);
     hello.computation = Some(ComputationId(header.computation));
-    hello.generation = header.generation;
-    hello.interval = options.checkpoint.interval;
+    // Restarted from an older one, it must not write over those that came after, nor be taken for older.
+    hello.generation = header.generation.max(store::newest(&settings.folder, &header.computation));
+    hello.interval = options.checkpoint.interval.or(Some(was.interval).filter(|&seconds| seconds > 0));
     hello.hooks = options.join.hooks.request();
     hello.ckptdir = settings.folder.display().to_string();
     let mut client = connect_or_start(&launch)?;

@@ -120,7 +120,7 @@ impl Agent {
     /// Before there is a program: the computation may have an agent here that will look after it.
     pub fn begin(&self, client: Client, welcome: Welcome) -> Session<'_> {
         aim_at_coordinator(&client);
-        let mut session = Session { agent: self, client: Some(client), next: None, computation: welcome.computation.0, generation: welcome.next_generation.saturating_sub(1), awaits_event: self.restarted_from.is_some(), leader: None };
+        let mut session = Session { agent: self, client: Some(client), next: None, computation: welcome.computation.0, generation: welcome.next_generation.saturating_sub(1), interval: None, awaits_event: self.restarted_from.is_some(), leader: None };
         session.find_leader();
         session.await_leader();
         session

@@ -80,6 +80,8 @@ pub struct Asked {
     /// It stands still until post-write hooks have ended.
     pub hold_for_hooks: bool,
     pub overrides: Overrides,
+    /// seconds between checkpoints, 0: none by itself
+    pub interval: u32,
 }
 
 /// What became of a generation whose image here is committed.

@@ -9,7 +9,6 @@ use crate::settings::Settings;
 use crate::{foreground, paths};
 use ckpt_coordinator::launch::{LaunchOptions, connect_or_start};
 use ckpt_coordinator::options::{self, CheckpointOptions, CoordOptions, JoinOptions};
-use ckpt_image::UserKey;
 use ckpt_sys::flat::Outer;
 use ckpt_wire::{Hello, Role};
 use clap::Parser;
@@ -68,7 +67,7 @@ fn launch(options: Options) -> Result<(), Failure> {
     }
     let library = paths::library().map_err(|e| Failure(e, 1))?;
     let preload = with_plugins(&library, &options.with_plugin)?;
-    let settings = settings(&options.checkpoint, &program)?;
+    let settings = Settings::new(&options.checkpoint, &program, None)?;
     let launch = LaunchOptions::new(&options.coord, &options.join);
     let mut hello = Hello::new(Role::Agent, host_name(), std::process::id(), settings.program.clone());
     hello.interval = options.checkpoint.interval;
@@ -124,26 +123,6 @@ pub fn become_agent() -> std::io::Result<()> {
     // An image may be larger than RLIMIT_FSIZE: that is an error, not our end.
     nix::sys::signal::SigSet::from(nix::sys::signal::Signal::SIGXFSZ).thread_block()?;
     Ok(())
-}
-
-pub fn settings(c: &CheckpointOptions, program: &Path) -> Result<Settings, Failure> {
-    let folder = std::path::absolute(&c.ckptdir)?;
-    if c.unique_dirs && c.incremental.unwrap_or(0) > 0 {
-        return Err(Failure("--unique-dirs and --incremental exclude each other: an incremental image lies beside the one it builds on".into(), 2));
-    }
-    Ok(Settings {
-        folder,
-        program: program.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
-        signal: c.ckpt_signal.unwrap_or_else(|| libc::SIGRTMAX()),
-        compression: c.compression(),
-        pause: c.pause,
-        keep: c.keep,
-        unique_names: c.unique_names,
-        unique_dirs: c.unique_dirs,
-        save_open_files: c.save_open_files,
-        incremental: c.incremental.unwrap_or(0),
-        key: c.encrypt_key_file.as_deref().map(UserKey::load).transpose()?,
-    })
 }
 
 /// Forks and execs the program with the library in it.

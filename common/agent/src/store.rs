@@ -57,6 +57,16 @@ pub fn remove_old(folder: &Path, computation: &[u8; 16], newest: u32, keep: u32)
     }
 }
 
+/// The newest generation of a computation that has an image there; 0: none has.
+pub fn newest(folder: &Path, computation: &[u8; 16]) -> u32 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path());
+    let of = |path: PathBuf| match path.extension() {
+        Some(x) if x == "img" => ImageFile::open(&path).ok().filter(|i| &i.header.computation == computation).map(|i| i.header.generation),
+        _ => path.file_name()?.to_str()?.strip_prefix(&folder_prefix(computation))?.parse().ok(),
+    };
+    entries.filter_map(of).max().unwrap_or(0)
+}
+
 /// `--unique-dirs`: the folder of one checkpoint, the same for all who take part on this host.
 pub fn folder_name(computation: &[u8; 16], generation: u32) -> String {
     format!("{}{generation}", folder_prefix(computation))

@@ -48,6 +48,23 @@ pub struct ImageMeta {
     /// Checksums of what keeps none elsewhere: contents of kernel objects, shared memory.
     pub sums: Vec<(BlobRef, u32)>,
     pub machine: Machine,
+    pub options: ImageOptions,
+}
+
+/// What was asked of images when the program was launched: a restart goes on so.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImageOptions {
+    /// seconds between checkpoints, 0: none by itself
+    pub interval: u32,
+    /// words of --compress and --pause
+    pub compress: String,
+    pub pause: String,
+    pub keep: u32,
+    /// a full image every so many, 0: always
+    pub incremental: u32,
+    pub unique_names: bool,
+    pub unique_dirs: bool,
+    pub save_open_files: bool,
 }
 
 /// Names an image of the same computation so that no other can be taken for it.

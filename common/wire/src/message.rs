@@ -334,6 +334,8 @@ pub enum CoordinatorMessage {
         /// The programs stand still until `Finish`, whatever the pause mode.
         hold: bool,
         overrides: Overrides,
+        /// Seconds between checkpoints, 0: none by itself. For the image, and for a coordinator that comes after.
+        interval: u32,
     },
     /// Every member stands at `stage`: go on. Index and count are final.
     Release {

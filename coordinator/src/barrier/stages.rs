@@ -43,6 +43,7 @@ impl Barrier {
 
     /// Tells the members.
     pub(super) fn begin(&mut self, now: Micros, out: &mut Vec<Action>) {
+        let interval = self.interval_seconds();
         let Some(run) = self.running.as_mut() else { return };
         (run.started, run.stage_started) = (now, now);
         run.members = self.agents.keys().map(|&client| (client, None)).collect();
@@ -63,6 +64,7 @@ impl Barrier {
                 kill_after,
                 hold,
                 overrides,
+                interval,
             };
             out.push(Action::Send { to, message });
         }

@@ -7,10 +7,12 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-pub const ROWS: [(&str, &str, Row); 6] = [
+pub const ROWS: [(&str, &str, Row); 8] = [
     ("commit", "order", order),
     ("commit", "generations", generations),
     ("commit", "newest-damaged", newest_damaged),
+    ("commit", "older-restarted", older_restarted),
+    ("commit", "options", options),
     ("commit", "chain-of-none", |case| consolidated(case, "none")),
     ("commit", "chain-of-lz4", |case| consolidated(case, "lz4")),
     ("commit", "chain-of-zstd", |case| consolidated(case, "zstd")),
@@ -99,6 +101,50 @@ fn newest_damaged(case: &mut Case) -> Result<String, String> {
         return Err(format!("the damaged image is not named: {said}"));
     }
     Ok("the damaged one is named; the previous checkpoint restarts".into())
+}
+
+/// What the restarted program writes then is newer than all there is: nothing is written over, and it is taken next time.
+fn older_restarted(case: &mut Case) -> Result<String, String> {
+    case.launch(None)?;
+    (0..2).try_for_each(|_| checkpoint(case))?;
+    case.kill_all()?;
+    let mut command = case.command("ckpt_restart", &[]);
+    command.arg(case.images.join(&names(case)?[0]));
+    case.start(command, "restart")?;
+    case.counts(&["main", "kid"])?;
+    checkpoint(case)?;
+    let names = names(case)?;
+    match names.last().filter(|n| n.ends_with("-g3.img")) {
+        Some(newest) => restarts_from(case, newest)?,
+        None => return Err(format!("there are: {}", names.join(", "))),
+    }
+    Ok("restarted from the first of two, its next checkpoint is the third, which restarts".into())
+}
+
+/// A restart goes on as the launch was told to, in the folder of its images.
+fn options(case: &mut Case) -> Result<String, String> {
+    case.images = case.dir.join("elsewhere");
+    case.launch_with(&["--interval", "3600", "--keep", "1", "--compress", "lz4"], None)?;
+    for generation in 1..4 {
+        checkpoint(case)?;
+        let end = Instant::now() + super::PATIENCE;
+        while names(case)?.len() > 1 && Instant::now() < end {
+            crate::run::nap();
+        }
+        let names = names(case)?;
+        let [name] = &names[..] else { return Err(format!("there are: {}", names.join(", "))) };
+        let (_, status) = case.ask(case.command("ckpt_command", &["--status"]))?;
+        let mut inspect = Command::new(case.bin.join("ckpt_inspect"));
+        inspect.arg(case.images.join(name));
+        let (_, inside) = case.ask(inspect)?;
+        if !name.ends_with(&format!("-g{generation}.img")) || !status.contains("interval: 3600 s") || !inside.contains("lz4") {
+            return Err(format!("generation {generation}: {name}\n{status}\n{inside}"));
+        }
+        case.kill_all()?;
+        case.restart_all(None)?;
+        case.counts(&["main", "kid"])?;
+    }
+    Ok("folder, interval, compression and number of images stay over three restarts".into())
 }
 
 /// Of a chain of incremental images one that needs no other.

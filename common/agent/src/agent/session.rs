@@ -20,6 +20,8 @@ pub struct Session<'a> {
     pub(super) next: Option<CoordinatorMessage>,
     pub(super) computation: [u8; 16],
     pub(super) generation: u32,
+    /// What the coordinator said of it last.
+    pub(super) interval: Option<u32>,
     /// The coordinator has yet to say what is to be noted of a restart or a resumed checkpoint.
     pub(super) awaits_event: bool,
     /// Another agent of the computation on this host, which is asked to look after our program or does.
@@ -142,6 +144,7 @@ impl Session<'_> {
         let mut hello = self.agent.hello.clone();
         hello.computation = Some(ckpt_wire::ComputationId(self.computation));
         hello.generation = self.generation;
+        hello.interval = self.interval.or(hello.interval);
         if self.agent.ended.load(Ordering::Acquire) {
             return;
         }
@@ -153,8 +156,9 @@ impl Session<'_> {
 
     fn handle(&mut self, m: CoordinatorMessage) {
         match m {
-            CoordinatorMessage::Checkpoint { generation, attempt, patience, kill_after, hold, overrides, .. } => {
-                self.checkpoint(generation, attempt, patience, Asked { kill: kill_after, hold_for_hooks: hold, overrides });
+            CoordinatorMessage::Checkpoint { generation, attempt, patience, kill_after, hold, overrides, interval, .. } => {
+                self.interval = Some(interval);
+                self.checkpoint(generation, attempt, patience, Asked { kill: kill_after, hold_for_hooks: hold, overrides, interval });
             }
             CoordinatorMessage::ListProcesses { request } => {
                 let rows = self.agent.rows();

@@ -113,6 +113,7 @@ impl Checkpoint<'_> {
             sysv: std::mem::take(&mut snapshot.sysv),
             sums: snapshot.image.take_sums(),
             machine: Machine::here(),
+            options: self.settings.options(self.asked.interval),
         }
     }
 

@@ -110,6 +110,7 @@ impl Sample {
             sysv: Default::default(),
             sums: image.take_sums(),
             machine: Machine { kernel: "6.1".into(), xcr0: 7, ..Machine::default() },
+            options: Default::default(),
         };
         let header = Header {
             computation: [self.computation; 16],
