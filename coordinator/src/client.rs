@@ -7,12 +7,13 @@ use ckpt_wire::{
     encode, AgentMessage, ClientMessage, CommandMessage, CoordinatorMessage, FrameDecoder, FrameKey, Hello, Preamble, Welcome,
     WireError, AUTH_NONCE_LEN, AUTH_TAG_LEN, MAX_FRAME, MAX_REPLY, PREAMBLE_LEN, PROTOCOL_VERSION,
 };
+use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use nix::sys::socket::{recv, send, setsockopt, sockopt, MsgFlags};
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a coordinator may take to say who it is.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -111,7 +112,7 @@ impl Client {
     /// Joins. The coordinator's refusal is `ClientError::Refused`.
     pub fn hello(&mut self, hello: &Hello) -> Result<Welcome, ClientError> {
         self.send_message(&ClientMessage::Hello(hello.clone()))?;
-        match self.recv()? {
+        match self.recv_within(GREETING_TIMEOUT)? {
             Some(CoordinatorMessage::Welcome(welcome)) => Ok(welcome),
             Some(CoordinatorMessage::Refused { reason }) => Err(ClientError::Refused(reason)),
             Some(_) => Err(ClientError::Unexpected),
@@ -150,6 +151,25 @@ impl Client {
         match self.poll_message(MsgFlags::empty())? {
             Polled::Message(message) => Ok(Some(*message)),
             Polled::Nothing | Polled::Closed => Ok(None),
+        }
+    }
+
+    /// As `recv`; `ClientError::Silent` when nothing comes for so long.
+    pub(crate) fn recv_within(&mut self, patience: Duration) -> Result<Option<CoordinatorMessage>, ClientError> {
+        let end = Instant::now() + patience;
+        loop {
+            match self.try_recv()? {
+                Polled::Message(message) => return Ok(Some(*message)),
+                Polled::Closed => return Ok(None),
+                Polled::Nothing => {}
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            let mut ready = [PollFd::new(self.stream.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut ready, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+                Ok(0) if left.is_zero() => return Err(ClientError::Silent(self.address.to_string())),
+                Ok(_) | Err(nix::Error::EINTR) => {}
+                Err(error) => return Err(io::Error::from(error).into()),
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use ckpt_wire::{CommandMessage, Compression, CoordinatorMessage, Hello, Override
 use clap::{ArgGroup, Parser};
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Commands the coordinator of running programs.
 #[derive(Parser, Debug)]
@@ -111,13 +112,27 @@ fn complain(options: &Options, reason: &str) {
 fn ask(address: &Address, command: &CommandMessage) -> Result<CoordinatorMessage, ClientError> {
     let (mut client, welcome) = introduce(address)?;
     client.command(command)?;
-    match client.recv() {
+    match answer(&mut client, address) {
         Ok(Some(answer)) => Ok(answer),
         Ok(None) | Err(ClientError::Io(_)) if matches!(command, CommandMessage::Checkpoint { .. }) => {
             after_restart(address, &welcome)
         }
         Ok(None) => Err(ClientError::Closed),
         Err(error) => Err(error),
+    }
+}
+
+/// A checkpoint may take hours; a coordinator that does not even greet any more will not answer.
+fn answer(client: &mut Client, address: &Address) -> Result<Option<CoordinatorMessage>, ClientError> {
+    const SILENCE: Duration = Duration::from_secs(5);
+    loop {
+        match client.recv_within(SILENCE) {
+            Err(ClientError::Silent(_)) => {}
+            heard => return heard,
+        }
+        if let Err(silent @ ClientError::Silent(_)) = Client::connect(address) {
+            return Err(silent);
+        }
     }
 }
 

@@ -191,6 +191,24 @@ fn ckpt_command_that_was_restarted_learns_that_its_checkpoint_is_complete() {
     assert_eq!((output.status.code(), text(&output.stdout).trim()), (Some(0), "checkpoint 1 complete"));
 }
 
+/// Neither who has asked already nor who comes to join waits for ever.
+#[test]
+fn a_coordinator_that_stands_still_is_given_up() {
+    let coordinator = Coordinator::start(&[]);
+    let mut agents = Agent::join_many(&coordinator, 1);
+    let mut newcomer = Client::connect(&coordinator.address).unwrap();
+    let pid = coordinator.pid().unwrap();
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| coordinator.ckpt_command(&["-c"]));
+        begin_all(&mut agents);
+        kill(pid, Signal::SIGSTOP).unwrap();
+        assert!(matches!(newcomer.hello(&agent_hello(None, 0)), Err(ClientError::Silent(_))));
+        let output = asked.join().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output.stderr).contains("does not answer; is it stopped?"), "{}", text(&output.stderr));
+    });
+}
+
 #[test]
 fn ckpt_command_without_a_coordinator_exits_with_2() {
     let absent = Coordinator::absent();

@@ -6,6 +6,7 @@ mod chain;
 mod clocks;
 mod environment;
 mod forward;
+mod gate;
 #[doc(hidden)]
 pub mod hostile;
 mod ids;

@@ -3,6 +3,7 @@
 use ckpt_coordinator::options::{CheckpointOptions, CoordOptions, JoinOptions};
 use clap::{Parser, ValueEnum};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Bring a checkpointed computation back
 #[derive(Parser)]
@@ -43,6 +44,10 @@ pub struct Options {
     #[arg(long, value_name = "FILE", env = "CKPT_MODIFY_ENV")]
     pub modify_env: Option<PathBuf>,
 
+    /// How long processes may take to be made; their memory, ten times as long and more where there is much of it
+    #[arg(long, value_name = "SECONDS", env = "CKPT_STAGE_TIMEOUT", default_value_t = 60)]
+    pub stage_timeout: u32,
+
     /// Restart even where a check found a risk
     #[arg(long)]
     pub force: bool,
@@ -58,6 +63,19 @@ pub struct Options {
     /// Images of one computation; of several generations the newest complete one is taken
     #[arg(required = true, value_name = "IMAGE")]
     pub images: Vec<PathBuf>,
+}
+
+impl Options {
+    /// At each step of making processes.
+    pub fn patience(&self) -> Duration {
+        Duration::from_secs(self.stage_timeout.into())
+    }
+
+    /// Until a process with `bytes` of memory is restored: a disk may be slow.
+    pub fn patience_with_memory(&self, bytes: u64) -> Duration {
+        const SLOW_DISK: u64 = 5_000_000;
+        self.patience() * 10 + Duration::from_secs(bytes / SLOW_DISK)
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum, PartialEq, Eq, Debug)]

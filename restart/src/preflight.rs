@@ -3,6 +3,7 @@
 use crate::image_set::Member;
 use crate::forward;
 use crate::options::Options;
+use ckpt_agent::room;
 use ckpt_image::{Body, FileIdentity, Machine, MapKind};
 use ckpt_objects::{Kind, PreflightOptions, Problem, Severity};
 use std::collections::HashSet;
@@ -23,7 +24,7 @@ pub fn check(members: &[Member], options: &Options) -> Vec<Problem> {
     let mut seen = HashSet::new();
     let here = Machine::here();
     members.iter().for_each(|m| problems.extend(machine(&m.meta.machine, &here)));
-    problems.extend(memory(needed(members), available()));
+    problems.extend(memory(needed(members), room::left_here()));
     let objects = PreflightOptions { path_map: options.map_path.clone() };
     let files = members.iter().flat_map(|m| std::iter::once(&m.file).chain(m.parents.iter().map(|p| &p.0)));
     problems.extend(files.filter_map(owner));
@@ -94,23 +95,16 @@ fn machine(then: &Machine, here: &Machine) -> Vec<Problem> {
 }
 
 /// Bytes of memory that the image brings back.
-fn needed(members: &[Member]) -> u64 {
+pub fn needed(members: &[Member]) -> u64 {
     let bodies = members.iter().flat_map(|m| &m.meta.processes).filter_map(|p| p.body.as_ref());
     let shared = members.iter().flat_map(|m| &m.meta.shared).flat_map(|s| &s.pieces).map(|p| p.1.len);
     bodies.map(|b| b.memory.bytes).chain(shared).fold(0, u64::saturating_add)
 }
 
-/// MemAvailable and SwapFree, bytes; None where they cannot be read.
-fn available() -> Option<u64> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let field = |name: &str| text.lines().find_map(|l| l.strip_prefix(name)?.split_whitespace().next()?.parse::<u64>().ok());
-    Some((field("MemAvailable:")? + field("SwapFree:").unwrap_or(0)) * 1024)
-}
-
-fn memory(needed: u64, available: Option<u64>) -> Option<Problem> {
+fn memory(needed: u64, left: Option<(u64, String)>) -> Option<Problem> {
     let mib = |bytes: u64| bytes.div_ceil(1 << 20);
-    let short = available.filter(|&a| a < needed)?;
-    Some(grave(format!("{} MiB of memory are needed, {} MiB are free; end other programs", mib(needed), mib(short))))
+    let (left, whose) = left.filter(|l| l.0 < needed)?;
+    Some(grave(format!("{} MiB of memory are needed, {} MiB are free ({whose}); end other programs", mib(needed), mib(left))))
 }
 
 /// The program's own file, or its copy in the image, is executed once more.
@@ -154,7 +148,8 @@ mod tests {
 
     #[test]
     fn too_little_memory_is_said() {
-        assert!(memory(1 << 30, Some(1 << 29)).is_some_and(|p| p.what.starts_with("1024 MiB of memory are needed, 512")));
-        assert!(memory(1 << 30, Some(1 << 31)).is_none() && memory(1, None).is_none());
+        let left = |bytes| Some((bytes, "memory.max".to_owned()));
+        assert!(memory(1 << 30, left(1 << 29)).is_some_and(|p| p.what.starts_with("1024 MiB of memory are needed, 512 MiB are free (memory.max)")));
+        assert!(memory(1 << 30, left(1 << 31)).is_none() && memory(1, None).is_none());
     }
 }

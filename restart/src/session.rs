@@ -1,109 +1,14 @@
 //! Running the layout: forks, sessions, groups, descriptors, exec.
 
+use crate::gate::{Gate, Step};
 use crate::ids::{Known, SharedIds, clone_as, clone_elsewhere, clone_with_pid};
-use ckpt_sys::Errno;
-use ckpt_sys::calls::{futex_wait, futex_wake_all};
+use ckpt_sys::fault::Stage;
 use ckpt_sys::idtable::VirtualPid;
 use crate::tree::{Node, What};
-use ckpt_agent::foreground;
+use ckpt_agent::{foreground, passes};
 use ckpt_image::{ProcessMeta, RunState};
 use std::ffi::CString;
 use std::io;
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering::*};
-use std::time::{Duration, Instant};
-
-/// Shared by all processes of the tree while it is built.
-#[repr(C)]
-pub struct Gate {
-    created: AtomicU32,
-    grouped: AtomicU32,
-    joined: AtomicU32,
-    failed: AtomicU32,
-    /// new pid by index
-    pids: [AtomicI32; MAX],
-}
-
-const MAX: usize = 16384;
-const PATIENCE_MS: i64 = 60_000;
-
-impl Gate {
-    pub fn new(processes: usize) -> io::Result<&'static Gate> {
-        if processes > MAX {
-            return Err(io::Error::other(format!("more than {MAX} processes")));
-        }
-        // SAFETY: a fresh shared mapping, zeroed, never unmapped.
-        unsafe {
-            let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
-            let at = libc::mmap(std::ptr::null_mut(), size_of::<Gate>(), libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0);
-            if at == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(&*(at as *const Gate)) }
-        }
-    }
-
-    fn pass(&self, counter: &AtomicU32, total: usize) -> bool {
-        if counter.fetch_add(1, AcqRel) as usize + 1 >= total {
-            futex_wake_all(counter);
-        }
-        self.wait(counter, total)
-    }
-
-    /// False: one has failed, or for a minute nobody came.
-    fn wait(&self, counter: &AtomicU32, total: usize) -> bool {
-        loop {
-            let there = counter.load(Acquire);
-            if self.failed.load(Acquire) != 0 {
-                return false;
-            }
-            if there as usize >= total {
-                return true;
-            }
-            // Only the last one wakes: thousands that look again at every arrival would leave no time to arrive.
-            if futex_wait(counter, there, PATIENCE_MS) == Err(Errno(libc::ETIMEDOUT)) && counter.load(Acquire) == there {
-                return false;
-            }
-        }
-    }
-
-    pub fn pid(&self, index: usize) -> i32 {
-        self.pids[index].load(Acquire)
-    }
-
-    /// The id that a process is going to have which others make.
-    pub fn foretell(&self, index: usize, pid: i32) {
-        self.pids[index].store(pid, Release);
-    }
-
-    pub fn fail(&self, errno: i32) {
-        self.failed.store(errno.max(1) as u32, Release);
-        for counter in [&self.created, &self.grouped, &self.joined] {
-            // Another number keeps those awake who are about to wait for this one to change.
-            counter.fetch_or(1 << 31, AcqRel);
-            futex_wake_all(counter);
-        }
-    }
-
-    pub fn failure(&self) -> Option<io::Error> {
-        match self.failed.load(Acquire) {
-            0 => None,
-            e => Some(io::Error::from_raw_os_error(e as i32)),
-        }
-    }
-
-    /// The agent's side: all processes exist (or one could not be made, or `dead` says that one has been killed).
-    pub fn wait_created(&self, total: usize, dead: &dyn Fn() -> bool) -> bool {
-        let end = Instant::now() + Duration::from_millis(PATIENCE_MS as u64);
-        loop {
-            let there = self.created.load(Acquire);
-            if self.failed.load(Acquire) != 0 || there as usize >= total {
-                return self.failed.load(Acquire) == 0;
-            }
-            let timed_out = futex_wait(&self.created, there, 1000) == Err(Errno(libc::ETIMEDOUT));
-            if timed_out && (dead() || Instant::now() > end) {
-                self.fail(libc::ETIMEDOUT);
-                return false;
-            }
-        }
-    }
-}
 
 pub struct Tree<'a> {
     pub gate: &'static Gate,
@@ -182,7 +87,7 @@ impl Tree<'_> {
         let (leads_session, leads_group) = match node.what {
             What::Process(i) => {
                 let p = &self.processes[i];
-                self.gate.pids[i].store(std::process::id() as i32, Release);
+                self.gate.foretell(i, std::process::id() as i32);
                 (p.sid == p.pid, p.pgid == p.pid)
             }
             What::Leader(_) => (true, false),
@@ -204,15 +109,19 @@ impl Tree<'_> {
     fn process(&self, i: usize, node: &Node) -> ! {
         let total = self.total;
         let gate = self.gate;
-        if !gate.pass(&gate.created, total) {
+        if !gate.pass(Step::Created, i, total) {
             exit(1);
         }
+        // Somebody is to wait for those who do not come.
+        if i > 0 && passes(Stage::Join).is_err() {
+            gate.fail(libc::EIO);
+        }
         let stand_ins: Vec<i32> = self.groups.iter().filter(|g| g.1 == i).filter_map(|g| self.group_stand_in(g.0)).collect();
-        if !gate.pass(&gate.grouped, total) {
+        if !gate.pass(Step::Grouped, i, total) {
             exit(1);
         }
         self.join_group(i);
-        if !gate.pass(&gate.joined, total) {
+        if !gate.pass(Step::Joined, i, total) {
             exit(1);
         }
         for pid in stand_ins {
@@ -242,7 +151,7 @@ impl Tree<'_> {
         }
         // SAFETY: our own group.
         unsafe { libc::setpgid(0, 0) };
-        self.gate.wait(&self.gate.joined, self.total);
+        self.gate.wait(Step::Joined, self.total);
         exit(0)
     }
 

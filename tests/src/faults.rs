@@ -4,7 +4,10 @@
 
 mod commit;
 mod disk;
+mod meanwhile;
+mod power;
 mod privilege;
+mod shortage;
 
 use crate::build::Paths;
 use crate::leftovers;
@@ -69,13 +72,14 @@ pub fn faults(filter: Option<&str>, no_build: bool, report: Option<&Path>) -> Re
 
 /// Stage, fault, what to do.
 fn all() -> Vec<(String, String, Work)> {
-    let rows = disk::ROWS.iter().chain(&commit::ROWS).chain(&privilege::ROWS);
+    let rows = meanwhile::ROWS.iter().chain(&disk::ROWS).chain(&power::ROWS).chain(&shortage::ROWS).chain(&commit::ROWS).chain(&privilege::ROWS);
     let rows = rows.map(|row| (row.0.to_string(), row.1.to_string(), Work::Disk(row.2)));
     let faults = plan().into_iter().map(|(stage, effect)| (stage.name().to_string(), effect.name().to_string(), Work::Fault(stage, effect)));
     faults.chain(rows).collect()
 }
 
-/// What can go wrong where: a kill of the writer needs one, a restart writes nothing.
+/// What can go wrong where: a kill of the writer needs one, a restart writes nothing. What is stopped in a restart is waited
+/// for ten times `--stage-timeout` at most.
 fn plan() -> Vec<(Stage, Effect)> {
     let mut all = Vec::new();
     for stage in Stage::CHECKPOINT {
@@ -92,10 +96,18 @@ fn plan() -> Vec<(Stage, Effect)> {
         all.extend([Effect::Eio, Effect::Enospc, Effect::Stall, Effect::KillSelf, Effect::StopSelf].map(|e| (stage, e)));
     }
     for stage in Stage::RESTART {
-        let effects = [Effect::Eio, Effect::Stall, Effect::KillSelf, Effect::KillMember, Effect::KillCoordinator];
-        let has_member = [Stage::Map, Stage::Restore, Stage::Barrier].contains(&stage);
-        let fits = |e: &Effect| has_member || ![Effect::KillMember, Effect::KillCoordinator].contains(e);
-        all.extend(effects.into_iter().filter(fits).map(|e| (stage, e)));
+        let has_member = [Stage::Restore, Stage::Barrier].contains(&stage);
+        let has_agent = has_member || stage == Stage::Map;
+        let in_member = [Stage::Join, Stage::Exec].contains(&stage);
+        let fits = |e: &Effect| match e {
+            Effect::Eio | Effect::Stall | Effect::KillSelf => true,
+            Effect::KillMember | Effect::StopMember => has_member,
+            Effect::KillCoordinator | Effect::StopCoordinator | Effect::KillForeground => has_agent,
+            // Who stops ckpt_restart wants it to stand still.
+            Effect::StopSelf => in_member,
+            _ => false,
+        };
+        all.extend(Effect::ALL.into_iter().filter(fits).map(|e| (stage, e)));
     }
     all
 }
@@ -219,7 +231,7 @@ impl Case {
         let in_kid = [Stage::InQuiesce, Stage::InCapture, Stage::InFreeze].contains(&stage);
         let killed = effect == Effect::KillMember || in_kid && effect == Effect::KillSelf;
         let survivors: &[&str] = if killed { &["main"] } else { &["main", "kid"] };
-        if in_kid && effect == Effect::StopSelf {
+        if in_kid && effect == Effect::StopSelf || effect == Effect::StopMember {
             self.counts(&["main"])?;
             wake_stopped();
         }
@@ -290,10 +302,11 @@ impl Case {
         }
         self.kill_all()?;
         let mut command = self.restart_command()?;
-        command.env("CKPT_FAULT", fault);
+        command.env("CKPT_FAULT", fault).env("CKPT_STAGE_TIMEOUT", "2");
         self.start(command, "restart")?;
         let mut outcome = "goes on".to_string();
-        if self.counts_or_ends()? {
+        // The shell's part may be gone: the program is not.
+        if effect != Effect::KillForeground && self.counts_or_ends()? {
             let said = self.said("restart");
             let error = said.split(" / ").filter(|line| !line.contains("risk:")).last().unwrap_or_default();
             outcome = format!("nothing runs; \"{}\"", cut(error));
@@ -305,6 +318,10 @@ impl Case {
             self.restart_all(None)?;
             self.counts(&["main", "kid"])?;
             outcome += "; the same image restarts";
+        }
+        if [Effect::StopMember, Effect::StopCoordinator].contains(&effect) {
+            self.counts(&["main"])?;
+            wake_stopped();
         }
         // A member that was killed when all had been restored is missing; nobody else is.
         self.counts(if effect == Effect::KillMember { &["main"] } else { &["main", "kid"] })?;

@@ -18,14 +18,40 @@ while True:\n    n += 1\n    m = bytes([n % 256]) * 8\n    a.send(m)\n    assert
 \x20   c.send(m)\n    assert d.recv(64) == m\n    pid = os.fork()\n    if pid == 0: os._exit(n % 7)\n\
 \x20   assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == n % 7\n    os.pwrite(out, str(n).ljust(20).encode(), 0)\n    time.sleep(0.002)\n";
 
+/// Of the program, and of what looks after it.
 #[derive(Clone, Copy, Default)]
 struct Figures {
-    /// KiB of all processes of the computation
-    rss: u64,
-    descriptors: usize,
-    processes: usize,
+    /// resident, KiB
+    memory: [u64; 2],
+    descriptors: [usize; 2],
+    processes: [usize; 2],
     image: u64,
+    images: usize,
+    /// in the folder that everything of the run is in
     files: usize,
+}
+
+impl Figures {
+    fn rows(&self) -> [(&'static str, u64); 9] {
+        [
+            ("resident memory of the program, KiB", self.memory[0]),
+            ("of agent, foreground part and coordinator, KiB", self.memory[1]),
+            ("descriptors of the program", self.descriptors[0] as u64),
+            ("of agent, foreground part and coordinator", self.descriptors[1] as u64),
+            ("processes of the program", self.processes[0] as u64),
+            ("of ours", self.processes[1] as u64),
+            ("image, bytes", self.image),
+            ("images", self.images as u64),
+            ("all files of the run", self.files as u64),
+        ]
+    }
+
+    /// What has grown since `early`: memory and images by more than they vary.
+    fn growth(&self, early: &Figures) -> Vec<&'static str> {
+        let may_vary = |name: &str, n: u64| if name.contains("KiB") { n / 5 } else if name.contains("bytes") { n / 20 } else { 0 };
+        let both = self.rows().into_iter().zip(early.rows());
+        both.filter(|(late, early)| late.1 > early.1 + may_vary(early.0, early.1)).map(|(late, _)| late.0).collect()
+    }
 }
 
 struct Soak {
@@ -76,19 +102,43 @@ impl Soak {
             self.cycle(cycle)?;
             let images = self.images()?;
             late.image = images.iter().filter_map(|p| p.metadata().ok()).map(|m| m.len()).max().unwrap_or(0);
-            late.files = fs::read_dir(self.dir.join("images")).map_or(0, Iterator::count);
+            (late.images, late.files) = (images.len(), count_files(&self.dir));
             if cycle == cycles.min(5) {
-                (early.image, early.files) = (late.image, late.files);
+                (early.image, early.images, early.files) = (late.image, late.images, late.files);
             }
         }
         self.goes_on(cycles + 1)?;
         println!("{cycles} cycles of checkpoint, kill, restart in {:.0} s", begun.elapsed().as_secs_f64());
         println!("| | cycle {} | cycle {cycles} |\n|---|---|---|", cycles.min(5));
-        println!("| resident memory, KiB | {} | {} |\n| descriptors | {} | {} |", early.rss, late.rss, early.descriptors, late.descriptors);
-        println!("| processes | {} | {} |\n| image, bytes | {} | {} |", early.processes, late.processes, early.image, late.image);
-        println!("| files in the image folder | {} | {} |", early.files, late.files);
-        let grew = late.descriptors > early.descriptors || late.processes > early.processes || late.files > early.files;
-        Ok(!grew && late.image < early.image + early.image / 20 && late.rss < early.rss + early.rss / 5)
+        for (late, early) in late.rows().iter().zip(early.rows()) {
+            println!("| {} | {} | {} |", late.0, early.1, late.1);
+        }
+        let growth = late.growth(&early);
+        growth.iter().for_each(|what| println!("it grew: {what}"));
+        let left = self.end()?;
+        left.iter().for_each(|what| println!("left behind: {what}"));
+        Ok(growth.is_empty() && left.is_empty())
+    }
+
+    /// After the end no process of ours is there, and of files images and what belongs to them alone.
+    fn end(&mut self) -> Result<Vec<String>, String> {
+        let output = self.command("ckpt_command").arg("--quit").output().map_err(|e| e.to_string())?;
+        if !output.status.success() {
+            return Err(format!("ckpt_command --quit: {}", String::from_utf8_lossy(&output.stderr).trim()));
+        }
+        if let Some(mut child) = self.foreground.take() {
+            let _ = child.wait();
+        }
+        let end = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < end && !leftovers::descendants().is_empty() {
+            leftovers::reap();
+            crate::run::nap();
+        }
+        let processes = leftovers::descendants().into_iter().map(|p| format!("{} {}", p.name, p.pid));
+        let of_images = |p: &Path| p.extension().is_some_and(|e| ["img", "sh", "jsonl"].iter().any(|known| e == *known));
+        let own = |p: &Path| p.file_name().is_some_and(|n| n == "program.py" || n == "n");
+        let files = files_below(&self.dir).into_iter().filter(|p| !of_images(p) && !own(p)).map(|p| p.display().to_string());
+        Ok(processes.chain(files).collect())
     }
 
     fn cycle(&mut self, cycle: usize) -> Result<(), String> {
@@ -128,19 +178,28 @@ impl Soak {
         Ok(())
     }
 
-    /// Of the computation, the agent and the coordinator.
     fn look(&self) -> Result<Figures, String> {
+        // The program forks all the time: what is there at each of some looks stays.
+        let looks: Vec<_> = (0..5).map(|_| leftovers::descendants()).collect();
+        let stays = |pid: i32| looks.iter().all(|look| look.iter().any(|p| p.pid == pid));
         let mut sum = Figures::default();
-        // A child of the moment is not counted: the program forks all the time.
-        let own: Vec<_> = leftovers::descendants().into_iter().filter(|p| Path::new(&format!("/proc/{}/cwd", p.pid)).exists()).collect();
-        for p in &own {
+        for p in looks[0].iter().filter(|p| stays(p.pid)) {
+            let whose = usize::from(!p.name.starts_with("python3"));
             let status = fs::read_to_string(format!("/proc/{}/status", p.pid)).unwrap_or_default();
             let rss = status.lines().find_map(|l| l.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse::<u64>().ok());
-            sum.rss += rss.unwrap_or(0);
+            sum.memory[whose] += rss.unwrap_or(0);
+            sum.descriptors[whose] += fs::read_dir(format!("/proc/{}/fd", p.pid)).map_or(0, Iterator::count);
+            sum.processes[whose] += 1;
         }
-        let main = own.iter().filter(|p| p.name.starts_with("python3")).map(|p| fs::read_dir(format!("/proc/{}/fd", p.pid)).map_or(0, Iterator::count));
-        sum.descriptors = main.max().unwrap_or(0);
-        sum.processes = own.iter().filter(|p| !p.name.starts_with("python3")).count();
         Ok(sum)
     }
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path());
+    entries.flat_map(|p| if p.is_dir() && !p.is_symlink() { files_below(&p) } else { vec![p] }).collect()
+}
+
+fn count_files(folder: &Path) -> usize {
+    files_below(folder).len()
 }

@@ -1,6 +1,7 @@
 //! The foreground part: what the shell waits for. It passes signals and the exit status through and holds
 //! nothing else; the agent is its child, the program its grandchild.
 
+use ckpt_sys::fault::{self, Effect};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{SigSet, Signal, SigmaskHow, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -129,6 +130,7 @@ pub fn split_by(fork: impl FnOnce() -> std::io::Result<i32>) -> std::io::Result<
         ..0 => Err(std::io::Error::last_os_error()),
         0 => {
             drop(read);
+            fault::target(Effect::KillForeground, foreground.as_raw());
             Ok(StatusPipe { file: write.into(), foreground, inherited: Inherited { mask, files } })
         }
         child => {

@@ -1,5 +1,9 @@
 //! Memory that a frozen copy lends us: read by each thread that has use for a chunk, or, where we may not
-//! (process_vm_readv(2) needs a tracer's rights), through a pipe.
+//! (/proc/PID/mem needs a tracer's rights), through a pipe.
+//!
+//! Not by process_vm_readv(2): it pins pages, and a page that the copy still shares with the program is copied for that,
+//! at our request and on the account of the program's control group. Where that is full, the kernel ends the copy, whose
+//! memory our call holds on to, and then the program.
 
 use crate::link::Link;
 use crate::write::{Fault, Job, Ranges, Said};
@@ -9,6 +13,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub enum Origin<'a> {
@@ -113,26 +118,60 @@ pub fn take(source: &Mutex<Source>, chunk: &mut [u8]) -> io::Result<Option<(usiz
     Ok(Some((index, chunk.len())))
 }
 
-/// May we read the memory of this process? Nothing is there to be read.
+/// May we read the memory of this process?
 pub fn may_read(pid: i32) -> bool {
-    read_remote(pid, &[(8, 8)], &mut [0; 8]).is_err_and(|e| e.raw_os_error() == Some(libc::EFAULT))
+    memory_of(pid).is_ok()
 }
 
-/// All of it or an error.
+fn memory_of(pid: i32) -> io::Result<File> {
+    File::open(format!("/proc/{pid}/mem"))
+}
+
+/// All of it or an error; UnexpectedEof: the process has ended.
 pub fn read_remote(pid: i32, segments: &[(u64, u64)], mut out: &mut [u8]) -> io::Result<()> {
-    const IOV_MAX: usize = 1024;
-    for part in segments.chunks(IOV_MAX) {
-        let bytes: u64 = part.iter().map(|s| s.1).sum();
-        let (now, later) = out.split_at_mut_checked(bytes as usize).ok_or(io::ErrorKind::InvalidInput)?;
-        let local = libc::iovec { iov_base: now.as_mut_ptr().cast(), iov_len: now.len() };
-        let remote: Vec<libc::iovec> = part.iter().map(|s| libc::iovec { iov_base: s.0 as *mut _, iov_len: s.1 as usize }).collect();
-        // SAFETY: local is writable for its length; the kernel checks remote.
-        let got = unsafe { libc::process_vm_readv(pid, &local, 1, remote.as_ptr(), remote.len() as u64, 0) };
-        match got {
-            -1 => return Err(io::Error::last_os_error()),
-            n if n as u64 == bytes => out = later,
-            _ => return Err(io::Error::other("memory of the frozen copy could not be read")),
-        }
+    let memory = memory_of(pid)?;
+    for &(addr, len) in segments {
+        let (now, later) = out.split_at_mut_checked(len as usize).ok_or(io::ErrorKind::InvalidInput)?;
+        memory.read_exact_at(now, addr)?;
+        out = later;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::{ForkResult, fork};
+
+    /// KiB that this process shares with no other.
+    fn private(pid: i32) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+        let lines = text.lines().filter(|l| l.starts_with("Private_Clean:") || l.starts_with("Private_Dirty:"));
+        lines.filter_map(|l| l.split_whitespace().nth(1)?.parse::<u64>().ok()).sum()
+    }
+
+    #[test]
+    fn what_a_copy_shares_it_shares_still_when_it_was_read() {
+        const LEN: usize = 8 << 20;
+        let memory = vec![7u8; LEN];
+        // SAFETY: the child does nothing but wait for its end.
+        let child = match unsafe { fork() }.unwrap() {
+            ForkResult::Parent { child } => child,
+            ForkResult::Child => loop {
+                // SAFETY: no arguments.
+                unsafe { libc::pause() };
+            },
+        };
+        let (pid, address, mut out) = (child.as_raw(), memory.as_ptr() as u64, vec![0; LEN]);
+        let before = private(pid);
+        let half = LEN as u64 / 2;
+        read_remote(pid, &[(address, half), (address + half, half)], &mut out).unwrap();
+        assert!(out == memory && may_read(pid));
+        assert!(private(pid) < before + (LEN >> 12) as u64, "it was copied");
+        assert!(read_remote(pid, &[(8, 8)], &mut [0; 8]).is_err());
+        kill(child, Signal::SIGKILL).unwrap();
+        nix::sys::wait::waitpid(child, None).unwrap();
+        assert!(!may_read(pid));
+    }
 }

@@ -1,5 +1,6 @@
 //! `--compress auto`: the codec with which memory is on the disk soonest, by measuring the data and the disk.
 
+use crate::lent::read_remote;
 use crate::codec::Packer;
 use ckpt_image::Codec;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -90,11 +91,7 @@ fn sample(pid: i32, runs: &[(u64, u64)], bytes: u64) -> Vec<Vec<u8>> {
 
 fn read(pid: i32, addr: u64, len: usize) -> Option<Vec<u8>> {
     let mut bytes = vec![0u8; len];
-    let local = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: len };
-    let remote = libc::iovec { iov_base: addr as *mut _, iov_len: len };
-    // SAFETY: local is writable for len bytes; the kernel checks remote.
-    let n = unsafe { libc::process_vm_readv(pid, &local, 1, &remote, 1, 0) };
-    (n == len as isize).then_some(bytes)
+    read_remote(pid, &[(addr, len as u64)], &mut bytes).ok().map(|()| bytes)
 }
 
 /// Bytes per second on one processor, and the share that is left.

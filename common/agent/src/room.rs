@@ -9,10 +9,15 @@ const SHARE: (u64, u64) = (3, 4);
 
 /// Why the programs, which have `anonymous` bytes of memory of their own, should rather be held; None: they need not be.
 pub fn is_short(anonymous: u64) -> Option<String> {
-    let needed = anonymous / SHARE.1 * SHARE.0;
-    let (left, whose) = [(system(), "MemAvailable".to_owned())].into_iter().chain(groups()).min_by_key(|l| l.0)?;
+    let needed = if ended_as_a_whole() { anonymous } else { anonymous / SHARE.1 * SHARE.0 };
+    let (left, whose) = left_here()?;
     let mb = |n: u64| n / 1_000_000;
     (left < needed).then(|| format!("held: memory is short ({whose} leaves {} MB, the programs have {} MB)", mb(left), mb(anonymous)))
+}
+
+/// Bytes that this process and its children can still have, and what says so.
+pub fn left_here() -> Option<(u64, String)> {
+    [(system(), "MemAvailable".to_owned())].into_iter().chain(groups()).min_by_key(|l| l.0)
 }
 
 /// Bytes; without /proc/meminfo memory is plenty.
@@ -22,10 +27,25 @@ fn system() -> u64 {
     kb("MemAvailable:").map_or(u64::MAX, |n| (n + kb("SwapFree:").unwrap_or(0)) * 1024)
 }
 
+/// Where memory runs out in one of our groups, all of it is ended, not the copy alone (memory.oom.group).
+fn ended_as_a_whole() -> bool {
+    let text = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    own_folder(&text).is_some_and(|folder| whole(&folder))
+}
+
+fn whole(folder: &Path) -> bool {
+    folder.ancestors().any(|group| fs::read_to_string(group.join("memory.oom.group")).is_ok_and(|t| t.trim() == "1"))
+}
+
+/// In the hierarchy of version 2.
+fn own_folder(cgroup: &str) -> Option<PathBuf> {
+    cgroup.lines().find_map(|l| l.strip_prefix("0::/")).map(|p| Path::new("/sys/fs/cgroup").join(p))
+}
+
 /// What each control group above us leaves, and the file that says so.
 fn groups() -> Vec<(u64, String)> {
     let text = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let second = text.lines().find_map(|l| l.strip_prefix("0::/")).map(|p| (Path::new("/sys/fs/cgroup").join(p), V2));
+    let second = own_folder(&text).map(|folder| (folder, V2));
     let first = text.lines().find_map(|l| l.split_once(":memory:/")).map(|p| (Path::new("/sys/fs/cgroup/memory").join(p.1), V1));
     second.into_iter().chain(first).flat_map(|(folder, names)| above(&folder, &names)).collect()
 }
@@ -66,6 +86,8 @@ mod tests {
             fs::write(group.join(name), text).unwrap();
         }
         assert_eq!((left(&group, "memory.max", &V2), left(&group, "memory.high", &V2)), (Some(400), None));
+        fs::write(group.join("memory.oom.group"), "1\n").unwrap();
+        assert!(whole(&group.join("below")) && !whole(Path::new("/nowhere")));
         fs::remove_dir_all(&group).unwrap();
     }
 }

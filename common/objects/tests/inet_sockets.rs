@@ -188,3 +188,20 @@ fn udp_keeps_its_datagrams() {
     a.send_to(b"back", pb).unwrap();
     assert_eq!(b.recv(&mut data).unwrap(), 4);
 }
+
+/// Before anything is started; all of them, each by its number.
+#[test]
+fn ports_that_somebody_else_has_are_named_before() {
+    let _turn = turn();
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (one, two) = (tcp.local_addr().unwrap(), udp.local_addr().unwrap());
+    let (set, _) = checkpoint(&[tcp.as_raw_fd(), udp.as_raw_fd()]);
+    // The sockets that were captured stand for the stranger's.
+    let problems = ckpt_objects::preflight(&set, &Default::default());
+    let said: Vec<&str> = problems.iter().map(|p| p.what.as_str()).collect();
+    assert!(problems.iter().all(|p| p.severity == ckpt_objects::Severity::Fatal), "{said:?}");
+    assert!(said.len() == 2 && said[0].contains(&format!("TCP port {}: ", one.port())) && said[1].contains(&format!("UDP port {}: ", two.port())), "{said:?}");
+    drop((tcp, udp));
+    assert!(ckpt_objects::preflight(&set, &Default::default()).is_empty());
+}

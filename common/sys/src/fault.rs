@@ -25,6 +25,7 @@ pub enum Stage {
     Validate,
     Rebuild,
     Fork,
+    Join,
     Exec,
     Map,
     Restore,
@@ -46,8 +47,11 @@ pub enum Effect {
     KillMember,
     KillWriter,
     KillCoordinator,
+    /// the part of ckpt_launch or ckpt_restart that the shell waits for
+    KillForeground,
     /// SIGSTOP to the process that passes the stage
     StopSelf,
+    StopMember,
     StopCoordinator,
     /// SIGINT to the group of the process that passes the stage, as the terminal sends it: agent, program and foreground part
     Interrupt,
@@ -72,11 +76,12 @@ impl Stage {
     ];
     /// In libckpt.so, in every process but the one that was launched, which so survives.
     pub const INSIDE: [Stage; 4] = [Stage::InQuiesce, Stage::InCapture, Stage::InFreeze, Stage::InWrite];
-    pub const RESTART: [Stage; 8] = [
+    pub const RESTART: [Stage; 9] = [
         Stage::Read,
         Stage::Validate,
         Stage::Rebuild,
         Stage::Fork,
+        Stage::Join,
         Stage::Exec,
         Stage::Map,
         Stage::Restore,
@@ -104,6 +109,7 @@ impl Stage {
             Stage::Validate => "validate",
             Stage::Rebuild => "rebuild",
             Stage::Fork => "fork",
+            Stage::Join => "join",
             Stage::Exec => "exec",
             Stage::Map => "map",
             Stage::Restore => "restore",
@@ -113,7 +119,7 @@ impl Stage {
 }
 
 impl Effect {
-    pub const ALL: [Effect; 12] = [
+    pub const ALL: [Effect; 14] = [
         Effect::Eio,
         Effect::Enospc,
         Effect::Edquot,
@@ -123,7 +129,9 @@ impl Effect {
         Effect::KillMember,
         Effect::KillWriter,
         Effect::KillCoordinator,
+        Effect::KillForeground,
         Effect::StopSelf,
+        Effect::StopMember,
         Effect::StopCoordinator,
         Effect::Interrupt,
     ];
@@ -139,7 +147,9 @@ impl Effect {
             Effect::KillMember => "kill-member",
             Effect::KillWriter => "kill-writer",
             Effect::KillCoordinator => "kill-coordinator",
+            Effect::KillForeground => "kill-foreground",
             Effect::StopSelf => "stop-self",
+            Effect::StopMember => "stop-member",
             Effect::StopCoordinator => "stop-coordinator",
             Effect::Interrupt => "Ctrl-C",
         }
@@ -199,6 +209,7 @@ mod armed {
             }
             Effect::KillSelf => send(libc::SIGKILL, crate::calls::getpid()),
             Effect::StopSelf => send(libc::SIGSTOP, crate::calls::getpid()),
+            Effect::StopMember => send(libc::SIGSTOP, TARGETS[Effect::KillMember as usize].load(Relaxed)),
             Effect::StopCoordinator => send(libc::SIGSTOP, TARGETS[Effect::KillCoordinator as usize].load(Relaxed)),
             Effect::Interrupt => {
                 // SAFETY: numbers only.

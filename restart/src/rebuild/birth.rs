@@ -6,7 +6,8 @@ use super::release::killed;
 use crate::again::ID_TAKEN;
 use crate::chain::Chain;
 use crate::ids::{self, Ids};
-use crate::session::{self, Gate, Tree};
+use crate::gate::Gate;
+use crate::session::{self, Tree};
 use crate::{namespace, preflight, tree};
 use ckpt_agent::launch::Failure;
 use ckpt_agent::passes;
@@ -59,12 +60,24 @@ impl Rebuild<'_> {
                 return Err(killed(&processes[i]));
             }
             let e = gate.failure().unwrap_or_else(|| io::ErrorKind::TimedOut.into());
-            return Err(fork_failed(&e));
+            return Err(self.late(gate).unwrap_or_else(|| fork_failed(&e)));
         }
         fault::target(Effect::KillMember, gate.pid(late.iter().rposition(|late| !late).unwrap_or(0)));
         let is_program = |p: &ProcessMeta| self.known.program_id(p.pid) == self.known.program_id(outer.program);
         let program = processes.iter().position(is_program).or_else(|| processes.iter().position(|p| !processes.iter().any(|q| q.pid == p.ppid)));
         Ok(gate.pid(program.unwrap_or(0)))
+    }
+
+    /// Who was waited for in vain at the gate.
+    pub(super) fn late(&self, gate: &Gate) -> Option<Failure> {
+        const MOST: usize = 8;
+        gate.failure().filter(|e| e.raw_os_error() == Some(libc::ETIMEDOUT))?;
+        let made_later = self.family.late();
+        let missing = gate.missing((0..made_later.len()).filter(|&i| !made_later[i]));
+        let names = missing.iter().take(MOST).map(|&i| self.family.process(i)).map(|p| format!("process {} ({})", p.pid, p.name));
+        let more = if missing.len() > MOST { format!(" and {} others", missing.len() - MOST) } else { String::new() };
+        let names: Vec<String> = names.collect();
+        Some(Failure(format!("not made within {} s: {}{more}; --stage-timeout gives them longer", self.options.patience().as_secs(), names.join(", ")), 1))
     }
 
     /// In the child, in its place in the tree.

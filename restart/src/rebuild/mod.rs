@@ -6,10 +6,11 @@ mod prepare;
 mod release;
 
 use crate::forward::Forwarding;
+use crate::gate::Gate;
 use crate::ids::{Ids, Known, SharedIds};
 use crate::image_set::Member;
 use crate::options::Options;
-use crate::session::{Gate, Restorer};
+use crate::session::Restorer;
 use crate::stand_in::{self, As};
 use crate::{memory, plan, preflight, sysv};
 use ckpt_agent::agent::Agent;
@@ -60,7 +61,7 @@ impl Rebuild<'_> {
         self.note_then()?;
         let all: Vec<(usize, usize)> =
             self.members.iter().enumerate().flat_map(|(m, x)| (0..x.meta.processes.len()).map(move |p| (m, p))).collect();
-        let gate = Gate::new(all.len())?;
+        let gate = Gate::new(all.len(), self.options.patience())?;
         let pids: Vec<i32> = all.iter().map(|&(m, p)| self.members[m].meta.processes[p].pid).collect();
         let surroundings = self.surroundings_now();
         let pid_of: PidMap = Rc::new(move |then| pids.iter().position(|&p| p == then).map_or_else(|| surroundings(then), |i| gate.pid(i)));
@@ -85,8 +86,9 @@ impl Rebuild<'_> {
         let mapped: Vec<RawFd> = files.values().map(AsRawFd::as_raw_fd).chain(shared.values().filter_map(Source::fd)).chain([id_table.1]).collect();
         let program = self.start(&prepared, &rebuilt, &mapped, gate)?;
         drop((rebuilt, files, shared, table));
-        // Who waits at the gate for one that is gone would do so for a minute.
-        self.wait_restored(&mut prepared).inspect_err(|_| gate.fail(libc::ECANCELED))?;
+        let restored = self.wait_restored(&mut prepared).map_err(|failure| self.late(gate).unwrap_or(failure));
+        // Who waits at the gate for one that is gone would do so until the deadline.
+        restored.inspect_err(|_| gate.fail(libc::ECANCELED))?;
         drop(sysv);
         Ok(program)
     }

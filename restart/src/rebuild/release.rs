@@ -4,7 +4,7 @@ use super::prepare::Prepared;
 use super::{Rebuild, is_open};
 use crate::lazy::{Filler, Share};
 use crate::again::ID_TAKEN;
-use crate::feed;
+use crate::{feed, preflight};
 use crate::ids::Ids;
 use ckpt_agent::launch::Failure;
 use ckpt_agent::link::{Link, Packet, poll};
@@ -99,6 +99,7 @@ impl Rebuild<'_> {
     /// Processes that were stopped stop in the restorer and go on from there with SIGCONT; their parents hear of it
     /// only if they had not before.
     fn stop_again(&self, prepared: &[Prepared]) -> Result<(), Failure> {
+        let patience = self.options.patience();
         let stopped = || prepared.iter().map(|p| self.process(p)).filter(|meta| meta.state == RunState::Stopped);
         for meta in stopped() {
             let pid = self.shared_ids.table.to_real(VirtualPid(self.known.program_id(meta.pid))).0;
@@ -111,7 +112,7 @@ impl Rebuild<'_> {
             if let Some(link) = p.link.as_ref() {
                 link.send(msg::SETTLE)?;
                 if self.process(p).state != RunState::Stopped {
-                    link.recv_within(Duration::from_secs(60))?;
+                    link.recv_within(patience).map_err(|_| self.not_restored(p, patience))?;
                 }
             }
         }
@@ -144,17 +145,26 @@ impl Rebuild<'_> {
     }
 
     /// The next word of one process. It may be waiting for another one, which has ended.
-    fn hear(&self, link: &Link, all: &[Prepared]) -> Result<io::Result<Packet>, Failure> {
-        let end = Instant::now() + Duration::from_secs(600);
+    fn hear(&self, p: &Prepared, link: &Link, all: &[Prepared]) -> Result<io::Result<Packet>, Failure> {
+        let patience = self.options.patience_with_memory(preflight::needed(self.members));
+        let end = Instant::now() + patience;
         loop {
             match link.recv_within(Duration::from_secs(1)) {
                 Err(e) if e.kind() == io::ErrorKind::TimedOut && Instant::now() < end => {}
+                Err(e) if e.kind() == io::ErrorKind::TimedOut => return Err(self.not_restored(p, patience)),
                 heard => return Ok(heard),
             }
             if let Some((_, p)) = all.iter().enumerate().find(|(i, p)| p.link.is_some() && self.is_gone(*i)) {
                 return Err(killed(self.process(p)));
             }
         }
+    }
+
+    fn not_restored(&self, p: &Prepared, patience: Duration) -> Failure {
+        let meta = self.process(p);
+        let state = procfs::stat(self.real(meta.pid)).map_or('?', |s| s.state);
+        let hint = if state == 'T' { "it is stopped" } else { "--stage-timeout gives it longer" };
+        Failure(format!("process {} ({}): not restored within {} s (state {state}); {hint}", meta.pid, meta.name, patience.as_secs()), 1)
     }
 
     /// Killed from outside. One that a restorer makes may not be there yet.
@@ -172,7 +182,7 @@ impl Rebuild<'_> {
         let meta = self.process(p);
         let Some(link) = &p.link else { return Ok(()) };
         let who = format!("process {} ({})", meta.pid, meta.name);
-        match self.hear(link, all)? {
+        match self.hear(p, link, all)? {
             Ok(packet) if packet.msg.kind == msg::RESTORED => {
                 self.agent.with_events(|events| events.restarted(self.real(meta.pid)));
                 Ok(())

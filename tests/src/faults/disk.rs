@@ -1,4 +1,4 @@
-//! Disks that really are full, read-only or without power. Mounts are made: root only.
+//! Disks that really are full, read-only or gone. Mounts are made: root only.
 
 use super::Case;
 use crate::leftovers;
@@ -9,27 +9,26 @@ use std::time::Instant;
 
 pub type Row = fn(&mut Case) -> Result<String, String>;
 
-pub const ROWS: [(&str, &str, Row); 8] = [
+pub const ROWS: [(&str, &str, Row); 7] = [
     ("disk", "full", full),
     ("disk", "read-only", read_only),
+    ("disk", "quota", quota),
     ("disk", "RLIMIT_FSIZE", file_size),
     ("disk", "gone-before", gone_before),
     ("disk", "gone-while-written", gone_while_written),
     ("disk", "dying", dying),
-    ("disk", "power-cut", power_cut),
-    ("memory", "none-left", no_memory),
 ];
 
-fn run(program: &str, args: &[&str]) -> Result<(), String> {
+pub fn run(program: &str, args: &[&str]) -> Result<(), String> {
     let output = Command::new(program).args(args).output().map_err(|e| format!("{program}: {e}"))?;
     if output.status.success() { Ok(()) } else { Err(format!("{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr).trim())) }
 }
 
 /// A mount of the case's own, gone with it.
-struct Mount(PathBuf);
+pub struct Mount(pub PathBuf);
 
 impl Mount {
-    fn new(at: PathBuf, args: &[&str]) -> Result<Mount, String> {
+    pub fn new(at: PathBuf, args: &[&str]) -> Result<Mount, String> {
         fs::create_dir(&at).map_err(|e| e.to_string())?;
         run("mount", &[args, &[at.to_str().ok_or("a path")?]].concat())?;
         Ok(Mount(at))
@@ -74,7 +73,7 @@ fn fails_once(case: &mut Case, spoil: &dyn Fn() -> Result<(), String>, mend: &dy
     Ok(format!("runs on; \"{}\"; next checkpoint restarts", super::cut(&said)))
 }
 
-fn restarts(case: &mut Case) -> Result<(), String> {
+pub fn restarts(case: &mut Case) -> Result<(), String> {
     case.kill_all()?;
     case.restart_all(None)?;
     case.counts(&["main", "kid"])?;
@@ -103,6 +102,21 @@ fn read_only(case: &mut Case) -> Result<String, String> {
     fails_once(case, &|| mount.again("ro"), &|| mount.again("rw"), "Read-only file system")
 }
 
+/// Of btrfs: it has its own, where the kernel has no quota format.
+fn quota(case: &mut Case) -> Result<String, String> {
+    if Command::new("btrfs").arg("version").output().is_err() {
+        return Ok("not looked at: there is no btrfs here".into());
+    }
+    let disk = case.dir.join("disk");
+    let mount = loop_disk_of(case, &disk, 400, &["mkfs.btrfs", "-q", "-f"])?;
+    let at = mount.0.display().to_string();
+    run("btrfs", &["quota", "enable", &at])?;
+    let limit = |value: &str| run("btrfs", &["qgroup", "limit", value, &at]);
+    // Where it is used up it cannot be changed either.
+    let used = || fs::read_dir(mount.0.join("images")).into_iter().flatten().flatten().filter_map(|e| e.metadata().ok()).map(|m| m.len()).sum::<u64>();
+    fails_once(case, &|| limit(&(used() + (4 << 20)).to_string()), &|| limit("none"), "Disk quota exceeded")
+}
+
 fn file_size(case: &mut Case) -> Result<String, String> {
     let limit = |value: &'static str| {
         move || {
@@ -114,10 +128,14 @@ fn file_size(case: &mut Case) -> Result<String, String> {
     fails_once(case, &limit("1000000"), &limit("unlimited"), "File too large")
 }
 
-fn loop_disk(case: &mut Case, disk: &Path, megabytes: u64) -> Result<Mount, String> {
+pub fn loop_disk(case: &mut Case, disk: &Path, megabytes: u64) -> Result<Mount, String> {
+    loop_disk_of(case, disk, megabytes, &["mkfs.ext4", "-q", "-F"])
+}
+
+fn loop_disk_of(case: &mut Case, disk: &Path, megabytes: u64, make: &[&str]) -> Result<Mount, String> {
     fs::File::create(disk).and_then(|f| f.set_len(megabytes << 20)).map_err(|e| e.to_string())?;
     let shown = disk.display().to_string();
-    run("mkfs.ext4", &["-q", "-F", &shown])?;
+    run(make[0], &[&make[1..], &[shown.as_str()]].concat())?;
     let mount = Mount::new(case.dir.join("mounted"), &["-o", "loop", &shown])?;
     case.images = mount.0.join("images");
     Ok(mount)
@@ -212,83 +230,4 @@ fn dying(case: &mut Case) -> Result<String, String> {
     restarts(case)?;
     drop((mount, backing));
     Ok(format!("runs on; \"{}\"; previous checkpoint restarts", super::cut(&said)))
-}
-
-/// Writes to all of its memory all the time: each page is copied while the image is written.
-const GREEDY: &str = "import os, time\n\
-kid = os.fork()\nout = os.open('kid' if kid == 0 else 'main', os.O_RDWR | os.O_CREAT)\n\
-big = bytearray(os.urandom(1 << 20) * 96) if kid else bytearray(1)\nn = 0\n\
-while True:\n    n += 1\n    for i in range(0, len(big), 4096): big[i] = n % 256\n\
-\x20   os.pwrite(out, str(n).ljust(20).encode(), 0)\n";
-
-/// The kernel ends somebody of the control group: the frozen copy, not the program.
-fn no_memory(case: &mut Case) -> Result<String, String> {
-    fs::write(case.dir.join("program.py"), GREEDY).map_err(|e| e.to_string())?;
-    let group = PathBuf::from(format!("/sys/fs/cgroup/memory/ckpt-faults-{}", case.port));
-    fs::create_dir(&group).map_err(|e| format!("{}: {e}", group.display()))?;
-    let done = in_group(case, &group);
-    let tidy = case.kill_all();
-    let _ = fs::remove_dir(&group);
-    done.and_then(|said| tidy.map(|()| said))
-}
-
-fn in_group(case: &mut Case, group: &Path) -> Result<String, String> {
-    let put = |file: &str, text: &str| fs::write(group.join(file), text).map_err(|e| format!("{file}: {e}"));
-    case.launch(None)?;
-    case.counts(&["main"])?;
-    for p in leftovers::descendants().iter().filter(|p| p.name.starts_with("python3")) {
-        put("cgroup.procs", &p.pid.to_string())?;
-    }
-    let first = case.ask(case.command("ckpt_command", &["--checkpoint", "--pause", "hold"]))?;
-    if first.0 != 0 {
-        return Err(format!("the first checkpoint failed: {}", first.1));
-    }
-    // What it had before stays with the group it had it in: the copies are all that counts here.
-    put("memory.limit_in_bytes", "33554432")?;
-    let (status, said) = case.ask(case.command("ckpt_command", &["--checkpoint", "--pause", "cow", "--compress", "zstd"]))?;
-    case.counts(&["main", "kid"])?;
-    if status == 0 {
-        return Err("memory was not short: there was room for the copies".into());
-    }
-    put("memory.limit_in_bytes", "-1")?;
-    let third = case.ask(case.command("ckpt_command", &["--checkpoint"]))?;
-    if third.0 != 0 {
-        return Err(format!("no checkpoint is possible any more: {}", third.1));
-    }
-    restarts(case)?;
-    Ok(format!("runs on; \"{}\"; next checkpoint restarts", super::cut(&said)))
-}
-
-/// What had not reached the disk when ckpt_command returned is lost; the checkpoint is not.
-fn power_cut(case: &mut Case) -> Result<String, String> {
-    let disk = case.dir.join("disk");
-    let shown = |path: &Path| path.display().to_string();
-    let mount = loop_disk(case, &disk, 400)?;
-    case.launch(None)?;
-    let mut cuts = Vec::new();
-    for n in 1..=2 {
-        let (status, said) = case.ask(case.command("ckpt_command", &["--checkpoint"]))?;
-        if status != 0 {
-            return Err(format!("checkpoint {n} failed: {said}"));
-        }
-        // It shows that the copy holds nothing that was only in memory.
-        fs::write(mount.0.join(format!("unsynced-{n}")), [7; 1 << 20]).map_err(|e| e.to_string())?;
-        let cut = case.dir.join(format!("cut-{n}"));
-        run("cp", &["--sparse=always", &shown(&disk), &shown(&cut)])?;
-        cuts.push(cut);
-    }
-    case.kill_all()?;
-    for (n, cut) in (1..).zip(&cuts) {
-        let after = Mount::new(case.dir.join(format!("after-{n}")), &["-o", "loop", &shown(cut)])?;
-        if fs::read(after.0.join(format!("unsynced-{n}"))).is_ok_and(|bytes| bytes.contains(&7)) {
-            return Err("the copy of the disk holds what was never synced: it is no power cut".into());
-        }
-        case.images = after.0.join("images");
-        let generations = case.images("img")?.len();
-        if generations != n {
-            return Err(format!("{generations} images after {n} checkpoints"));
-        }
-        restarts(case)?;
-    }
-    Ok("complete; after the cut it restarts".into())
 }
