@@ -5,7 +5,7 @@ use crate::hooks::HookPlan;
 use crate::listing::Listing;
 use ckpt_wire::{
     AgentInfo, AgentMessage, ClientMessage, CommandMessage, ComputationId, CoordinatorMessage, Hello, HookEvent,
-    HookReport, Overrides, Role, Status, Welcome, PROTOCOL_VERSION,
+    HookReport, Overrides, Role, Status, Welcome, MAX_PUBLISHED_KEYS, PROTOCOL_VERSION,
 };
 use std::collections::BTreeMap;
 
@@ -32,6 +32,8 @@ pub struct Hub {
     new_id: fn() -> ComputationId,
     had_agents: bool,
     ending: bool,
+    /// What processes have told the others, for agents that join later. Gone with the last agent: a restart begins anew.
+    published: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 impl Hub {
@@ -45,6 +47,7 @@ impl Hub {
             new_id,
             had_agents: false,
             ending: false,
+            published: BTreeMap::new(),
         }
     }
 
@@ -172,6 +175,7 @@ impl Hub {
         self.had_agents = true;
         self.clients.insert(client, Client::Agent(agent));
         let mut out = vec![Action::Note(format!("{name} joins as client {client}")), self.welcome(client)];
+        out.extend(self.published.iter().map(|(key, value)| published(client, key, value)));
         out.extend(hello.hooks.map(|request| Action::BringHooks { client, request }));
         if let Some(seconds) = hello.interval {
             self.set_interval(now, seconds);
@@ -211,11 +215,24 @@ impl Hub {
             AgentMessage::Request => {
                 self.barrier.step(now, Event::Requested { by: Some(client), kill: false, overrides: Overrides::default() })
             }
+            AgentMessage::Published { key, value } => self.publish(client, key, value),
             AgentMessage::Leave => match self.clients.insert(client, Client::Leaving) {
                 Some(Client::Agent(agent)) => self.agent_gone(now, &agent, Event::Left { client }),
                 _ => Vec::new(),
             },
         }
+    }
+
+    /// What is known already is not told again: agents say all they know to a coordinator that is new to them.
+    fn publish(&mut self, by: ClientId, key: Vec<u8>, value: Vec<u8>) -> Vec<Action> {
+        let known = self.published.get(&key);
+        if known == Some(&value) || known.is_none() && self.published.len() >= MAX_PUBLISHED_KEYS {
+            return Vec::new();
+        }
+        let others = self.agents().map(|agent| agent.client).filter(|&client| client != by);
+        let out = others.map(|client| published(client, &key, &value)).collect();
+        self.published.insert(key, value);
+        out
     }
 
     fn agent_gone(&mut self, now: Micros, agent: &AgentInfo, event: Event) -> Vec<Action> {
@@ -224,6 +241,9 @@ impl Hub {
         out.extend(self.barrier.step(now, event));
         out.extend(self.listing.gone(now, agent.client));
         out.push(Action::DropHooks { client: agent.client });
+        if self.agents().next().is_none() {
+            self.published.clear();
+        }
         out
     }
 
@@ -276,6 +296,11 @@ impl Hub {
             restarted: self.barrier.last_restart().cloned().map(Into::into),
         }
     }
+}
+
+fn published(to: ClientId, key: &[u8], value: &[u8]) -> Action {
+    let (key, value) = (key.to_vec(), value.to_vec());
+    Action::Send { to, message: CoordinatorMessage::Published { key, value } }
 }
 
 fn session_of(random: ComputationId) -> u64 {

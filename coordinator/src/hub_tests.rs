@@ -114,3 +114,33 @@ fn hooks_are_brought_from_the_same_host_alone() {
     let actions = hub.message(0, 2, ClientMessage::Hello(with));
     assert!(actions.iter().any(|action| matches!(action, Action::BringHooks { client: 2, .. })), "{actions:?}");
 }
+
+fn publish(hub: &mut Hub, client: ClientId, key: &[u8], value: &[u8]) -> Vec<Action> {
+    hub.message(0, client, ClientMessage::Agent(AgentMessage::Published { key: key.into(), value: value.into() }))
+}
+
+#[test]
+fn what_is_published_reaches_all_others_and_those_who_come_later() {
+    let mut hub = hub();
+    (1..=3).for_each(|client| drop(join(&mut hub, client, None, 0)));
+    assert_eq!(publish(&mut hub, 1, b"port", b"80"), [published(2, b"port", b"80"), published(3, b"port", b"80")]);
+    // An agent says all it knows to a coordinator that is new to it.
+    assert!(publish(&mut hub, 2, b"port", b"80").is_empty());
+    assert_eq!(publish(&mut hub, 2, b"port", b"81").len(), 2);
+    assert!(join(&mut hub, 4, None, 0).contains(&published(4, b"port", b"81")));
+}
+
+#[test]
+fn names_go_with_the_last_agent_and_have_a_limit() {
+    let mut hub = hub();
+    (1..=2).for_each(|client| drop(join(&mut hub, client, None, 0)));
+    for key in 0..MAX_PUBLISHED_KEYS {
+        publish(&mut hub, 1, key.to_string().as_bytes(), b"x");
+    }
+    assert!(publish(&mut hub, 1, b"one more", b"x").is_empty());
+    assert_eq!(publish(&mut hub, 1, b"0", b"y").len(), 1);
+    (1..=2).for_each(|client| drop(hub.gone(0, client)));
+    join(&mut hub, 3, Some(ComputationId([7; 16])), 0);
+    let told = join(&mut hub, 4, None, 0);
+    assert!(!told.iter().any(|action| matches!(action, Action::Send { message: CoordinatorMessage::Published { .. }, .. })), "{told:?}");
+}

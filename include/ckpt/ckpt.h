@@ -2,8 +2,8 @@
  *
  * Nothing is to be linked: the functions are in libckpt.so, which ckpt_launch loads, and are looked up when the program
  * starts. A program that was started without it runs as well; ckpt_enabled() is 0 then and everything else says -1. Any
- * thread may call them at any time; callbacks may call
- * ckpt_take_fd, ckpt_take_path, ckpt_restarts, ckpt_publish and ckpt_lookup. (-ldl before glibc 2.34.)
+ * thread may call them at any time; callbacks may call ckpt_take_fd, ckpt_take_path, ckpt_restarts, ckpt_status, ckpt_publish
+ * and ckpt_lookup. (-ldl before glibc 2.34.)
  */
 #ifndef CKPT_CKPT_H
 #define CKPT_CKPT_H
@@ -11,6 +11,7 @@
 #include <dlfcn.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -41,6 +42,16 @@ struct ckpt_occasion {
 /* Answers 0, or before a checkpoint something else: it is not made then, and *reason is what the user is told. */
 typedef int (*ckpt_callback)(struct ckpt_occasion *occasion, void *data);
 
+/* What ckpt_status tells. */
+struct ckpt_status {
+    unsigned size;            /* bytes of it that the library filled in: the rest is zero */
+    unsigned restarts;        /* how often this process was brought back */
+    unsigned generation;      /* newest complete checkpoint of the computation; 0: none yet */
+    unsigned ready;           /* 1: ckpt_checkpoint would be heard */
+    unsigned long long at_us; /* when that checkpoint was complete, since 1970; 0: before this restart */
+    char computation[40];     /* the computation's id, as in the names of its images */
+};
+
 /* Null where the program does not run under ckpt. */
 static struct {
     int (*enabled)(void);
@@ -48,6 +59,7 @@ static struct {
     int (*delay)(void);
     int (*allow)(void);
     int (*restarts)(void);
+    int (*status)(struct ckpt_status *, size_t);
     int (*on)(unsigned, ckpt_callback, void *);
     int (*take_fd)(int);
     int (*take_path)(const char *, int *, unsigned);
@@ -65,6 +77,7 @@ __attribute__((constructor(101))) static void ckpt_find_(void)
     CKPT_FIND_(delay, "ckpt_delay");
     CKPT_FIND_(allow, "ckpt_allow");
     CKPT_FIND_(restarts, "ckpt_restarts");
+    CKPT_FIND_(status, "ckpt_status");
     CKPT_FIND_(on, "ckpt_on");
     CKPT_FIND_(take_fd, "ckpt_take_fd");
     CKPT_FIND_(take_path, "ckpt_take_path");
@@ -108,6 +121,13 @@ static inline int ckpt_restarts(void)
     return ckpt_found_.restarts ? ckpt_found_.restarts() : -1;
 }
 
+/* 0, and what there is to know at the moment. -1: not under ckpt, and all of *status is zero. */
+static inline int ckpt_status(struct ckpt_status *status)
+{
+    memset(status, 0, sizeof *status);
+    return ckpt_found_.status ? ckpt_found_.status(status, sizeof *status) : -1;
+}
+
 /* Has callback called at event. What it may do is in docs/PLUGINS.md: in short, system calls and memory of its own,
  * for 10 s at most: then it is left where it is. */
 static inline int ckpt_on(enum ckpt_event event, ckpt_callback callback, void *data)
@@ -133,9 +153,10 @@ static inline int ckpt_take_path(const char *path, int *fds, unsigned room)
     return ckpt_found_.take_path ? ckpt_found_.take_path(path, fds, room) : -1;
 }
 
-/* For processes of the computation on this host, to tell each other what is new: ckpt_publish in one process, ckpt_lookup in another, which waits up to
- * patience_ms for it, at any time, also in a CKPT_RESTART callback. Names begin anew with every restart. ckpt_publish is 0,
- * ckpt_lookup the value's whole length; -1: no room (key 56, value 192 bytes, 512 keys), nobody told, or not under ckpt. */
+/* For processes of the computation, on all its hosts, to tell each other what is new: ckpt_publish in one process, ckpt_lookup
+ * in another, which waits up to patience_ms for it, at any time, also in a CKPT_RESTART callback. Names begin anew with every
+ * restart. ckpt_publish is 0, ckpt_lookup the value's whole length; -1: no room (key 56, value 192 bytes, 512 keys), nobody
+ * told, or not under ckpt. */
 static inline int ckpt_publish(const char *key, const void *value, size_t len)
 {
     return ckpt_found_.publish ? ckpt_found_.publish(key, value, len) : -1;

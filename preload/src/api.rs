@@ -145,7 +145,7 @@ fn wait(waiter: &'static Waiter, before: u32) -> core::result::Result<c_int, Why
     }
 }
 
-fn agent_lives() -> bool {
+pub fn agent_lives() -> bool {
     // SAFETY: numbers only.
     let asked = unsafe { syscall2(libc::SYS_kill, state::agent_pid() as usize, 0) };
     !asked.is_err_and(|e| e.0 == libc::ESRCH)

@@ -8,6 +8,7 @@
         write_both_files()
 """
 
+import collections
 import contextlib
 import ctypes
 
@@ -31,6 +32,7 @@ def _find(name, *arguments):
 _enabled = _find("ckpt_enabled")
 _checkpoint = _find("ckpt_checkpoint", ctypes.c_char_p, ctypes.c_size_t)
 _restarts = _find("ckpt_restarts")
+_status = _find("ckpt_status", ctypes.c_void_p, ctypes.c_size_t)
 _delay = _find("ckpt_delay")
 _allow = _find("ckpt_allow")
 
@@ -57,6 +59,33 @@ def checkpoint():
 def restarts():
     """How often this process was brought back; 0 outside ckpt as well."""
     return max(_restarts(), 0) if _restarts else 0
+
+
+class _Status(ctypes.Structure):
+    _fields_ = [
+        ("size", ctypes.c_uint),
+        ("restarts", ctypes.c_uint),
+        ("generation", ctypes.c_uint),
+        ("ready", ctypes.c_uint),
+        ("at_us", ctypes.c_ulonglong),
+        ("computation", ctypes.c_char * 40),
+    ]
+
+
+Status = collections.namedtuple("Status", "restarts generation at ready computation")
+Status.__doc__ = """What there is to know at a moment.
+
+generation is the newest complete checkpoint of the computation (0: none yet), at when that was complete (seconds since
+1970; 0: before this restart), ready whether checkpoint() would be heard, computation its id, as in the names of images.
+"""
+
+
+def status():
+    """A Status; None outside ckpt."""
+    raw = _Status()
+    if _status is None or _status(ctypes.byref(raw), ctypes.sizeof(raw)) != 0:
+        return None
+    return Status(raw.restarts, raw.generation, raw.at_us / 1e6, bool(raw.ready), raw.computation.decode())
 
 
 @contextlib.contextmanager

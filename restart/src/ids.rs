@@ -3,11 +3,12 @@
 use crate::clocks;
 use crate::image_set::Member;
 use crate::options::IdsOption;
+use ckpt_agent::table::Table;
 use ckpt_sys::flat::plan::Renamed;
-use ckpt_sys::idtable::{self, IdTable, RealPid, VirtualPid};
+use ckpt_sys::idtable::{IdTable, RealPid, VirtualPid};
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ids {
@@ -58,20 +59,9 @@ pub struct SharedIds {
 
 impl SharedIds {
     pub fn new() -> io::Result<SharedIds> {
-        // SAFETY: a literal name; the descriptor and the mapping are new and stay for the process's life.
-        unsafe {
-            let fd = libc::memfd_create(c"ckpt-ids".as_ptr(), libc::MFD_CLOEXEC);
-            if fd < 0 || libc::ftruncate(fd, idtable::SIZE as i64) != 0 {
-                return Err(io::Error::last_os_error());
-            }
-            let prot = libc::PROT_READ | libc::PROT_WRITE;
-            let at = libc::mmap(std::ptr::null_mut(), idtable::SIZE, prot, libc::MAP_SHARED, fd, 0);
-            if at == libc::MAP_FAILED {
-                return Err(io::Error::last_os_error());
-            }
-            let table = IdTable::at(at.cast()).ok_or(io::ErrorKind::InvalidData)?;
-            Ok(SharedIds { fd: OwnedFd::from_raw_fd(fd), table })
-        }
+        let new = Table::new(c"ckpt-ids")?;
+        let table = new.map()?;
+        Ok(SharedIds { fd: new.0, table })
     }
 
     pub fn pair(&self, program_id: i32, real: i32) -> io::Result<()> {

@@ -13,6 +13,7 @@ use ckpt_agent::events::Events;
 use ckpt_agent::launch::{Failure, become_agent};
 use ckpt_agent::link::Listener;
 use ckpt_agent::settings::{Before, Settings};
+use ckpt_agent::table::Table;
 use ckpt_agent::{foreground, passes, paths, store, timings};
 use ckpt_coordinator::client::Client;
 use ckpt_coordinator::launch::{LaunchOptions, connect_or_start};
@@ -90,7 +91,9 @@ fn restart(options: Options) -> Result<(), Failure> {
     let welcome = client.hello(&hello)?;
     let listener = Listener::new()?;
     let shared_ids = SharedIds::new()?;
-    let agent = Agent::new(settings, listener, launch, hello, options.checkpoint.quiet).with_ids(shared_ids.table, members[0].meta.agent.known).restarted_from(timings_of(&members));
+    let table = Table(shared_ids.fd.try_clone()?);
+    table.announce(header.computation, header.generation)?;
+    let agent = Agent::new(settings, listener, launch, hello, table, options.checkpoint.quiet).with_ids(shared_ids.table, members[0].meta.agent.known).restarted_from(timings_of(&members));
     let family = Family::of(&members);
     let restorer = may_name_binary().then(|| Restorer::load(&library)).flatten();
     if ids == Ids::Exact {

@@ -33,8 +33,7 @@ C
         ab -q -k -n 2000 -c 5 "http://127.0.0.1:$port/" > ab.log 2>&1 || fail "ab: $(tail -1 ab.log)"
         grep -q '^Failed requests: *0$' ab.log || fail "$(grep '^Failed' ab.log)"
         n=$((n + 1))
-        echo $n > count.new
-        mv count.new count
+        reached $n
     done
     kill $server
     wait $server || true

@@ -6,6 +6,7 @@ have() { need "$py"; "$py" -c "import $loop" 2>/dev/null || skip "$loop is not i
 run() {
     cat > job.py <<'P'
 import asyncio, ctypes, os, sys
+from counting import reached
 libc = ctypes.CDLL(None)
 if sys.argv[1] == "uvloop":
     import uvloop
@@ -47,9 +48,7 @@ async def main():
     while not os.path.exists("stop"):
         for j in jobs:
             if j.done(): j.result()
-        with open("count.new", "w") as f:
-            f.write(str(min(map(len, kinds))))
-        os.rename("count.new", "count")
+        reached(min(map(len, kinds)))
         await asyncio.sleep(0.005)
     await asyncio.gather(*jobs)
 asyncio.run(main())

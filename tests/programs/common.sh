@@ -23,6 +23,10 @@ answers_dns() {
     for _ in 1 2 3 4; do up || fail "no answer over UDP"; done
     resolves +tcp || fail "no answer over TCP"
 }
+# How far a program is, for `grows`: never half a number. Python programs have it from counting.py.
+reached() { echo "$1" > count.new; mv count.new count; }
+PYTHONPATH=$(cd "$(dirname "$0")" && pwd)
+export PYTHONPATH PYTHONDONTWRITEBYTECODE=1
 # A program that counts in a file `count` until there is a file `stop` needs no phases of its own.
 before() { await test -s count; }
 after() { grows count; }

@@ -23,6 +23,7 @@ http.server.ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), H).serve_foreve
 P
     cat > c.py <<'P'
 import sys, os, http.client
+from counting import reached
 c = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]))
 n = 0
 while not os.path.exists("stop"):
@@ -32,9 +33,7 @@ while not os.path.exists("stop"):
     b = r.read().decode()
     if r.status != 200 or b.split()[1] != f"/{n}":
         sys.exit(f"{r.status} {b}")
-    with open("count.new", "w") as f:
-        f.write(str(n))
-    os.rename("count.new", "count")
+    reached(n)
 P
     cat > h.cfg <<C
 global

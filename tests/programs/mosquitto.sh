@@ -12,8 +12,7 @@ run() {
     until [ -e stop ]; do
         n=$((${n:-0} + 1))
         mosquitto_pub -p "$port" -t count -m $n > pub.log 2>&1 || fail "$(cat pub.log)"
-        echo $n > count.new
-        mv count.new count
+        reached $n
     done
     kill %2 $server
     wait || true

@@ -20,8 +20,7 @@ C
         ab -q -k -n 2000 -c 5 "http://127.0.0.1:$port/index.html" > ab.log 2>&1 || fail "ab: $(tail -1 ab.log)"
         grep -q '^Failed requests: *0$' ab.log || fail "$(grep '^Failed' ab.log)"
         n=$((n + 1))
-        echo $n > count.new
-        mv count.new count
+        reached $n
     done
     kill -QUIT $server
     wait $server

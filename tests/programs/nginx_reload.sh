@@ -21,8 +21,7 @@ C
     until [ -e stop ]; do
         ab -q -k -c 20 -n 2000 "http://127.0.0.1:$port/n" > ab.log 2>&1 || fail "ab: $(tail -1 ab.log)"
         n=$((${n:-0} + 1))
-        echo $n > count.new
-        mv count.new count
+        reached $n
         if [ -e reload ]; then
             gone=$((${gone:-0} + 4))
             kill -HUP $server

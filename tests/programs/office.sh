@@ -9,8 +9,7 @@ run() {
         soffice "-env:UserInstallation=file://$PWD/u" --headless --convert-to ods t.csv > o.log 2>&1 || fail "soffice: $(tail -1 o.log)"
         [ -s t.ods ] || fail "no sheet: $(tail -1 o.log)"
         n=$((${n:-0} + 1))
-        echo $n > count.new
-        mv count.new count
+        reached $n
     done
 }
 phase "$1"

@@ -13,8 +13,7 @@ run() {
     until [ -e stop ]; do
         "$bin/pgbench" -h "$PWD" -U test -c 3 -j 2 -t 60 postgres > bench.log 2>&1 || fail "pgbench: $(tail -1 bench.log)"
         n=$((n + 1))
-        echo $n > count.new
-        mv count.new count
+        reached $n
     done
     kill -INT $server
     wait $server

@@ -5,6 +5,7 @@ have() { need python3; }
 run() {
     cat > job.py <<'P'
 import multiprocessing, os, queue, subprocess, sys, threading, time
+from counting import reached
 def square(inbox, outbox):
     for n in iter(inbox.get, None):
         outbox.put(n * n)
@@ -30,9 +31,7 @@ if __name__ == "__main__":
         cat.stdin.write(b"%d\n" % n)
         cat.stdin.flush()
         assert int(cat.stdout.readline()) == n
-        with open("count.new", "w") as f:
-            f.write(str(n))
-        os.rename("count.new", "count")
+        reached(n)
     for _ in threads:
         jobs.put(None)
     for t in threads:

@@ -12,8 +12,7 @@ run() {
         redis-cli -s s bgsave > saving
         [ $((n % 3)) != 2 ] || redis-cli -s s bgrewriteaof > rewriting
         n=$((n + 1))
-        echo $n > count.new
-        mv count.new count
+        reached $n
     done
     redis-cli -s s shutdown nosave
     wait %1

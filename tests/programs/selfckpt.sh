@@ -23,6 +23,9 @@ while not os.path.exists("stop"):
         before = ckpt.restarts()
         if ckpt.checkpoint() == ckpt.RESTARTED:
             assert ckpt.restarts() == before + 1
+        status = ckpt.status()
+        assert status.generation > 0 and status.ready and len(status.computation) == 32, status
+        assert status.restarts == ckpt.restarts(), status
         seen += 1
     assert open("left").read() == open("right").read() == str(n), "cut in two"
     write("count", n)
@@ -32,7 +35,7 @@ if not ckpt.enabled():
         raise SystemExit("a checkpoint by nobody")
     except ckpt.CheckpointError as why:
         assert str(why) == "not started by ckpt_launch"
-    assert ckpt.restarts() == 0
+    assert ckpt.restarts() == 0 and ckpt.status() is None
 P
     PYTHONPATH="$here/python" exec python3 job.py
 }

@@ -28,8 +28,7 @@ C
         127.0.0.1 "cd $PWD; while read -r n; do echo got \$n; done" < <(n=0; until [ -e stop ]; do n=$((n + 1)); echo $n; sleep 0.01; done) |
         while read -r got n; do
             [ "$got" = got ] || exit 1
-            echo "$n" > count.new
-            mv count.new count
+            reached "$n"
         done
     kill $server
     wait $server || true

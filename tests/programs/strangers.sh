@@ -6,6 +6,7 @@ have() { need python3; }
 run() {
     python3 -u - "$PWD/s" "$port" <<'EOF'
 import os, selectors, socket, sys
+from counting import reached
 path, port = sys.argv[1], int(sys.argv[2])
 addresses = [(socket.AF_UNIX, path), (socket.AF_UNIX, "\0" + path), (socket.AF_INET, ("127.0.0.1", port))]
 events, pairs, strangers = selectors.DefaultSelector(), [], []
@@ -43,9 +44,7 @@ while not os.path.exists("stop"):
     while len(strangers) > 20:
         strangers.pop(0).close()
     count += 1
-    with open("count.new", "w") as f:
-        f.write(str(count))
-    os.rename("count.new", "count")
+    reached(count)
 EOF
 }
 before() {

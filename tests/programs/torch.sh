@@ -7,6 +7,7 @@ run() {
     cat > job.py <<'P'
 import os, torch
 from torch.utils.data import DataLoader, TensorDataset
+from counting import reached
 torch.manual_seed(1)
 x = torch.randn(512, 20)
 y = x.sum(1, keepdim=True)
@@ -21,9 +22,7 @@ if __name__ == "__main__":
             loss.backward()
             opt.step()
             n += 1
-            with open("count.new", "w") as f:
-                f.write(str(n))
-            os.rename("count.new", "count")
+            reached(n)
         if not torch.isfinite(loss):
             raise SystemExit(f"loss {loss}")
 P

@@ -12,7 +12,8 @@ run() {
         (cd to && sha1sum -c --quiet ../sums) || fail "FAIL: sums"
         rsync -a --no-whole-file to/ too || fail "FAIL: rsync"
         (cd too && sha1sum -c --quiet ../sums) || fail "FAIL: sums of rsync"
-        n=$((n + 1)); echo $n > count.new; mv count.new count
+        n=$((n + 1))
+        reached $n
     done
 }
 phase "$1"

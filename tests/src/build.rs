@@ -60,7 +60,7 @@ pub fn guests(paths: &Paths, guests: &[Guest]) -> Result<(), String> {
             continue;
         }
         if guest.source.extension().is_some_and(|e| e == "rs") {
-            take_example(paths, guest, &out)?;
+            take_example(paths, &guest.source.file_stem().unwrap_or_default().to_string_lossy(), &out)?;
         } else if modified(&out) < modified(&guest.source).max(header).max(guest.source.parent().map_or(header, headers)) {
             compile(paths, guest, &out)?;
         }
@@ -75,9 +75,9 @@ pub fn program(source: &Path, out: &Path) -> Result<(), String> {
     cc(source, &[], out)
 }
 
-/// A guest in Rust is an example of the crate it uses.
-fn take_example(paths: &Paths, guest: &Guest, out: &Path) -> Result<(), String> {
-    let built = paths.bin().join("examples").join(guest.source.file_stem().unwrap_or_default());
+/// A guest or a plugin in Rust is an example of the crate it uses.
+fn take_example(paths: &Paths, name: &str, out: &Path) -> Result<(), String> {
+    let built = paths.bin().join("examples").join(name);
     if !built.exists() {
         examples(paths)?;
     }
@@ -117,6 +117,10 @@ fn cc(source: &Path, flags: &[String], out: &Path) -> Result<(), String> {
 fn compile_plugin(paths: &Paths, guest: &Guest) -> Result<(), String> {
     let Some(source) = guest.plugin.as_ref().map(|plugin| paths.root.join(plugin)) else { return Ok(()) };
     let out = paths.guests().join(&guest.program).with_extension("plugin.so");
+    if source.extension().is_some_and(|e| e == "rs") {
+        let stem = source.file_stem().unwrap_or_default().to_string_lossy();
+        return take_example(paths, &format!("lib{stem}.so"), &out);
+    }
     if modified(&out) > modified(&source) {
         return Ok(());
     }

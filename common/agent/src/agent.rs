@@ -9,6 +9,7 @@ use crate::foreground::{FORWARDED, StatusPipe};
 use crate::link::{Listener, poll};
 use crate::pace::Disk;
 use crate::settings::Settings;
+use crate::table::Table;
 use crate::track::Tracker;
 use crate::{members, procfs, timings};
 use ckpt_coordinator::client::{Client, Polled};
@@ -37,6 +38,7 @@ pub struct Agent {
     tracker: Mutex<Tracker>,
     pub events: Mutex<Events>,
     pub filling: Filling,
+    pub table: Table,
     ended: AtomicBool,
     checkpointing: AtomicBool,
     /// Killed by us: after `--checkpoint --kill`, `--kill`.
@@ -85,7 +87,7 @@ pub fn signal_set() -> SigSet {
 }
 
 impl Agent {
-    pub fn new(settings: Settings, listener: Listener, launch: LaunchOptions, hello: Hello, quiet: bool) -> Agent {
+    pub fn new(settings: Settings, listener: Listener, launch: LaunchOptions, hello: Hello, table: Table, quiet: bool) -> Agent {
         let tracker = Mutex::new(Tracker::new(settings.incremental, quiet));
         Agent {
             settings,
@@ -98,6 +100,7 @@ impl Agent {
             tracker,
             events: Mutex::default(),
             filling: Filling::default(),
+            table,
             ended: AtomicBool::new(false),
             checkpointing: AtomicBool::new(false),
             killed: AtomicBool::new(false),
@@ -120,7 +123,7 @@ impl Agent {
     /// Before there is a program: the computation may have an agent here that will look after it.
     pub fn begin(&self, client: Client, welcome: Welcome) -> Session<'_> {
         aim_at_coordinator(&client);
-        let mut session = Session { agent: self, client: Some(client), next: None, computation: welcome.computation.0, generation: welcome.next_generation.saturating_sub(1), interval: None, awaits_event: self.restarted_from.is_some(), leader: None };
+        let mut session = Session { agent: self, client: Some(client), next: None, computation: welcome.computation.0, generation: welcome.next_generation.saturating_sub(1), interval: None, awaits_event: self.restarted_from.is_some(), leader: None, exchange: None };
         session.find_leader();
         session.await_leader();
         session
@@ -194,11 +197,13 @@ impl Agent {
     /// The coordinator's side, until the program has ended.
     fn serve(&self, mut session: Session<'_>, stop: OwnedFd) {
         loop {
+            session.exchange();
             let mut fds = vec![stop.as_raw_fd()];
             if !session.follows() {
                 fds.extend(self.listener.fds());
             }
             fds.extend(session.leader_fd());
+            fds.extend(session.exchange_fd());
             let followers = self.listener.followers.links();
             fds.extend(&followers);
             fds.extend(session.client.as_ref().map(AsRawFd::as_raw_fd));
@@ -245,7 +250,7 @@ impl Agent {
     /// Hears agents that come to follow this one. Ids that are not the kernel's are this one's affair alone.
     fn attend(&self) {
         let plain = self.id_table.is_none_or(|t| t.real_ids().all(|id| t.to_virtual(id).0 == id.0));
-        self.listener.followers.attend(self.settings.kinship().filter(|_| plain).as_deref());
+        self.listener.followers.attend(self.settings.kinship().filter(|_| plain).as_deref(), self.table.0.as_raw_fd());
     }
 
     pub fn with_events<T>(&self, work: impl FnOnce(&mut Events) -> T) -> T {

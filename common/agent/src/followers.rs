@@ -18,7 +18,7 @@ const GREETING: Duration = Duration::from_millis(200);
 pub mod follow {
     /// agent: may I? Body: what it was launched with; carries its listener and its standard streams
     pub const ASK: u64 = 1;
-    /// leader: yes
+    /// leader: yes; carries the table that processes share
     pub const WELCOME: u64 = 2;
     /// agent: from now on
     pub const BEGIN: u64 = 3;
@@ -117,14 +117,14 @@ impl Followers {
     }
 
     /// Hears those who come and those who go. `kinship`: what the others must have been launched with, too; None: nobody
-    /// may follow.
-    pub fn attend(&self, kinship: Option<&str>) {
+    /// may follow. `table`: what processes share.
+    pub fn attend(&self, kinship: Option<&str>, table: RawFd) {
         loop {
             let came = self.door().as_ref().map(|d| socket::accept4(d.as_raw_fd(), SockFlag::SOCK_CLOEXEC));
             let Some(Ok(fd)) = came else { break };
             // SAFETY: accept4 returned a new descriptor that nobody else owns.
             let link = Link(unsafe { std::os::fd::FromRawFd::from_raw_fd(fd) });
-            self.all().extend(greet(link, kinship));
+            self.all().extend(greet(link, kinship, table));
         }
         self.all().retain_mut(|f| {
             while poll(&[f.link.fd()], Duration::ZERO).is_ok_and(|ready| !ready.is_empty()) {
@@ -183,7 +183,7 @@ impl Followers {
     }
 }
 
-fn greet(link: Link, kinship: Option<&str>) -> Option<Follower> {
+fn greet(link: Link, kinship: Option<&str>, table: RawFd) -> Option<Follower> {
     let cred = socket::getsockopt(&link.0, socket::sockopt::PeerCredentials).ok()?;
     // Another user's word is not waited for.
     if cred.uid() != nix::unistd::geteuid().as_raw() {
@@ -200,7 +200,7 @@ fn greet(link: Link, kinship: Option<&str>) -> Option<Follower> {
         return None;
     };
     let std = [0, 1, 2].map(|n| (asked.msg.arg2 >> n & 1 == 1).then(|| fds.next()).flatten());
-    link.send_with(Msg { kind: msg::FOLLOW, arg: follow::WELCOME, ..Msg::default() }, &[], &[]).ok()?;
+    link.send_with(Msg { kind: msg::FOLLOW, arg: follow::WELCOME, ..Msg::default() }, &[], &[table]).ok()?;
     Some(Follower { link, pid: cred.pid(), pidfd, listener, std, begun: false })
 }
 
@@ -217,15 +217,15 @@ mod tests {
         assert!(!Followers::default().lead(&computation)?);
         for (kinship, answer) in [("b", msg::CANCEL), ("a", msg::FOLLOW)] {
             let link = ask(&computation, kinship, listener.fd.as_raw_fd())?.ok_or(io::ErrorKind::NotFound)?;
-            leader.attend(Some("a"));
+            leader.attend(Some("a"), 0);
             assert_eq!(link.recv()?.msg.kind, answer);
             assert!(leader.pids().is_empty());
             if answer == msg::FOLLOW {
                 link.send_with(Msg { kind: msg::FOLLOW, arg: follow::BEGIN, ..Msg::default() }, &[], &[])?;
-                leader.attend(Some("a"));
+                leader.attend(Some("a"), 0);
                 assert_eq!(leader.pids(), [std::process::id() as i32]);
                 drop(link);
-                leader.attend(Some("a"));
+                leader.attend(Some("a"), 0);
                 assert!(leader.pids().is_empty());
             }
         }
@@ -240,10 +240,10 @@ mod tests {
         let listener = crate::link::Listener::new()?;
         assert!(leader.lead(&computation)?);
         let link = ask(&computation, "a", listener.fd.as_raw_fd())?.ok_or(io::ErrorKind::NotFound)?;
-        leader.attend(Some("a"));
+        leader.attend(Some("a"), 0);
         assert_eq!(link.recv()?.msg.arg, follow::WELCOME);
         link.send_with(Msg { kind: msg::FOLLOW, arg: follow::BEGIN, ..Msg::default() }, &[], &[])?;
-        leader.attend(Some("a"));
+        leader.attend(Some("a"), 0);
         std::thread::scope(|scope| {
             let leaving = scope.spawn(|| leader.dismiss(Duration::from_secs(3600)));
             assert_eq!(link.recv_within(Duration::from_secs(60))?.msg.arg, follow::END);

@@ -6,6 +6,7 @@ use crate::foreground::Inherited;
 use crate::link::Listener;
 use crate::program::{self, ProgramError};
 use crate::settings::Settings;
+use crate::table::Table;
 use crate::{foreground, paths};
 use ckpt_coordinator::launch::{LaunchOptions, connect_or_start};
 use ckpt_coordinator::options::{self, CheckpointOptions, CoordOptions, JoinOptions};
@@ -13,7 +14,7 @@ use ckpt_sys::flat::Outer;
 use ckpt_wire::{Hello, Role};
 use clap::Parser;
 use std::ffi::{CString, OsStr, OsString};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -80,10 +81,12 @@ fn launch(options: Options) -> Result<(), Failure> {
     become_agent()?;
     let welcome = client.hello(&hello)?;
     let listener = Listener::new()?;
-    let agent = Agent::new(settings, listener, launch, hello, options.checkpoint.quiet);
+    // Nobody maps it before somebody asks for what is in it.
+    let table = Table::new(c"ckpt-names")?;
+    table.announce(welcome.computation.0, 0)?;
+    let agent = Agent::new(settings, listener, launch, hello, table, options.checkpoint.quiet);
     let session = agent.begin(client, welcome);
-    let names = names()?;
-    let variable = variable(&agent.listener.name, 0, &format!("n{}", names.as_raw_fd()), Outer::default(), agent.settings.signal);
+    let variable = variable(&agent.listener.name, 0, &format!("n{}", agent.table.0.as_raw_fd()), Outer::default(), agent.settings.signal);
     let env = environment(&variable, &preload);
     let child = start(&agent, &program, &options.command, env, &status.inherited)?;
     agent.with_events(|events| events.launched(child));
@@ -158,14 +161,6 @@ pub fn agent_variable(name: &str, program: i32, id_table: Option<(i32, bool)>, o
 fn variable(name: &str, program: i32, table: &str, o: Outer, signal: i32) -> String {
     let outer = format!("{},{},{},{},{}", o.agent, o.group, o.real_group, o.session, o.real_session);
     format!("CKPT_AGENT={name},{},{program},{table},{outer},{signal}", std::process::id())
-}
-
-/// Where processes tell each other names before the first restart (`ckpt_publish`): nobody maps it before somebody does.
-fn names() -> std::io::Result<OwnedFd> {
-    use nix::sys::memfd::{MFdFlags, memfd_create};
-    let names = memfd_create(c"ckpt-names", MFdFlags::MFD_CLOEXEC)?;
-    nix::unistd::ftruncate(&names, ckpt_sys::idtable::SIZE as i64)?;
-    Ok(names)
 }
 
 /// What goes to the front of LD_PRELOAD: spaces between ours, for a colon ends them. A name without a slash lies beside

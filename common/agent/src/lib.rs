@@ -47,6 +47,7 @@ pub mod shared;
 mod sharing;
 pub mod stale;
 pub mod store;
+pub mod table;
 pub mod timings;
 pub mod track;
 pub mod write;

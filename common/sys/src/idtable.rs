@@ -47,6 +47,7 @@ pub struct IdTable {
     by_then: [AtomicU64; SLOTS],
     /// What else the processes share after a restart.
     pub names: crate::names::Names,
+    pub board: crate::board::Board,
 }
 
 /// The table is full; an id stays untranslated.

@@ -1,6 +1,7 @@
 //! The kernel as the library meets it: inline system calls, error numbers, /proc parsers. No libc names.
 #![no_std]
 
+pub mod board;
 pub mod calls;
 pub mod crc;
 pub mod fault;

@@ -1,11 +1,11 @@
-//! Names that the processes of a restarted computation tell each other: keys and values in shared memory.
+//! Names that the processes of a computation tell each other: keys and values in shared memory.
 //!
 //! An entry is claimed by counting, filled, and marked last; nobody waits for a process that died in between, which
 //! leaves an entry that is never found. The newest of equal keys counts.
 
 use core::sync::atomic::{AtomicU32, AtomicU8, Ordering::*};
 
-const ENTRIES: usize = 512;
+pub const ENTRIES: usize = 512;
 /// Bytes of a key and of a value, at most.
 pub const MAX_KEY: usize = 56;
 pub const MAX_VALUE: usize = 192;
@@ -34,19 +34,31 @@ pub struct Names {
 pub struct NoRoom;
 
 impl Names {
-    pub fn publish(&self, key: &[u8], value: &[u8]) -> Result<(), NoRoom> {
+    /// The number of its entry.
+    pub fn publish(&self, key: &[u8], value: &[u8]) -> Result<usize, NoRoom> {
         if key.is_empty() || key.len() > MAX_KEY || value.len() > MAX_VALUE {
             return Err(NoRoom);
         }
         let claimed = self.claimed.fetch_update(AcqRel, Acquire, |n| (n < ENTRIES as u32).then_some(n + 1));
-        let entry = &self.entries[claimed.map_err(|_| NoRoom)? as usize];
+        let number = claimed.map_err(|_| NoRoom)? as usize;
+        let entry = &self.entries[number];
         fill(&entry.key, key);
         fill(&entry.value, value);
         entry.key_len.store(key.len() as u32, Release);
         entry.value_len.store(value.len() as u32, Release);
         entry.ready.store(1, Release);
         self.published.fetch_add(1, AcqRel);
-        Ok(())
+        Ok(number)
+    }
+
+    /// Every entry that is in place, the oldest first: number, key, value.
+    pub fn each(&self, mut look: impl FnMut(usize, &[u8], &[u8])) {
+        let claimed = (self.claimed.load(Acquire) as usize).min(ENTRIES);
+        for (number, entry) in self.entries[..claimed].iter().enumerate().filter(|(_, e)| e.ready.load(Acquire) == 1) {
+            let (mut key, mut value) = ([0; MAX_KEY], [0; MAX_VALUE]);
+            let key = take(&mut key, &entry.key, &entry.key_len);
+            look(number, key, take(&mut value, &entry.value, &entry.value_len));
+        }
     }
 
     /// The newest value of `key`, as much as fits, and its whole length.
@@ -65,6 +77,11 @@ impl Entry {
     fn is(&self, key: &[u8]) -> bool {
         self.key_len.load(Acquire) as usize == key.len() && self.key.iter().zip(key).all(|(a, b)| a.load(Acquire) == *b)
     }
+}
+
+fn take<'a>(to: &'a mut [u8], from: &[AtomicU8], len: &AtomicU32) -> &'a [u8] {
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = from.load(Acquire));
+    &to[..(len.load(Acquire) as usize).min(from.len())]
 }
 
 fn fill(to: &[AtomicU8], from: &[u8]) {
@@ -91,6 +108,15 @@ mod tests {
         names.publish(b"port", b"987").unwrap();
         assert_eq!((names.look_up(b"port", &mut value), &value[..3]), (Some(3), &b"987"[..]));
         assert_eq!(names.look_up(b"portal", &mut value[..0]), Some(1));
+    }
+
+    #[test]
+    fn all_are_told_by_number() {
+        let names = names();
+        assert_eq!((names.publish(b"a", b"1"), names.publish(b"b", b"")), (Ok(0), Ok(1)));
+        let mut seen = std::vec::Vec::new();
+        names.each(|number, key, value| seen.push((number, key.to_vec(), value.to_vec())));
+        assert_eq!(seen, [(0, b"a".to_vec(), b"1".to_vec()), (1, b"b".to_vec(), std::vec::Vec::new())]);
     }
 
     #[test]

@@ -19,7 +19,7 @@ mod tag;
 
 pub use frame::{body, encode, FrameDecoder, WireError, MAX_FRAME, MAX_REPLY};
 pub use id::{BadComputationId, ComputationId};
-pub use limits::{clip, Limited, MAX_HOOKS, MAX_IMAGES, MAX_NAME, MAX_NOTES, MAX_PATH, MAX_PROGRAM, MAX_REASON, MAX_ROWS, MAX_TIMINGS};
+pub use limits::{clip, Limited, MAX_HOOKS, MAX_IMAGES, MAX_NAME, MAX_NOTES, MAX_PATH, MAX_PROGRAM, MAX_PUBLISHED, MAX_PUBLISHED_KEY, MAX_PUBLISHED_KEYS, MAX_REASON, MAX_ROWS, MAX_TIMINGS};
 pub use message::{
     AgentInfo, AgentMessage, CheckpointStats, ClientMessage, CommandMessage, CoordinatorMessage, Hello, HookEvent,
     HookReport, HookRequest, ImageInfo, Moment, Overrides, ProcessEvent, ProcessEvents, ProcessMoment, ProcessRow,
@@ -30,4 +30,4 @@ pub use preamble::{Preamble, AUTH_NONCE_LEN, AUTH_TAG_LEN, PREAMBLE_LEN};
 pub use tag::FrameKey;
 
 /// Raised whenever a message changes its layout.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;

@@ -11,6 +11,10 @@ pub const MAX_REASON: usize = 4096;
 pub const MAX_PATH: usize = 4096;
 /// Images of one agent.
 pub const MAX_IMAGES: usize = 64;
+/// What is published under a name, and the name; how many there are.
+pub const MAX_PUBLISHED_KEY: usize = 56;
+pub const MAX_PUBLISHED: usize = 192;
+pub const MAX_PUBLISHED_KEYS: usize = 512;
 /// Rows of one `Processes` message of an agent.
 pub const MAX_ROWS: usize = 4096;
 /// Hooks of one agent.
@@ -66,6 +70,7 @@ impl Limited for AgentMessage {
             AgentMessage::Failed { reason, .. } => at_most("reason", reason.len(), MAX_REASON),
             AgentMessage::Processes { rows, .. } => check_rows(rows),
             AgentMessage::Events { rows, .. } => check_events(rows),
+            AgentMessage::Published { key, value } => check_published(key, value),
             AgentMessage::Restarted { .. } | AgentMessage::Request | AgentMessage::Leave => Ok(()),
         }
     }
@@ -82,6 +87,11 @@ impl Limited for CheckpointStats {
         self.notes.iter().try_for_each(|note| at_most("note", note.len(), MAX_NAME))?;
         check_timings(&self.stages)
     }
+}
+
+fn check_published(key: &[u8], value: &[u8]) -> Result<(), WireError> {
+    at_most("published key", key.len(), MAX_PUBLISHED_KEY)?;
+    at_most("published value", value.len(), MAX_PUBLISHED)
 }
 
 fn check_rows(rows: &[ProcessRow]) -> Result<(), WireError> {
@@ -109,6 +119,7 @@ impl Limited for CoordinatorMessage {
             CoordinatorMessage::Refused { reason }
             | CoordinatorMessage::Abort { reason, .. }
             | CoordinatorMessage::Failed { reason } => at_most("reason", reason.len(), MAX_REASON),
+            CoordinatorMessage::Published { key, value } => check_published(key, value),
             CoordinatorMessage::Done(summary) => check_timings(&summary.agent_stages),
             _ => Ok(()),
         }

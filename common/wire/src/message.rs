@@ -273,6 +273,8 @@ pub enum AgentMessage {
     Restarted { generation: u32, members: u32, us: u64 },
     /// A program asks for a checkpoint: answered with `Done` or `Failed`, each request in its turn.
     Request,
+    /// A process told the computation's others something (`ckpt_publish`).
+    Published { key: Vec<u8>, value: Vec<u8> },
     /// The program ended; the connection closes next.
     Leave,
 }
@@ -363,6 +365,11 @@ pub enum CoordinatorMessage {
     /// Answer with `Processes` of the same `request`.
     ListProcesses {
         request: u32,
+    },
+    /// What a process of another agent has published.
+    Published {
+        key: Vec<u8>,
+        value: Vec<u8>,
     },
     /// End the program, then `Leave`.
     Kill,

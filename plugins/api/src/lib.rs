@@ -16,6 +16,7 @@ use std::ffi::{c_char, c_int, c_uint, c_void, CStr};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::OnceLock;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The library's functions; all there, or none.
 pub(crate) struct Functions {
@@ -24,6 +25,7 @@ pub(crate) struct Functions {
     delay: unsafe extern "C" fn() -> c_int,
     allow: unsafe extern "C" fn() -> c_int,
     restarts: unsafe extern "C" fn() -> c_int,
+    status: unsafe extern "C" fn(*mut c_void, usize) -> c_int,
     pub(crate) register: unsafe extern "C" fn(*const c_void) -> c_int,
     pub(crate) take_fd: unsafe extern "C" fn(c_int) -> c_int,
     pub(crate) take_path: unsafe extern "C" fn(*const c_char, *mut c_int, c_uint) -> c_int,
@@ -49,6 +51,7 @@ unsafe fn find() -> Option<Functions> {
             delay: std::mem::transmute::<*mut c_void, unsafe extern "C" fn() -> c_int>(at(c"ckpt_delay")?),
             allow: std::mem::transmute::<*mut c_void, unsafe extern "C" fn() -> c_int>(at(c"ckpt_allow")?),
             restarts: std::mem::transmute::<*mut c_void, unsafe extern "C" fn() -> c_int>(at(c"ckpt_restarts")?),
+            status: std::mem::transmute::<*mut c_void, unsafe extern "C" fn(*mut c_void, usize) -> c_int>(at(c"ckpt_status")?),
             register: std::mem::transmute::<*mut c_void, unsafe extern "C" fn(*const c_void) -> c_int>(at(c"ckpt_register")?),
             take_fd: std::mem::transmute::<*mut c_void, unsafe extern "C" fn(c_int) -> c_int>(at(c"ckpt_take_fd")?),
             take_path: std::mem::transmute::<*mut c_void, unsafe extern "C" fn(*const c_char, *mut c_int, c_uint) -> c_int>(at(c"ckpt_take_path")?),
@@ -68,6 +71,46 @@ pub fn enabled() -> bool {
 pub fn restarts() -> u32 {
     // SAFETY: no arguments.
     functions().map_or(0, |f| unsafe { (f.restarts)() }.max(0) as u32)
+}
+
+/// What there is to know at a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// How often this process was brought back.
+    pub restarts: u32,
+    /// The newest complete checkpoint of the computation, if there is one.
+    pub generation: Option<u32>,
+    /// When that was complete; none before the first since a restart.
+    pub at: Option<SystemTime>,
+    /// A checkpoint that is asked for would be heard.
+    pub ready: bool,
+    /// The computation's id, as in the names of its images.
+    pub computation: String,
+}
+
+/// include/ckpt/ckpt.h
+#[repr(C)]
+struct RawStatus {
+    size: c_uint,
+    restarts: c_uint,
+    generation: c_uint,
+    ready: c_uint,
+    at_us: u64,
+    computation: [u8; 40],
+}
+
+/// None outside ckpt.
+pub fn status() -> Option<Status> {
+    let mut raw = RawStatus { size: 0, restarts: 0, generation: 0, ready: 0, at_us: 0, computation: [0; 40] };
+    // SAFETY: writable for its length.
+    let told = unsafe { (functions()?.status)((&raw mut raw).cast(), size_of::<RawStatus>()) };
+    (told == 0).then(|| Status {
+        restarts: raw.restarts,
+        generation: (raw.generation > 0).then_some(raw.generation),
+        at: (raw.at_us > 0).then(|| UNIX_EPOCH + Duration::from_micros(raw.at_us)),
+        ready: raw.ready != 0,
+        computation: CStr::from_bytes_until_nul(&raw.computation).unwrap_or_default().to_string_lossy().into_owned(),
+    })
 }
 
 /// How a checkpoint that was asked for came back.
@@ -135,6 +178,7 @@ mod tests {
     fn outside_ckpt_nothing_is_there_and_nothing_breaks() {
         assert!(!super::enabled());
         assert_eq!(super::restarts(), 0);
+        assert_eq!(super::status(), None);
         assert_eq!(super::checkpoint().unwrap_err().to_string(), "not started by ckpt_launch");
         drop(super::delay());
     }

@@ -74,6 +74,22 @@ pub fn register<P: Plugin>(plugin: &'static P) -> bool {
     unsafe { (f.register)((&raw const description).cast()) == 0 }
 }
 
+/// Has a `static` registered when the library that it is in is loaded: what CKPT_PLUGIN is for C. For a crate of type
+/// `cdylib`, which `ckpt_launch --with-plugin` loads.
+#[macro_export]
+macro_rules! plugin {
+    ($plugin:path) => {
+        const _: () = {
+            extern "C" fn begin() {
+                $crate::plugin::register(&$plugin);
+            }
+            #[used]
+            #[link_section = ".init_array"]
+            static BEGIN: extern "C" fn() = begin;
+        };
+    };
+}
+
 unsafe extern "C" fn call<P: Plugin>(occasion: *mut Occasion, data: *mut c_void) -> c_int {
     // SAFETY: `register` gave this plugin; the library fills the occasion in.
     let (plugin, occasion) = unsafe { (&*data.cast::<P>(), &*occasion) };

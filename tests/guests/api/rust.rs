@@ -95,6 +95,9 @@ fn main() {
         }
     }
     let restarts = ckpt::restarts();
+    let status = ckpt::status();
+    assert_eq!(status.as_ref().map(|s| (s.restarts, s.ready)), ckpt::enabled().then_some((restarts, true)), "FAIL: {status:?}");
+    assert!(status.is_none_or(|s| s.generation > Some(0)), "FAIL: no checkpoint is known");
     if ckpt::enabled() {
         assert!(resumed == 1 && restarted == 0, "FAIL: {resumed} {restarted}");
         assert_eq!(told(Event::Restart), restarts, "FAIL: told of each restart");

@@ -3,6 +3,7 @@
 use super::*;
 use crate::followers::{self, follow};
 use crate::link::Link;
+use crate::table::Exchange;
 use ckpt_sys::flat::{Msg, msg};
 use std::os::fd::RawFd;
 
@@ -26,6 +27,8 @@ pub struct Session<'a> {
     pub(super) awaits_event: bool,
     /// Another agent of the computation on this host, which is asked to look after our program or does.
     pub(super) leader: Option<Leader>,
+    /// None where another agent does it.
+    pub(super) exchange: Option<Exchange>,
 }
 
 pub(super) struct Leader {
@@ -84,11 +87,33 @@ impl Session<'_> {
         }
     }
 
+    /// Passes on what processes have published since.
+    pub fn exchange(&mut self) {
+        if self.follows() {
+            self.exchange = None;
+            return;
+        }
+        if self.exchange.is_none() {
+            self.exchange = Exchange::open(&self.agent.table).ok();
+        }
+        if let (Some(exchange), Some(client)) = (&mut self.exchange, &mut self.client) {
+            if exchange.tell(client).is_err() {
+                self.client = None;
+            }
+        }
+    }
+
+    pub fn exchange_fd(&self) -> Option<RawFd> {
+        self.exchange.as_ref().map(Exchange::fd)
+    }
+
     pub fn hear_leader(&mut self) {
         let Some(leader) = &mut self.leader else { return };
-        let heard = leader.link.recv().map(|p| (p.msg.kind, p.msg.arg, p.msg.arg2));
-        match heard {
+        let heard = leader.link.recv();
+        let fds = heard.as_ref().map(|p| p.fds.as_slice()).unwrap_or_default();
+        match heard.as_ref().map(|p| (p.msg.kind, p.msg.arg, p.msg.arg2)) {
             Ok((msg::FOLLOW, follow::WELCOME, _)) => {
+                fds.iter().for_each(|table| self.agent.table.replace(table));
                 let begin = Msg { kind: msg::FOLLOW, arg: follow::BEGIN, ..Msg::default() };
                 // Before the coordinator knows: a checkpoint that it begins then finds our program with the leader.
                 leader.follows = leader.link.send_with(begin, &[], &[]).is_ok();
@@ -151,6 +176,7 @@ impl Session<'_> {
         if let Ok((client, _)) = launch::reconnect(&self.agent.launch, &hello) {
             aim_at_coordinator(&client);
             self.client = Some(client);
+            self.exchange.iter_mut().for_each(Exchange::forget);
         }
     }
 
@@ -170,6 +196,7 @@ impl Session<'_> {
             }
             CoordinatorMessage::Done(_) => self.agent.listener.requests.answered(None),
             CoordinatorMessage::Failed { reason } => self.agent.listener.requests.answered(Some(&reason)),
+            CoordinatorMessage::Published { key, value } => self.exchange.iter_mut().for_each(|x| x.hear(&key, &value)),
             CoordinatorMessage::Kill => self.agent.kill_all(),
             CoordinatorMessage::Happened { generation, event, hooks } => self.note_event(generation, event, &hooks),
             _ => {}
@@ -217,6 +244,9 @@ impl Session<'_> {
         agent.checkpointing.store(true, Ordering::Release);
         let done = work.run(&mut barrier, &|| agent.kill_all());
         agent.checkpointing.store(false, Ordering::Release);
+        if done.is_ok() {
+            self.exchange.iter().for_each(|x| x.complete(computation, generation));
+        }
         if let Err(e) = done {
             work.leave_folder();
             let reason = e.to_string();
