@@ -61,6 +61,35 @@ impl Names {
     }
 }
 
+/// Memory segments (System V) whose ids an ordinary user could not choose: what the program calls them, and the kernel.
+impl Names {
+    pub fn rename_segment(&self, known: i32, now: i32) -> Result<(), NoRoom> {
+        self.publish(&segment(b'>', known), &now.to_le_bytes())?;
+        self.publish(&segment(b'<', now), &known.to_le_bytes())
+    }
+
+    /// The kernel's id.
+    pub fn segment_now(&self, known: i32) -> i32 {
+        self.renamed(b'>', known)
+    }
+
+    /// The program's id.
+    pub fn segment_known(&self, now: i32) -> i32 {
+        self.renamed(b'<', now)
+    }
+
+    fn renamed(&self, way: u8, id: i32) -> i32 {
+        let mut other = [0; 4];
+        self.look_up(&segment(way, id), &mut other).map_or(id, |_| i32::from_le_bytes(other))
+    }
+}
+
+/// No name of a plugin begins so.
+fn segment(way: u8, id: i32) -> [u8; 10] {
+    let [a, b, c, d] = id.to_le_bytes();
+    [0, b's', b'h', b'm', way, 0, a, b, c, d]
+}
+
 impl Entry {
     fn is(&self, key: &[u8]) -> bool {
         self.key_len.load(Acquire) as usize == key.len() && self.key.iter().zip(key).all(|(a, b)| a.load(Acquire) == *b)
@@ -91,6 +120,14 @@ mod tests {
         names.publish(b"port", b"987").unwrap();
         assert_eq!((names.look_up(b"port", &mut value), &value[..3]), (Some(3), &b"987"[..]));
         assert_eq!(names.look_up(b"portal", &mut value[..0]), Some(1));
+    }
+
+    #[test]
+    fn a_segment_is_known_by_the_id_that_it_had() {
+        let names = names();
+        names.rename_segment(7, 9).unwrap();
+        assert_eq!((names.segment_now(7), names.segment_known(9)), (9, 7));
+        assert_eq!((names.segment_now(9), names.segment_known(7)), (9, 7));
     }
 
     #[test]
