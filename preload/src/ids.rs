@@ -35,6 +35,16 @@ pub fn of_child(id: RealPid, restarts: u32) -> VirtualPid {
     }
 }
 
+/// The program's id for who made or used an object that outlives processes.
+pub fn of_maker(id: RealPid) -> VirtualPid {
+    table().map_or(VirtualPid(id.0), |table| table.born(id))
+}
+
+/// The kernel's id of a System V memory segment.
+pub fn segment(known: i32) -> i32 {
+    table().map_or(known, |table| table.names.segment_now(known))
+}
+
 /// As `to_real`, the other way.
 #[inline]
 pub fn to_virtual(id: RealPid) -> VirtualPid {

@@ -203,10 +203,14 @@ fn scan(a: &Arena, table: &mut RunTable, opened: &mut Opened, kept: &mut Kept) -
     let state = state::state_page_addr() as u64;
     // SAFETY: this thread alone uses the scratch.
     let scratch = unsafe { a.scratch() };
+    let mut done = 0;
     let result = maps::each(scratch, |vma| {
-        if vma.shared || vma.special || vma.start == state {
+        // What was made readable may have merged with what comes next before that was listed.
+        let vma = &Vma { start: vma.start.max(done), ..*vma };
+        if vma.shared || vma.special || vma.start == state || vma.start >= vma.end {
             return Ok(());
         }
+        done = vma.end;
         // The kernel may have merged an arena with its neighbours.
         a.around_holes(vma.start, vma.end, |start, end| scan_vma(pagemap, &Vma { start, end, ..*vma }, table, opened, kept))
     });

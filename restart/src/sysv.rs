@@ -1,12 +1,13 @@
 //! System V IPC objects, before any process that uses them exists.
 
-use crate::ids::{Ids, Known, clone_with_pid};
+use crate::ids::{Ids, Known, SharedIds, clone_with_pid};
 use crate::image_set::Member;
 use ckpt_agent::procfs;
 use ckpt_image::machine::Clocks;
 use ckpt_image::{SharedKind, SharedMemory};
 use ckpt_objects::BlobRef;
 use ckpt_objects::ipc::{self, IpcError, Restore, Restored};
+use ckpt_sys::idtable::{RealPid, VirtualPid};
 use std::io;
 
 fn same_boot(m: &Member) -> bool {
@@ -36,9 +37,13 @@ fn is_dead(m: &Member, pid: i32) -> bool {
 }
 
 /// All objects of a member as they were; to be dropped when its processes are restored.
-pub fn restore(m: &Member, ids: Ids, known: &Known) -> Result<Restored, IpcError> {
+pub fn restore(m: &Member, ids: Ids, known: &Known, shared_ids: &SharedIds) -> Result<Restored, IpcError> {
     let fork_as = |then: i32| match ids {
-        Ids::Virtual => Err(io::ErrorKind::Unsupported.into()),
+        Ids::Virtual => {
+            let child = clone_with_pid(None)?;
+            let named = shared_ids.table.note_then(RealPid(child), VirtualPid(known.program_id(then)));
+            named.map(|()| child).map_err(|_| io::Error::other("the table of ids is full"))
+        }
         _ => clone_with_pid(Some(known.program_id(then))),
     };
     let how = Restore { blobs: &m.file, fork_as: &fork_as, same_boot: same_boot(m) };
@@ -52,7 +57,12 @@ pub fn restore(m: &Member, ids: Ids, known: &Known) -> Result<Restored, IpcError
         let what = || format!("shared memory {id} (key {key:#x})");
         filled.map_err(|error| IpcError { what: what(), step: "filling it", error })?;
     }
-    restored.risks.iter().for_each(|r| eprintln!("ckpt_restart: risk: {r}"));
+    for &(then, now) in &restored.renamed {
+        let hidden = ids == Ids::Virtual && shared_ids.table.names.rename_segment(then, now).is_ok();
+        if !hidden {
+            eprintln!("ckpt_restart: risk: the removed shared memory segment {then} has id {now} now");
+        }
+    }
     Ok(restored)
 }
 

@@ -447,8 +447,11 @@ impl Checkpoint<'_> {
         let mut maps: Vec<Vec<RawMap>> = processes.iter().map(|p| collect::maps(p, &processes, &sharing)).collect();
         // A process writes plain bytes: where they are to be encrypted, not to the image.
         let aside = image.is_sealed().then(shared::Aside::new).transpose()?;
-        let (shared, work) = shared::plan(&mut maps, &objects, &|len| aside.as_ref().map_or_else(|| image.reserve(len), |a| a.reserve(len)));
-        let sysv = ipc::capture(processes.iter().map(|p| (p.stopped.who.stat.pid, &p.records)), &shared, &mut Blobs(&image))?;
+        let (mut shared, work) = shared::plan(&mut maps, &objects, &|len| aside.as_ref().map_or_else(|| image.reserve(len), |a| a.reserve(len)));
+        let mut sysv = ipc::capture(processes.iter().map(|p| (p.stopped.who.stat.pid, &p.records)), &shared, &mut Blobs(&image))?;
+        if let Some(table) = self.id_table {
+            ipc::known_ids(&mut sysv, &mut shared, &table.names);
+        }
         let mut bodies = Vec::new();
         for (p, maps) in processes.iter().zip(&maps) {
             let mut body = gather::body(p.stopped.who.stat.pid, &p.records, maps)?;

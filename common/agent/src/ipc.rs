@@ -5,6 +5,7 @@ use ckpt_image::{SharedKind, SharedMemory};
 use ckpt_objects::{BlobSink, ObjectSet};
 use ckpt_objects::ipc::{self, Family, IpcError, Members, SysvSet, Undo};
 use ckpt_sys::flat::SysvHeld;
+use ckpt_sys::names::Names;
 
 pub fn capture<'a>(
     processes: impl Iterator<Item = (i32, &'a Records)>,
@@ -22,6 +23,18 @@ pub fn capture<'a>(
         _ => None,
     });
     ipc::capture(Members { pids: &pids, held: &held, attached: &attached.collect::<Vec<_>>(), undo }, blobs)
+}
+
+/// Segments whose ids are other ones since the last restart: by those that the program holds.
+pub fn known_ids(sysv: &mut SysvSet, shared: &mut [SharedMemory], names: &Names) {
+    for segment in &mut sysv.segments {
+        segment.who.id = names.segment_known(segment.who.id);
+    }
+    for piece in shared {
+        if let SharedKind::SysV { id, .. } = &mut piece.kind {
+            *id = names.segment_known(*id);
+        }
+    }
 }
 
 /// Of notifications the kernel tells neither value nor function; the processes remember them.

@@ -144,10 +144,16 @@ mod tests {
     use nix::sys::signal::{Signal, kill};
     use nix::unistd::{ForkResult, fork};
 
-    /// KiB that this process shares with no other.
-    fn private(pid: i32) -> u64 {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
-        let lines = text.lines().filter(|l| l.starts_with("Private_Clean:") || l.starts_with("Private_Dirty:"));
+    /// KiB of the mapping at `address` that this process shares with no other.
+    fn private(pid: i32, address: u64) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap();
+        let holds = |line: &str| {
+            let (from, to) = line.split_once(' ')?.0.split_once('-')?;
+            let number = |hex| u64::from_str_radix(hex, 16).ok();
+            Some((number(from)?..number(to)?).contains(&address))
+        };
+        let lines = text.lines().skip_while(|l| holds(l) != Some(true)).skip(1).take_while(|l| holds(l).is_none());
+        let lines = lines.filter(|l| l.starts_with("Private_Clean:") || l.starts_with("Private_Dirty:"));
         lines.filter_map(|l| l.split_whitespace().nth(1)?.parse::<u64>().ok()).sum()
     }
 
@@ -155,20 +161,23 @@ mod tests {
     fn what_a_copy_shares_it_shares_still_when_it_was_read() {
         const LEN: usize = 8 << 20;
         let memory = vec![7u8; LEN];
-        // SAFETY: the child does nothing but wait for its end.
+        // SAFETY: the child does nothing but wait for its end, which is the end of the test too.
         let child = match unsafe { fork() }.unwrap() {
             ForkResult::Parent { child } => child,
             ForkResult::Child => loop {
-                // SAFETY: no arguments.
-                unsafe { libc::pause() };
+                // SAFETY: numbers only.
+                unsafe {
+                    libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                    libc::pause();
+                }
             },
         };
         let (pid, address, mut out) = (child.as_raw(), memory.as_ptr() as u64, vec![0; LEN]);
-        let before = private(pid);
+        let before = private(pid, address);
         let half = LEN as u64 / 2;
         read_remote(pid, &[(address, half), (address + half, half)], &mut out).unwrap();
         assert!(out == memory && may_read(pid));
-        assert!(private(pid) < before + (LEN >> 12) as u64, "it was copied");
+        assert!(private(pid, address) < before + (LEN >> 12) as u64, "it was copied");
         assert!(read_remote(pid, &[(8, 8)], &mut [0; 8]).is_err());
         kill(child, Signal::SIGKILL).unwrap();
         nix::sys::wait::waitpid(child, None).unwrap();

@@ -6,7 +6,7 @@ use ckpt_coordinator::client::{Client, ClientError};
 use ckpt_sys::board::Notice;
 use ckpt_sys::calls::{futex_wait, futex_wake_all};
 use ckpt_sys::idtable::{IdTable, SIZE};
-use ckpt_sys::names::Names;
+use ckpt_sys::names::{self, Names};
 use ckpt_wire::AgentMessage;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap};
@@ -92,7 +92,7 @@ impl Exchange {
         unsafe { libc::read(self.fd(), (&raw mut count).cast(), 8) };
         let mut new = Vec::new();
         self.table.names.each(|number, key, value| {
-            if !self.foreign.contains(&number) && !self.told.contains(&number) {
+            if !names::is_local(key) && !self.foreign.contains(&number) && !self.told.contains(&number) {
                 new.push((number, AgentMessage::Published { key: key.to_vec(), value: value.to_vec() }));
             }
         });
@@ -107,7 +107,7 @@ impl Exchange {
     pub fn hear(&mut self, key: &[u8], value: &[u8]) {
         let names = &self.table.names;
         let mut known = vec![0; value.len()];
-        if names.look_up(key, &mut known) == Some(value.len()) && known == value {
+        if names::is_local(key) || names.look_up(key, &mut known) == Some(value.len()) && known == value {
             return;
         }
         if let Ok(number) = names.publish(key, value) {
@@ -145,6 +145,7 @@ mod tests {
         exchange.hear(b"port", b"80");
         exchange.hear(b"port", b"80");
         exchange.hear(b"port", b"81");
+        exchange.hear(b"\0shm", b"7");
         assert_eq!(exchange.foreign.len(), 2);
         exchange.complete([1; 16], 3);
         two.announce([2; 16], 9)?;

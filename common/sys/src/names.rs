@@ -73,6 +73,39 @@ impl Names {
     }
 }
 
+/// Memory segments (System V) whose ids an ordinary user could not choose: what the program calls them, and the kernel.
+impl Names {
+    pub fn rename_segment(&self, known: i32, now: i32) -> Result<(), NoRoom> {
+        self.publish(&segment(b'>', known), &now.to_le_bytes())?;
+        self.publish(&segment(b'<', now), &known.to_le_bytes()).map(drop)
+    }
+
+    /// The kernel's id.
+    pub fn segment_now(&self, known: i32) -> i32 {
+        self.renamed(b'>', known)
+    }
+
+    /// The program's id.
+    pub fn segment_known(&self, now: i32) -> i32 {
+        self.renamed(b'<', now)
+    }
+
+    fn renamed(&self, way: u8, id: i32) -> i32 {
+        let mut other = [0; 4];
+        self.look_up(&segment(way, id), &mut other).map_or(id, |_| i32::from_le_bytes(other))
+    }
+}
+
+/// Of this host alone: no name of a plugin begins so.
+pub fn is_local(key: &[u8]) -> bool {
+    key.first() == Some(&0)
+}
+
+fn segment(way: u8, id: i32) -> [u8; 10] {
+    let [a, b, c, d] = id.to_le_bytes();
+    [0, b's', b'h', b'm', way, 0, a, b, c, d]
+}
+
 impl Entry {
     fn is(&self, key: &[u8]) -> bool {
         self.key_len.load(Acquire) as usize == key.len() && self.key.iter().zip(key).all(|(a, b)| a.load(Acquire) == *b)
@@ -117,6 +150,14 @@ mod tests {
         let mut seen = std::vec::Vec::new();
         names.each(|number, key, value| seen.push((number, key.to_vec(), value.to_vec())));
         assert_eq!(seen, [(0, b"a".to_vec(), b"1".to_vec()), (1, b"b".to_vec(), std::vec::Vec::new())]);
+    }
+
+    #[test]
+    fn a_segment_is_known_by_the_id_that_it_had() {
+        let names = names();
+        names.rename_segment(7, 9).unwrap();
+        assert_eq!((names.segment_now(7), names.segment_known(9)), (9, 7));
+        assert_eq!((names.segment_now(9), names.segment_known(7)), (9, 7));
     }
 
     #[test]

@@ -6,10 +6,12 @@ use crate::{ids, sysv};
 use ckpt_sys::idtable::RealPid;
 use ckpt_sys::raw::Result;
 use core::ffi::c_int;
+use core::ffi::c_void;
 use libc::{key_t, msqid_ds, pid_t, sembuf, shmid_ds, timespec};
 
 hook! { fn msgctl(id: c_int, command: c_int, buffer: *mut msqid_ds) -> c_int, when ids::active() => msgctl }
 hook! { fn shmctl(id: c_int, command: c_int, buffer: *mut shmid_ds) -> c_int, when ids::active() => shmctl }
+hook! { fn shmat(id: c_int, at: *const c_void, flags: c_int) -> *mut c_void, when ids::active() => shmat }
 hook! {
     unchecked fn semctl(id: c_int, number: c_int, command: c_int, argument: usize) -> c_int => semctl
 }
@@ -66,8 +68,13 @@ const SETALL: c_int = 17;
 const MSG_STAT: c_int = 11;
 const SHM_STAT: c_int = 13;
 
+/// The kernel may have noted it before a restart.
 fn known(pid: pid_t) -> pid_t {
-    ids::to_virtual(RealPid(pid)).0
+    ids::of_maker(RealPid(pid)).0
+}
+
+fn shmat(id: c_int, at: *const c_void, flags: c_int) -> Plain<*mut c_void> {
+    Plain(shmat::next(ids::segment(id), at, flags))
 }
 
 fn msgctl(id: c_int, command: c_int, buffer: *mut msqid_ds) -> Result<c_int> {
@@ -81,7 +88,9 @@ fn msgctl(id: c_int, command: c_int, buffer: *mut msqid_ds) -> Result<c_int> {
 }
 
 fn shmctl(id: c_int, command: c_int, buffer: *mut shmid_ds) -> Result<c_int> {
-    let value = ask!(libc::SYS_shmctl, id, command, buffer)?;
+    // Some commands take a place in the kernel's list for an id.
+    let by_id = matches!(command, libc::IPC_STAT | libc::IPC_SET | libc::IPC_RMID | libc::SHM_LOCK | libc::SHM_UNLOCK);
+    let value = ask!(libc::SYS_shmctl, if by_id { ids::segment(id) } else { id }, command, buffer)?;
     if let Some(mut segment) = load(buffer.cast_const()).filter(|_| command == libc::IPC_STAT || command == SHM_STAT) {
         segment.shm_cpid = known(segment.shm_cpid);
         segment.shm_lpid = known(segment.shm_lpid);

@@ -71,7 +71,7 @@ impl Rebuild<'_> {
             eprintln!("ckpt_restart: risk: {risk}");
         }
         let files = self.map_files(base)?;
-        let sysv: Vec<Restored> = self.members.iter().map(|m| sysv::restore(m, self.ids, &self.known)).collect::<Result<_, _>>()?;
+        let sysv: Vec<Restored> = self.members.iter().map(|m| sysv::restore(m, self.ids, &self.known, self.shared_ids)).collect::<Result<_, _>>()?;
         let shared = self.shared_memory(base, &rebuilt, &sysv)?;
         let bodies = self.members.iter().flat_map(|m| &m.meta.processes).filter_map(|p| p.body.as_ref());
         let table = move_up(self.shared_ids.fd.try_clone()?, base)?;
@@ -135,6 +135,10 @@ impl Rebuild<'_> {
         for p in self.members.iter().flat_map(|m| &m.meta.processes) {
             let known = VirtualPid(self.known.program_id(p.pid));
             self.shared_ids.table.note_then(RealPid(p.pid), known).map_err(|_| Failure("more processes than the table of ids holds".into(), 1))?;
+        }
+        // The kernel goes on to name those who used a System V object.
+        for maker in self.members.iter().flat_map(|m| m.meta.sysv.makers()) {
+            let _ = self.shared_ids.table.note_then(RealPid(maker), VirtualPid(self.known.program_id(maker)));
         }
         // A child that was waited for at that moment is no process any more, and its id on its way to the parent.
         for r in self.known.list() {

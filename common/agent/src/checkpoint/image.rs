@@ -6,6 +6,7 @@ use crate::sharing::{Share, Sharing};
 use crate::write::{self, How};
 use crate::{libraries, passes, procfs, script, shared};
 use ckpt_image::{Birth, Body, Codec, Header, ImageFile, ImageMeta, Machine, Memory, ProcessMeta, RunState, SavedFile, Surroundings};
+use ckpt_objects::ipc::SysvSet;
 use ckpt_sys::fault;
 use ckpt_sys::idtable::RealPid;
 use ckpt_wire::{CheckpointStats, ImageInfo, Stage};
@@ -94,7 +95,7 @@ impl Checkpoint<'_> {
         let bodies = snapshot.processes.iter_mut().map(|(p, body)| (&p.stopped, body.take()));
         let mut processes: Vec<ProcessMeta> = bodies.filter_map(|(s, body)| Some(process_meta(s, body?, &snapshot.sharing))).collect();
         processes.extend(zombies);
-        let ids = self.changed_ids(&processes);
+        let ids = self.changed_ids(&processes, &snapshot.sysv);
         let foreground = processes.iter().find(|p| p.sid == sid_of_agent()).map_or(0, |p| procfs::stat(p.pid).map_or(0, |s| s.field(8) as i32));
         self.gather_in(&mut processes);
         // SAFETY: getpgrp and getsid only ask.
@@ -138,7 +139,7 @@ impl Checkpoint<'_> {
     }
 
     /// Ids that mean something else to the program than to the kernel.
-    pub(super) fn changed_ids(&self, processes: &[ProcessMeta]) -> Vec<(i32, i32)> {
+    pub(super) fn changed_ids(&self, processes: &[ProcessMeta], sysv: &SysvSet) -> Vec<(i32, i32)> {
         let Some(table) = self.id_table else { return Vec::new() };
         let mut all = Vec::new();
         for p in processes {
@@ -147,11 +148,15 @@ impl Checkpoint<'_> {
         }
         // Those that acted for a process, before the restart: the kernel still names them as the makers of sockets.
         // SAFETY: signal 0 only asks.
-        let ended = |id: &i32| unsafe { libc::kill(*id, 0) } != 0 && std::io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH);
+        let ended = |id: &i32| *id > 0 && unsafe { libc::kill(*id, 0) } != 0 && std::io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH);
         all.extend(table.real_ids().map(|id| id.0).filter(ended));
         all.sort_unstable();
         all.dedup();
-        all.into_iter().map(|real| (real, table.to_virtual(RealPid(real)).0)).filter(|(r, v)| r != v).collect()
+        let mut named: Vec<(i32, i32)> = all.into_iter().map(|real| (real, table.to_virtual(RealPid(real)).0)).collect();
+        // Or as those who used a System V object, in an earlier life of theirs.
+        named.extend(sysv.makers().filter(ended).map(|then| (then, table.born(RealPid(then)).0)));
+        named.retain(|(r, v)| r != v);
+        named
     }
 
     /// What the program calls its agent, group and session: as it has since it was launched.

@@ -90,7 +90,6 @@ pub struct Restored {
     pub attached: Vec<(i32, Attached)>,
     /// id then, id now: a removed segment where ids cannot be chosen
     pub renamed: Vec<(i32, i32)>,
-    pub risks: Vec<String>,
 }
 
 pub fn restore(set: &SysvSet, how: &Restore) -> Result<Restored, IpcError> {
@@ -104,6 +103,14 @@ pub fn restore(set: &SysvSet, how: &Restore) -> Result<Restored, IpcError> {
 }
 
 impl SysvSet {
+    /// Processes that the kernel names as makers and users, by its ids for them.
+    pub fn makers(&self) -> impl Iterator<Item = i32> + '_ {
+        let segments = self.segments.iter().flat_map(|s| [s.creator, s.last]);
+        let queues = self.queues.iter().flat_map(|q| [q.sender, q.receiver]);
+        let semaphores = self.semaphores.iter().flat_map(|s| &s.semaphores).map(|s| s.1);
+        segments.chain(queues).chain(semaphores).filter(|&pid| pid > 0)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.segments.is_empty() && self.queues.is_empty() && self.semaphores.is_empty()
     }
