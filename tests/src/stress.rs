@@ -1,5 +1,6 @@
 //! `cargo xtask stress`: a thousand streams of known bytes over many checkpoint-kill-restart cycles, each after a
-//! checkpoint that fails when everything is drained; and a computation of many processes, with its times.
+//! checkpoint that fails when everything is drained; a computation of many processes, with its times; and a checkpoint
+//! every 50 ms.
 
 use crate::build::{self, Paths};
 use crate::run::{Mode, Run, Spec, Stop};
@@ -17,6 +18,9 @@ pub struct StressArgs {
     /// Processes of the other computation
     #[arg(long, default_value_t = 200)]
     processes: usize,
+    /// Checkpoint every 50 ms for so many seconds
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
     /// Take target/release as it is
     #[arg(long)]
     no_build: bool,
@@ -27,15 +31,16 @@ pub fn stress(args: &StressArgs) -> Result<bool, String> {
     if !args.no_build {
         build::product(&paths)?;
     }
-    let many = told("processes", &paths, args.processes, |run| processes(run, args.processes));
-    let streams = told("streams", &paths, args.streams, |run| streams(run, args.cycles));
-    Ok(many && streams)
+    let many = told("processes", "processes", &paths, args.processes, |run| processes(run, args.processes));
+    let streams = told("streams", "streams", &paths, args.streams, |run| streams(run, args.cycles));
+    let often = told("often", "streams", &paths, 50, |run| often(run, Duration::from_secs(args.seconds)));
+    Ok(many && streams && often)
 }
 
 /// Builds the program and runs it under the product; says how it ended.
-fn told(name: &str, paths: &Paths, size: usize, work: impl Fn(&mut Run) -> Result<(), Stop>) -> bool {
+fn told(name: &str, program: &str, paths: &Paths, size: usize, work: impl Fn(&mut Run) -> Result<(), Stop>) -> bool {
     let dir = PathBuf::from(format!("/tmp/ckpt-stress-{}-{name}", std::process::id()));
-    let done = prepare(name, paths, size, &dir).and_then(|mut run| {
+    let done = prepare(program, paths, size, &dir).and_then(|mut run| {
         let done = work(&mut run).map_err(|stop| match stop {
             Stop::Failed(why) | Stop::Skipped(why) => why,
         });
@@ -96,6 +101,24 @@ fn streams(run: &mut Run, cycles: usize) -> Result<(), Stop> {
         slowest = slowest.max(start.elapsed());
     }
     println!("{cycles} cycles, each checkpoint, kill and restart within {:.1} s, until every stream moved", slowest.as_secs_f64());
+    run.note("go")?;
+    run.finish()
+}
+
+fn often(run: &mut Run, time: Duration) -> Result<(), Stop> {
+    run.start()?;
+    run.await_note("ready")?;
+    let (start, mut taken) = (Instant::now(), 0);
+    while start.elapsed() < time {
+        run.ask(&["--checkpoint"])?;
+        taken += 1;
+        // Not waited for: the test's own beat.
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    println!("{taken} checkpoints in {} s", time.as_secs());
+    run.ping()?;
+    run.checkpoint_round(1)?;
+    run.ping()?;
     run.note("go")?;
     run.finish()
 }
