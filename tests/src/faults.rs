@@ -192,8 +192,9 @@ impl Case {
         let mut command = self.command("ckpt_launch", options);
         command.arg("--ckptdir").arg(&self.images).args(["python3", "program.py"]);
         if let Some(fault) = fault {
-            // The coordinator's deadline is shorter than a stall.
-            command.env("CKPT_STAGE_TIMEOUT", "2").env("CKPT_WRITE_TIMEOUT", "2");
+            // The coordinator's deadline is shorter than a stall; where nobody stands still a busy machine has time.
+            let seconds = if fault.contains(":st") { "2" } else { "30" };
+            command.env("CKPT_STAGE_TIMEOUT", seconds).env("CKPT_WRITE_TIMEOUT", seconds);
             command.env("CKPT_FAULT", fault);
         }
         self.start(command, "launch")?;
@@ -242,7 +243,7 @@ impl Case {
             Effect::Interrupt if !self.dir.join("interrupted").exists() => return Err("the signal was lost".into()),
             _ => {}
         }
-        let (after, words) = self.ask(self.command("ckpt_command", &["--checkpoint"]))?;
+        let (after, words) = self.next(effect)?;
         match (after, effect) {
             (0, _) | (_, Effect::KillSelf) => {}
             _ => return Err(format!("no checkpoint is possible any more: {words} (before: {said})")),
@@ -255,6 +256,17 @@ impl Case {
         self.counts(if after == 0 { survivors } else { &["main", "kid"] })?;
         let outcome = if status == 0 { "complete".into() } else { format!("runs on; \"{}\"", cut(&said)) };
         Ok(if after == 0 { format!("{outcome}; next checkpoint restarts") } else { format!("{outcome}; previous checkpoint restarts") })
+    }
+
+    /// Another checkpoint; a stall may last into it.
+    fn next(&self, effect: Effect) -> Result<Answer, String> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.ask(self.command("ckpt_command", &["--checkpoint"]))?;
+            if answer.0 == 0 || effect == Effect::KillSelf || Instant::now() > end {
+                return Ok(answer);
+            }
+        }
     }
 
     /// The coordinator stands still: the program does not, a second question is told so, and when the coordinator goes on

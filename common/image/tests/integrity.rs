@@ -33,6 +33,7 @@ fn every_flipped_byte_is_noticed() {
             file.write_all_at(&good[at..=at], at as u64).unwrap();
         }
         read(&path, key.as_ref()).unwrap();
+        println!("{} bytes, sealed: {}", good.len(), key.is_some());
     }
 }
 

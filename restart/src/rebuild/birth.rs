@@ -56,11 +56,10 @@ impl Rebuild<'_> {
         tree.fork_all(&forest).map_err(|e| fork_failed(&e))?;
         let dead = || (0..late.len()).find(|&i| !late[i] && gate.pid(i) > 0 && self.is_gone(i));
         if !gate.wait_created(total, &|| dead().is_some()) {
-            if let Some(i) = dead() {
-                return Err(killed(&processes[i]));
-            }
             let e = gate.failure().unwrap_or_else(|| io::ErrorKind::TimedOut.into());
-            return Err(self.late(gate).unwrap_or_else(|| fork_failed(&e)));
+            // Who fails says why, and ends.
+            let killed_one = || dead().filter(|_| e.raw_os_error() == Some(libc::ETIMEDOUT)).map(|i| killed(&processes[i]));
+            return Err(killed_one().or_else(|| self.late(gate)).unwrap_or_else(|| fork_failed(&e)));
         }
         fault::target(Effect::KillMember, gate.pid(late.iter().rposition(|late| !late).unwrap_or(0)));
         let is_program = |p: &ProcessMeta| self.known.program_id(p.pid) == self.known.program_id(outer.program);

@@ -160,7 +160,8 @@ impl Drop for Gone {
 fn gone_before(case: &mut Case) -> Result<String, String> {
     let disk = case.dir.join("disk");
     let mount = loop_disk(case, &disk, 400)?;
-    case.launch(Some("none"))?;
+    // With short deadlines, and no fault.
+    case.launch(Some("none:stall"))?;
     let ask = |case: &Case| case.ask(case.command("ckpt_command", &["--checkpoint"]));
     let first = ask(case)?;
     let gone = Gone::now(&mount)?;
