@@ -13,6 +13,7 @@ mod feed;
 mod image_set;
 mod inspect;
 mod lazy;
+mod loosen;
 mod memory;
 mod namespace;
 mod options;
