@@ -86,6 +86,13 @@ impl Out {
     }
 }
 
+/// Reading the table (modify_ldt) tells how long it is: none is empty.
+fn has_segments() -> bool {
+    let mut first = 0u64;
+    // SAFETY: room for one segment.
+    unsafe { syscall3(libc::SYS_modify_ldt, 0, &raw mut first as usize, size_of::<u64>()) }.is_ok_and(|bytes| bytes > 0)
+}
+
 fn records(a: &Arena, st: &Seat, was: &Was, given: Fd) -> Result<Fd> {
     let mut out = Out { sheet: Sheet::new(c"ckpt-records", given)?, failed: None };
     out.put(record::PROCESS, &[bytes_of(&process(a, was))]);
@@ -94,6 +101,9 @@ fn records(a: &Arena, st: &Seat, was: &Was, given: Fd) -> Result<Fd> {
     sysv::undos(|u| out.put(record::UNDO, &[bytes_of(&u)]));
     if landlock::confines(a) {
         out.put(record::LANDLOCK, &[]);
+    }
+    if has_segments() {
+        out.put(record::SEGMENTS, &[]);
     }
     crate::queues::asked(|q| out.put(record::MQ_ASKED, &[bytes_of(&q)]));
     policies(&mut out, a);

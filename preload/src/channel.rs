@@ -4,6 +4,7 @@ use ckpt_sys::flat::{Msg, bytes_of, from_bytes, msg};
 use ckpt_sys::calls::*;
 use ckpt_sys::raw::*;
 use core::cell::UnsafeCell;
+use core::sync::atomic::AtomicU32;
 
 pub const MAX_FDS: usize = 200;
 const MAX_BODY: usize = 4096;
@@ -76,11 +77,17 @@ impl Channel {
         control.fds[..n].copy_from_slice(&fds[..n]);
         let control_len = if n == 0 { 0 } else { (16 + 4 * n + 7) & !7 };
         let header = [0, 0, iov.as_ptr() as usize, 2, &raw const control as usize, control_len, 0];
+        let mut tries = 0;
         loop {
             // SAFETY: header has the layout of struct msghdr and its pointers outlive the call.
             let sent = unsafe { syscall3(libc::SYS_sendmsg, self.fd as usize, header.as_ptr() as usize, libc::MSG_NOSIGNAL as usize) };
             match sent {
                 Err(Errno::INTR) => {}
+                // The user has as many descriptors under way as RLIMIT_NOFILE allows: the agent is about to take ours.
+                Err(Errno(libc::ETOOMANYREFS)) if tries < 2000 => {
+                    tries += 1;
+                    let _ = futex_wait(&AtomicU32::new(0), 0, 1);
+                }
                 other => return other.map(drop),
             }
         }

@@ -1,7 +1,7 @@
 //! The checkpoint signal: a thread parks here while its process is captured, and leaves as if nothing happened.
 
 use crate::state::{self, IDLE, QUIESCE, RELEASE, Seat};
-use crate::{arena, plugin_guard, thread};
+use crate::{arena, plugin_guard, regroup, thread};
 use ckpt_sys::calls::*;
 use ckpt_sys::raw::*;
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::*, fence};
@@ -68,6 +68,12 @@ pub unsafe extern "C" fn on_signal(sig: i32, info: *mut libc::siginfo_t, uc: *mu
     // SAFETY: the frame is the kernel's.
     if sig == state::ckpt_signal() && unsafe { plugin_guard::interrupted(uc) } {
         return;
+    }
+    // SAFETY: the frame and the information are the kernel's.
+    if sig == state::ckpt_signal() && unsafe { regroup::is_asked(info) } {
+        regroup::serve();
+        // SAFETY: as above.
+        return unsafe { crate::eintr::last_look(uc as u64, crate::eintr::rewind_alone(uc as u64)) };
     }
     let Some(st) = state::seat(getpid()) else { return };
     if sig != state::ckpt_signal() && !is_for_us(st) {

@@ -1,7 +1,7 @@
 //! The ids that the program knows. Before a restart with `--ids virtual` they are the kernel's, and a hook is one load.
 
 use crate::state;
-use ckpt_sys::idtable::{IdTable, RealPid, VirtualPid};
+use ckpt_sys::idtable::{IdTable, RealPid, VirtualPid, Wish};
 
 /// Do the ids of the program's processes and threads differ from the kernel's? Those of its surroundings (its first
 /// group, session and parent) always may, once there is a table.
@@ -40,6 +40,11 @@ pub fn of_maker(id: RealPid) -> VirtualPid {
     table().map_or(VirtualPid(id.0), |table| table.born(id))
 }
 
+/// The program's id for a process or thread that the kernel had given this one before the restart.
+pub fn then(id: i32) -> Option<VirtualPid> {
+    table()?.then(RealPid(id))
+}
+
 /// The kernel's id of a System V memory segment.
 pub fn segment(known: i32) -> i32 {
     table().map_or(known, |table| table.names.segment_now(known))
@@ -53,4 +58,25 @@ pub fn to_virtual(id: RealPid) -> VirtualPid {
         (Some(table), group) if group < -1 && group != i32::MIN => VirtualPid(-table.to_virtual(RealPid(-group)).0),
         _ => VirtualPid(id.0),
     }
+}
+
+/// Was this process forked by the program and, against that, restored by an exec?
+pub fn is_forked(id: RealPid) -> bool {
+    active() && table().is_some_and(|table| table.is_forked(id))
+}
+
+/// As the program sees it, too, or (the exec failed) again not.
+pub fn set_forked(id: RealPid, is: bool) {
+    if let Some(table) = table() {
+        table.set_forked(id, is);
+    }
+}
+
+/// Room to ask such a process for something.
+pub fn wish(id: RealPid) -> Option<&'static Wish> {
+    table().filter(|_| is_forked(id))?.claim_wish()
+}
+
+pub fn wishes() -> &'static [Wish] {
+    table().map_or(&[], |table| &table.wishes)
 }

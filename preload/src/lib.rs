@@ -28,6 +28,7 @@ mod plugin_names;
 mod plugin_table;
 mod procfs;
 mod queues;
+mod regroup;
 mod restore;
 mod runs;
 mod sheet;

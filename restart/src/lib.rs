@@ -14,6 +14,7 @@ mod feed;
 mod image_set;
 mod inspect;
 mod lazy;
+mod loosen;
 mod memory;
 mod namespace;
 mod options;

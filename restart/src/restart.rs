@@ -3,6 +3,7 @@
 use crate::ids::{self, Ids, Known, SharedIds};
 use crate::image_set::{self, Member};
 use crate::forward::{self, Forwarding};
+use crate::loosen::Loosened;
 use crate::options::{Options, Pretended, RestoreOption};
 use crate::rebuild::{Family, Rebuild};
 use crate::session::Restorer;
@@ -22,6 +23,7 @@ use ckpt_image::{ImageFile, Machine, UserKey};
 use ckpt_objects::Severity;
 use ckpt_sys::fault::Stage;
 use ckpt_wire::{AgentMessage, ComputationId, Hello, ProcessEvents, Role};
+use std::cell::RefCell;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -47,6 +49,7 @@ fn restart(options: Options) -> Result<(), Failure> {
     }
     passes(Stage::Validate)?;
     validate::check(&members)?;
+    let loosened = RefCell::new(Loosened::of(&members, &options.map_path));
     check(&members, &options)?;
     redirect(&options)?;
     let environment = options.modify_env.as_deref().map(environment::read).transpose()?.unwrap_or_default();
@@ -99,7 +102,7 @@ fn restart(options: Options) -> Result<(), Failure> {
     if ids == Ids::Exact {
         again::pretend(&options, &ids::wanted(&members, &known));
     }
-    let rebuild = Rebuild { options: &options, members: &members, ids, known, shared_ids: &shared_ids, restorer, library, environment, agent: &agent, lazy, family, forwards: forwards(&members, &here, &options) };
+    let rebuild = Rebuild { options: &options, members: &members, ids, known, shared_ids: &shared_ids, restorer, library, environment, agent: &agent, lazy, family, loosened: &loosened, forwards: forwards(&members, &here, &options) };
     let program = match rebuild.run() {
         Ok(program) => program,
         Err(failure) => return again::retry(failure, &options, ids, &mut status),

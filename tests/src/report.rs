@@ -7,7 +7,8 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-/// `guest mode reason` lines: what is known not to work. Mode `*` stands for all.
+/// `guest mode reason` lines: what is known not to work. Mode `*` stands for all; `mode@ids` is so with `--ids` of that
+/// name alone.
 #[derive(Default)]
 pub struct Gaps(Vec<(String, String, String)>);
 
@@ -27,8 +28,12 @@ impl Gaps {
         Gaps(split.collect())
     }
 
-    pub fn reason(&self, guest: &str, mode: Mode) -> Option<&str> {
-        let entry = self.0.iter().find(|(g, m, _)| g == guest && (m == "*" || m == mode.name()))?;
+    pub fn reason(&self, guest: &str, mode: Mode, ids: Option<&str>) -> Option<&str> {
+        let is_mode = |word: &str| match word.split_once('@') {
+            Some((word, of)) => word == mode.name() && ids == Some(of),
+            None => word == "*" || word == mode.name(),
+        };
+        let entry = self.0.iter().find(|(g, m, _)| g == guest && is_mode(m))?;
         Some(&entry.2)
     }
 }
@@ -142,10 +147,11 @@ mod tests {
 
     #[test]
     fn gaps_apply_to_their_mode() {
-        let gaps = Gaps::parse("# comment\na/b restart needs exact ids\na/c * never\n");
-        assert_eq!(gaps.reason("a/b", Mode::Restart), Some("needs exact ids"));
-        assert_eq!(gaps.reason("a/b", Mode::Native), None);
-        assert_eq!(gaps.reason("a/c", Mode::Twice), Some("never"));
+        let gaps = Gaps::parse("# comment\na/b restart@virtual needs exact ids\na/c * never\n");
+        assert_eq!(gaps.reason("a/b", Mode::Restart, Some("virtual")), Some("needs exact ids"));
+        assert_eq!(gaps.reason("a/b", Mode::Restart, None), None);
+        assert_eq!(gaps.reason("a/b", Mode::Native, Some("virtual")), None);
+        assert_eq!(gaps.reason("a/c", Mode::Twice, None), Some("never"));
     }
 
     #[test]

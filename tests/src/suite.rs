@@ -86,7 +86,7 @@ impl<'a> Suite<'a> {
             for _ in 0..self.args.jobs.max(1) {
                 scope.spawn(|| {
                     while let Some((guest, mode)) = plan.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let gap = gaps.reason(&guest.name, *mode);
+                        let gap = gaps.reason(&guest.name, *mode, self.args.ids.as_deref());
                         let verdict = Verdict::of(self.run(guest, *mode), gap);
                         tell(guest, *mode, &verdict);
                         record(&results, guest, *mode, verdict);

@@ -162,15 +162,18 @@ fn kind_of(path: &[u8], dev: u64, ino: u64, pid: i32, start: u64, end: u64) -> M
 }
 
 fn identity(path: &[u8], dev: u64, ino: u64, pid: i32, start: u64, end: u64) -> FileIdentity {
-    let (name, deleted) = match path.strip_suffix(b" (deleted)") {
-        Some(name) => (name, true),
-        None => (path, false),
-    };
-    let name = unescape(name);
+    let (name, deleted) = stem(unescape(path), (dev, ino));
     let meta = fs::metadata(std::ffi::OsStr::from_bytes(&name))
         .or_else(|_| fs::metadata(format!("/proc/{pid}/map_files/{start:x}-{end:x}")));
     let (size, mtime_ns) = meta.map_or((0, 0), |m| (m.size(), m.mtime() * 1_000_000_000 + m.mtime_nsec()));
     FileIdentity { path: name, dev, ino, size, mtime_ns, deleted }
+}
+
+/// The name, and whether the file has lost it: a file may be called `x (deleted)`.
+fn stem(path: Vec<u8>, (dev, ino): (u64, u64)) -> (Vec<u8>, bool) {
+    let Some(stem) = path.strip_suffix(b" (deleted)") else { return (path, false) };
+    let literal = fs::metadata(std::ffi::OsStr::from_bytes(&path)).is_ok_and(|m| (m.dev(), m.ino()) == (dev, ino));
+    if literal { (path, false) } else { (stem.to_vec(), true) }
 }
 
 /// maps writes a newline as \012.
@@ -236,20 +239,18 @@ pub fn body(pid: i32, r: &Records, maps: &[RawMap]) -> io::Result<Body> {
 
 fn exe(task: &str) -> FileIdentity {
     let path = procfs::link_of(task, "exe").map(|p| p.as_os_str().as_bytes().to_vec()).unwrap_or_default();
-    let (name, deleted) = match path.strip_suffix(b" (deleted)") {
-        Some(name) => (name.to_vec(), true),
-        None => (path, false),
-    };
-    match fs::metadata(format!("/proc/{task}/exe")) {
+    let meta = fs::metadata(format!("/proc/{task}/exe"));
+    let (path, deleted) = stem(path, meta.as_ref().map_or((0, 0), |m| (m.dev(), m.ino())));
+    match meta {
         Ok(m) => FileIdentity {
-            path: name,
+            path,
             dev: m.dev(),
             ino: m.ino(),
             size: m.size(),
             mtime_ns: m.mtime() * 1_000_000_000 + m.mtime_nsec(),
             deleted,
         },
-        Err(_) => FileIdentity { path: name, deleted, ..FileIdentity::default() },
+        Err(_) => FileIdentity { path, deleted, ..FileIdentity::default() },
     }
 }
 

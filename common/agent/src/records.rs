@@ -20,6 +20,8 @@ pub struct Records {
     pub policies: Vec<RangePolicy>,
     /// It is confined by Landlock.
     pub landlock: bool,
+    /// It has segments of its own.
+    pub segments: bool,
     pub fds: Vec<(FdEntry, OwnedFd)>,
 }
 
@@ -59,6 +61,7 @@ impl Records {
             record::UNDO => self.undo.push(from_bytes(body).ok_or_else(damaged)?),
             record::MQ_ASKED => self.mq_asked.push(from_bytes(body).ok_or_else(damaged)?),
             record::LANDLOCK => self.landlock = true,
+            record::SEGMENTS => self.segments = true,
             record::POLICY => self.policies.push(from_bytes(body).ok_or_else(damaged)?),
             record::AUXV => self.auxv = body.to_vec(),
             _ => return Err(damaged()),

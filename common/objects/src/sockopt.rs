@@ -10,6 +10,8 @@ use std::os::fd::RawFd;
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options(pub Vec<(i32, i32, Bytes)>);
 
+const IP_RECVERR_RFC4884: i32 = 26;
+const IPV6_RECVERR_RFC4884: i32 = 31;
 const SO_BUF_LOCK: i32 = 72;
 const SO_PASSPIDFD: i32 = 76;
 const SO_SNDBUFFORCE: i32 = 32;
@@ -89,6 +91,7 @@ const TCP: &[i32] = &[
     libc::TCP_INQ,
     TCP_TX_DELAY,
     TCP_RTO_MAX_MS,
+    libc::TCP_QUICKACK,
 ];
 const TCP_TX_DELAY: i32 = 37;
 const TCP_RTO_MAX_MS: i32 = 44;
@@ -124,6 +127,7 @@ const IP: &[i32] = &[
     libc::IP_RECVFRAGSIZE,
     libc::IP_PASSSEC,
     libc::IP_UNICAST_IF,
+    IP_RECVERR_RFC4884,
 ];
 const IPV6: &[i32] = &[
     libc::IPV6_V6ONLY,
@@ -157,10 +161,12 @@ const IPV6: &[i32] = &[
     libc::IPV6_RECVORIGDSTADDR,
     libc::IPV6_UNICAST_IF,
     libc::IPV6_FLOWINFO_SEND,
+    IPV6_RECVERR_RFC4884,
 ];
 
-/// Set when connected and bound: they change what a send or a refill does.
+/// Set when connected and bound: they change what a send or a refill does, or (the priority) another one changes them.
 const LATE: &[(i32, i32)] = &[
+    (libc::SOL_SOCKET, libc::SO_PRIORITY),
     (libc::SOL_SOCKET, libc::SO_PASSCRED),
     (libc::SOL_SOCKET, libc::SO_PASSSEC),
     (libc::SOL_SOCKET, SO_PASSPIDFD),
@@ -174,6 +180,7 @@ const LAST: &[(i32, i32)] = &[
     (libc::SOL_SOCKET, SO_BUF_LOCK),
     (libc::IPPROTO_TCP, libc::TCP_CORK),
     (libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP),
+    (libc::IPPROTO_TCP, libc::TCP_QUICKACK),
     (libc::SOL_SOCKET, libc::SO_INCOMING_CPU),
     (libc::SOL_SOCKET, libc::SO_ATTACH_FILTER),
     (libc::SOL_SOCKET, libc::SO_LOCK_FILTER),

@@ -178,6 +178,8 @@ pub mod record {
     pub const MQ_ASKED: u32 = 12;
     /// empty: the process is confined by Landlock
     pub const LANDLOCK: u32 = 13;
+    /// empty: the process has segments of its own (modify_ldt)
+    pub const SEGMENTS: u32 = 14;
 }
 
 /// An id that the process was given by `semget`, `msgget` or `shmget`.

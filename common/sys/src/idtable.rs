@@ -13,7 +13,7 @@
 //! An id that no pair names stands for itself. A real id that is reused by the kernel takes over the virtual id it
 //! had, as numbers are reused without us.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::*};
 
 /// An id as the program knows it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,9 +45,41 @@ pub struct IdTable {
     by_real: [AtomicU64; SLOTS],
     /// processes by the ids that the kernel had for them at the checkpoint
     by_then: [AtomicU64; SLOTS],
+    /// processes that had not called exec, but were restored by one: by their real ids
+    forked: [AtomicU64; FORKED],
+    pub wishes: [Wish; 8],
     /// What else the processes share after a restart.
     pub names: crate::names::Names,
     pub board: crate::board::Board,
+}
+
+const FORKED: usize = 4096;
+
+/// A call of setpgid(2) that a process is asked to make itself.
+#[repr(C)]
+pub struct Wish {
+    pub state: AtomicU32,
+    /// who is asked: a real id
+    pub pid: AtomicI32,
+    pub group: AtomicI32,
+}
+
+impl Wish {
+    pub const FREE: u32 = 0;
+    pub const CLAIMED: u32 = 1;
+    pub const ASKED: u32 = 2;
+    const DONE: u32 = 1 << 16;
+
+    pub fn say(done: Result<(), i32>) -> u32 {
+        Wish::DONE | done.err().unwrap_or(0) as u32
+    }
+
+    pub fn answer(state: u32) -> Result<(), i32> {
+        match state & !Wish::DONE {
+            0 => Ok(()),
+            errno => Err(errno as i32),
+        }
+    }
 }
 
 /// The table is full; an id stays untranslated.
@@ -116,7 +148,32 @@ impl IdTable {
 
     /// The program's id for a child that the kernel gave this id, before or after the restart.
     pub fn born(&self, id: RealPid) -> VirtualPid {
-        find(&self.by_then, id.0).map_or_else(|| self.to_virtual(id), VirtualPid)
+        self.then(id).unwrap_or_else(|| self.to_virtual(id))
+    }
+
+    /// None: the kernel had given nobody this id.
+    pub fn then(&self, id: RealPid) -> Option<VirtualPid> {
+        find(&self.by_then, id.0).map(VirtualPid)
+    }
+
+    /// The kernel takes a process for one that has called exec, the program does not.
+    pub fn set_forked(&self, real: RealPid, is: bool) {
+        let same = |slot: &&AtomicU64| slot.load(Acquire) == if is { 0 } else { real.0 as u64 };
+        let to = if is { real.0 as u64 } else { 0 };
+        for slot in self.forked.iter().filter(same) {
+            if slot.compare_exchange(real.0 as u64 - to, to, AcqRel, Acquire).is_ok() && is {
+                return;
+            }
+        }
+    }
+
+    pub fn is_forked(&self, real: RealPid) -> bool {
+        self.forked.iter().any(|slot| slot.load(Acquire) == real.0 as u64)
+    }
+
+    pub fn claim_wish(&self) -> Option<&Wish> {
+        let claimed = |w: &&Wish| w.state.compare_exchange(Wish::FREE, Wish::CLAIMED, AcqRel, Acquire).is_ok();
+        self.wishes.iter().find(claimed)
     }
 
     /// Withdraws a pair: both numbers stand for themselves again.
@@ -267,6 +324,21 @@ mod tests {
         assert_eq!(table.to_virtual(RealPid(200)), VirtualPid(200));
         pair(table, 200, 300);
         assert_ne!(table.to_virtual(RealPid(200)), VirtualPid(200));
+    }
+
+    #[test]
+    fn who_was_forked_is_known_until_it_calls_exec() {
+        let table = table();
+        table.set_forked(RealPid(7), true);
+        table.set_forked(RealPid(8), true);
+        table.set_forked(RealPid(7), false);
+        assert!(!table.is_forked(RealPid(7)) && table.is_forked(RealPid(8)));
+    }
+
+    #[test]
+    fn a_wish_is_answered_with_what_the_kernel_said() {
+        assert_eq!(Wish::answer(Wish::say(Ok(()))), Ok(()));
+        assert_eq!(Wish::answer(Wish::say(Err(13))), Err(13));
     }
 
     #[test]

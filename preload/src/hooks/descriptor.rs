@@ -1,14 +1,13 @@
-//! fcntl(2), ioctl(2), tcsetpgrp(3), read(2) of a signalfd, timer_create(2): ids that travel inside arguments.
+//! fcntl(2), ioctl(2), tcsetpgrp(3), read(2) of a signalfd or a file below /proc: ids that travel inside arguments.
 
 use super::abi::{ask, hook, load, store, Plain};
 use super::process::{known_group, known_session, real};
-use super::siginfo;
+use super::{proc_contents, siginfo};
 use crate::ids;
-use ckpt_sys::calls;
 use ckpt_sys::idtable::RealPid;
 use ckpt_sys::raw::Result;
 use core::ffi::{c_int, c_ulong, c_void};
-use libc::{clockid_t, flock, pid_t, sigevent, timer_t};
+use libc::{flock, pid_t};
 
 hook! {
     unchecked fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int,
@@ -27,11 +26,6 @@ hook! {
     unchecked fn __read_chk(fd: c_int, buffer: *mut c_void, size: usize, room: usize) -> isize,
         when ids::active() => read_chk
 }
-hook! {
-    unchecked fn timer_create(clock: clockid_t, event: *mut sigevent, timer: *mut timer_t) -> c_int,
-        when ids::active() || clock == libc::CLOCK_THREAD_CPUTIME_ID => timer_create
-}
-
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Owner {
@@ -144,13 +138,13 @@ fn tcgetsid(fd: c_int) -> Result<pid_t> {
 fn read(fd: c_int, buffer: *mut c_void, size: usize) -> Plain<isize> {
     let got = read::next(fd, buffer, size);
     signals_read(fd, buffer.cast(), got);
-    Plain(got)
+    Plain(proc_contents::translate_read(fd, buffer.cast(), got, size))
 }
 
 fn read_chk(fd: c_int, buffer: *mut c_void, size: usize, room: usize) -> Plain<isize> {
     let got = __read_chk::next(fd, buffer, size, room);
     signals_read(fd, buffer.cast(), got);
-    Plain(got)
+    Plain(proc_contents::translate_read(fd, buffer.cast(), got, size))
 }
 
 /// struct signalfd_siginfo.
@@ -187,20 +181,4 @@ fn is_signalfd(fd: c_int) -> bool {
     let mut target = [0u8; 32];
     let read = ask!(libc::SYS_readlink, path.as_ptr(), target.as_mut_ptr(), target.len());
     read == Ok(TARGET.len()) && target.starts_with(TARGET)
-}
-
-/// A timer on "the calling thread's" CPU time is made on this thread's by name: the kernel shows no more than what was
-/// asked for.
-fn timer_create(clock: clockid_t, event: *mut sigevent, timer: *mut timer_t) -> Plain<c_int> {
-    const PER_THREAD_SCHED: clockid_t = 4 | 2;
-    let clock = match clock {
-        libc::CLOCK_THREAD_CPUTIME_ID => (!calls::gettid() << 3) | PER_THREAD_SCHED,
-        other => other,
-    };
-    let mut real_event = load(event.cast_const());
-    if let Some(copy) = real_event.as_mut().filter(|e| e.sigev_notify == libc::SIGEV_THREAD_ID) {
-        copy.sigev_notify_thread_id = real(copy.sigev_notify_thread_id);
-        return Plain(timer_create::next(clock, copy, timer));
-    }
-    Plain(timer_create::next(clock, event, timer))
 }

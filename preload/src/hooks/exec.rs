@@ -4,9 +4,11 @@ use super::abi::{array, ask, environment, hook};
 use super::environment::{for_program, Strings};
 use super::path_search;
 use super::scratch::Scratch;
+use crate::ids;
 use crate::state::ckpt_signal;
 use crate::times::{self, Exec};
 use ckpt_sys::flat::SigAction;
+use ckpt_sys::idtable::RealPid;
 use ckpt_sys::raw::{Errno, Result};
 use core::ffi::{c_char, c_int};
 
@@ -59,7 +61,16 @@ fn with_library(program: Path, envp: Strings, exec: impl FnOnce(Strings) -> Errn
     let told_us = crate::plugin::told(crate::plugin::PRE_EXEC);
     let envp = for_program(&mut scratch, program, envp, Exec { at, told_us, fork_told_us: times::fork_told_us() })?;
     let _ignored = SignalIgnored::new();
-    Err(exec(envp))
+    let own = RealPid(ckpt_sys::calls::getpid());
+    let forked = ids::is_forked(own);
+    if forked {
+        ids::set_forked(own, false);
+    }
+    let error = exec(envp);
+    if forked {
+        ids::set_forked(own, true);
+    }
+    Err(error)
 }
 
 /// Our signal is ignored from here: over an exec a handler becomes the default, which would kill the new program if a

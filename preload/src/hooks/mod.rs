@@ -28,11 +28,13 @@ mod stream;
 mod syscall;
 mod sysv;
 mod thread;
+mod timer;
 mod uring;
 mod wait;
 
 pub use abi::{array, bytes, environment, errno, set_environment, set_errno};
 pub use disposition::keep_handler;
+pub use process::Queued;
 
 /// For the constructor: looks up what a child forked from many threads may call first, and may not look up, because
 /// another thread held the loader's lock (`signal-safety(7)`).

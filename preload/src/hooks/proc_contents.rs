@@ -4,6 +4,7 @@
 use super::abi::{ask, bytes};
 use super::proc_paths::{with_real, Text};
 use crate::ids;
+use crate::procfs::Path;
 use ckpt_sys::calls;
 use ckpt_sys::idtable::RealPid;
 use ckpt_sys::raw::{Errno, Result};
@@ -12,23 +13,87 @@ use core::ffi::{c_char, c_int, CStr};
 /// The two files are a few hundred bytes to two kilobytes long.
 const ROOM: usize = 4096;
 
+type Translate = fn(&[u8], &mut Text<ROOM>);
+
+/// What to do with the text of one of the two files.
+fn translation(path: &[u8]) -> Option<Translate> {
+    let rest = path.strip_prefix(b"/proc/")?;
+    match rest.rsplit(|&b| b == b'/').next().filter(|name| name.len() < rest.len())? {
+        b"stat" => Some(stat),
+        b"status" => Some(status),
+        _ => None,
+    }
+}
+
 /// A memfd with the translated text, when `path` is one of the two files and is opened for reading.
 pub fn open(path: *const c_char, flags: c_int) -> Option<Result<c_int>> {
-    let rest = bytes(path).strip_prefix(b"/proc/")?;
-    let name = rest.rsplit(|&b| b == b'/').next().filter(|name| name.len() < rest.len())?;
-    let translate = match name {
-        b"stat" => stat,
-        b"status" => status,
-        _ => return None,
-    };
-    if flags & (libc::O_ACCMODE | libc::O_PATH | libc::O_DIRECTORY) != libc::O_RDONLY {
+    let translate = translation(bytes(path))?;
+    if !reads(flags) {
         return None;
     }
     Some(with_real(path, |path| copy(path, flags, translate)))
 }
 
+/// As `open`, for a path that begins at `dir`.
+pub fn open_at(dir: c_int, path: *const c_char, flags: c_int) -> Option<Result<c_int>> {
+    let name = bytes(path);
+    if name.starts_with(b"/") {
+        return open(path, flags);
+    }
+    if dir == libc::AT_FDCWD || !reads(flags) || !matches!(name, b"stat" | b"status") {
+        return None;
+    }
+    let mut folder = [0; LINK];
+    let mut whole = Text::<{ LINK + 8 }>::new();
+    whole.push(link(dir, &mut folder)?);
+    whole.push(b"/");
+    whole.push(name);
+    let translate = translation(whole.as_bytes())?;
+    whole.push(b"\0");
+    // The kernel's ids are in the folder's name already.
+    Some(copy(whole.as_bytes().as_ptr().cast(), flags, translate))
+}
+
+fn reads(flags: c_int) -> bool {
+    flags & (libc::O_ACCMODE | libc::O_PATH | libc::O_DIRECTORY) == libc::O_RDONLY
+}
+
+/// `/proc/PID/task/TID/status` and less.
+const LINK: usize = 64;
+
+fn link(fd: c_int, room: &mut [u8; LINK]) -> Option<&[u8]> {
+    let path = Path::new("/proc/thread-self/fd/").number(fd);
+    let len = ask!(libc::SYS_readlink, path.c_str().as_ptr(), room.as_mut_ptr(), LINK).ok()?;
+    room.get(..len).filter(|_| len < LINK)
+}
+
+/// Translates what a read brought of one of the two, opened before the restart; how long it is then.
+pub fn translate_read(fd: c_int, buffer: *mut u8, got: isize, room: usize) -> isize {
+    let Some(len) = usize::try_from(got).ok().filter(|len| (16..=ROOM).contains(len)) else { return got };
+    // SAFETY: the kernel has just filled it.
+    let text = unsafe { core::slice::from_raw_parts(buffer.cast_const(), len) };
+    let begins = text.starts_with(b"Name:\t") || text[0].is_ascii_digit() && text[..12].windows(2).any(|two| two == b" (");
+    if begins { translate_whole(fd, text, buffer, room) } else { got }
+}
+
+#[cold]
+#[inline(never)]
+fn translate_whole(fd: c_int, text: &[u8], buffer: *mut u8, room: usize) -> isize {
+    let mut out = Text::<ROOM>::new();
+    if let Some(translate) = link(fd, &mut [0; LINK]).and_then(translation) {
+        translate(text, &mut out);
+    }
+    let known = out.as_bytes();
+    if known.is_empty() || known.len() > room {
+        return text.len() as isize;
+    }
+    // SAFETY: the program's buffer has that room.
+    unsafe { core::ptr::copy_nonoverlapping(known.as_ptr(), buffer, known.len()) };
+    known.len() as isize
+}
+
 /// The copy takes the lowest number, as the file itself would.
-fn copy(path: *const c_char, flags: c_int, translate: fn(&[u8], &mut Text<ROOM>)) -> Result<c_int> {
+fn copy(path: *const c_char, flags: c_int, translate: Translate) -> Result<c_int> {
     let close_on_exec = if flags & libc::O_CLOEXEC != 0 { libc::MFD_CLOEXEC } else { 0 };
     let fd = ask!(libc::SYS_memfd_create, c"proc".as_ptr(), close_on_exec)? as c_int;
     let filled = read_all(path, |text| {

@@ -28,14 +28,14 @@ macro_rules! path_hooks {
 
 /// As above, for calls that open: two files are replaced by translated copies.
 macro_rules! open_hooks {
-    ($(fn $name:ident([$($before:ident: $b:ty),*] path, flags $(, $after:ident: $a:ty)*) -> c_int;)*) => {
+    ($(fn $name:ident([$($before:ident: $b:ty),*] path, flags $(, $after:ident: $a:ty)*) -> c_int => $copy:ident;)*) => {
         $(
             hook! {
                 unchecked fn $name($($before: $b,)* path: *const c_char, flags: c_int $(, $after: $a)*) -> c_int,
                     when ids::active() => $name
             }
             fn $name($($before: $b,)* path: *const c_char, flags: c_int $(, $after: $a)*) -> Result<c_int> {
-                proc_contents::open(path, flags).unwrap_or_else(|| {
+                proc_contents::$copy($($before,)* path, flags).unwrap_or_else(|| {
                     checked(with_real(path, |path| $name::next($($before,)* path, flags $(, $after)*)))
                 })
             }
@@ -53,16 +53,16 @@ fn checked(answer: c_int) -> Result<c_int> {
 }
 
 open_hooks! {
-    fn open([] path, flags, mode: c_uint) -> c_int;
-    fn open64([] path, flags, mode: c_uint) -> c_int;
-    fn __open([] path, flags, mode: c_uint) -> c_int;
-    fn __open64([] path, flags, mode: c_uint) -> c_int;
-    fn openat([dir: c_int] path, flags, mode: c_uint) -> c_int;
-    fn openat64([dir: c_int] path, flags, mode: c_uint) -> c_int;
-    fn __open_2([] path, flags) -> c_int;
-    fn __open64_2([] path, flags) -> c_int;
-    fn __openat_2([dir: c_int] path, flags) -> c_int;
-    fn __openat64_2([dir: c_int] path, flags) -> c_int;
+    fn open([] path, flags, mode: c_uint) -> c_int => open;
+    fn open64([] path, flags, mode: c_uint) -> c_int => open;
+    fn __open([] path, flags, mode: c_uint) -> c_int => open;
+    fn __open64([] path, flags, mode: c_uint) -> c_int => open;
+    fn openat([dir: c_int] path, flags, mode: c_uint) -> c_int => open_at;
+    fn openat64([dir: c_int] path, flags, mode: c_uint) -> c_int => open_at;
+    fn __open_2([] path, flags) -> c_int => open;
+    fn __open64_2([] path, flags) -> c_int => open;
+    fn __openat_2([dir: c_int] path, flags) -> c_int => open_at;
+    fn __openat64_2([dir: c_int] path, flags) -> c_int => open_at;
 }
 
 hook! { unchecked fn fopen(path: *const c_char, mode: *const c_char) -> *mut c_void, when ids::active() => fopen }

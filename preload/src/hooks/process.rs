@@ -111,7 +111,11 @@ pub fn getsid(pid: pid_t) -> Result<pid_t> {
 }
 
 pub fn setpgid(pid: pid_t, group: pid_t) -> Result<c_int> {
-    done(ask!(libc::SYS_setpgid, real(pid), real(group)))
+    let (pid, group) = (real(pid), real(group));
+    match ask!(libc::SYS_setpgid, pid, group) {
+        Err(Errno(libc::EACCES)) if ids::is_forked(RealPid(pid)) => crate::regroup::ask(pid, if group == 0 { pid } else { group }).map(|()| 0),
+        answer => done(answer),
+    }
 }
 
 fn setpgrp() -> Result<c_int> {

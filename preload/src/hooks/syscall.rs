@@ -169,7 +169,7 @@ fn answer(n: c_long, a: [usize; 6]) -> Result<usize> {
         }
         libc::SYS_ioprio_set | libc::SYS_ioprio_get => ioprio(n, a),
         libc::SYS_kcmp => with_real(n, a, [0, 1]),
-        libc::SYS_setpgid => with_real(n, a, [0, 1]),
+        libc::SYS_setpgid => pid(process::setpgid(id(0), id(1))),
         libc::SYS_ioctl => kernel(n, a),
         libc::SYS_io_uring_setup => Err(Errno(libc::ENOSYS)),
         libc::SYS_accept | libc::SYS_accept4 => accept::by_number(n, a),

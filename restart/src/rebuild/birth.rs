@@ -14,6 +14,7 @@ use ckpt_agent::passes;
 use ckpt_image::{Body, ProcessMeta};
 use ckpt_objects::{Kind, Object, ObjectSet, Rebuilt, ipc};
 use ckpt_sys::fault::{self, Effect, Stage};
+use ckpt_sys::idtable::RealPid;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -118,6 +119,9 @@ impl Rebuild<'_> {
         }
         if let Some(restorer) = self.restorer.as_ref().filter(|_| p.exe_named.is_some()) {
             restorer.enter(plan.as_raw_fd());
+        }
+        if meta.birth.never_execed && self.ids == Ids::Virtual {
+            self.shared_ids.table.set_forked(RealPid(std::process::id() as i32), true);
         }
         let mut env = vec![
             [b"LD_PRELOAD=", self.library.as_os_str().as_bytes()].concat(),

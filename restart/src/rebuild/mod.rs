@@ -9,6 +9,7 @@ use crate::forward::Forwarding;
 use crate::gate::Gate;
 use crate::ids::{Ids, Known, SharedIds};
 use crate::image_set::Member;
+use crate::loosen::Loosened;
 use crate::options::Options;
 use crate::session::Restorer;
 use crate::stand_in::{self, As};
@@ -25,6 +26,7 @@ use ckpt_sys::flat::Outer;
 use ckpt_sys::idtable::{RealPid, VirtualPid};
 pub use kin::{Family, Relations};
 use prepare::Prepared;
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -48,6 +50,7 @@ pub struct Rebuild<'a> {
     /// for processes that had not exec'ed either, where the kernel lets us name their binary
     pub restorer: Option<Restorer>,
     pub family: Family<'a>,
+    pub loosened: &'a RefCell<Loosened>,
 }
 
 /// Files to map, by path and whether they are written through.

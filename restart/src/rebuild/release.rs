@@ -49,6 +49,7 @@ impl Rebuild<'_> {
             self.agent.filling.begin(helper, held);
         }
         self.stop_again(prepared)?;
+        self.loosened.borrow_mut().put_back();
         passes(Stage::Barrier)?;
         self.give_foreground();
         for p in prepared.iter() {

@@ -1,6 +1,7 @@
 // Refused with a word, and running on unharmed: what is in the kernel or in a device and cannot be read back.
-// args: vsock alg xdp mptcp key userfaultfd perf fanotify bpf_map bpf_prog landlock_fd landlock landlock_files fsopen mount_fd secret notify kvm tun fuse uinput lease tls dmabuf
+// args: vsock alg xdp mptcp key userfaultfd perf fanotify bpf_map bpf_prog landlock_fd landlock landlock_files fsopen mount_fd secret notify kvm tun fuse uinput lease tls dmabuf ldt
 #include "../guest.h"
+#include <asm/ldt.h>
 #include <linux/bpf.h>
 #include <linux/filter.h>
 #include <linux/if.h>
@@ -192,6 +193,11 @@ int main(int argc, char **argv)
         fd = SYS(socket(AF_INET, SOCK_STREAM, 0));
         SYS(connect(fd, (void *)&a, sizeof a));
         NEED(setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", 3));
+        guest_ready();
+    } else if (guest_is(argv, "ldt")) {
+        guest_refused("segments");
+        struct user_desc d = {.entry_number = 3, .limit = 4095, .seg_32bit = 1, .useable = 1};
+        NEED(syscall(SYS_modify_ldt, 1, &d, sizeof d));
         guest_ready();
     } else {
         guest_refused("device");

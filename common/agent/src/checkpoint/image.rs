@@ -95,6 +95,8 @@ impl Checkpoint<'_> {
         let bodies = snapshot.processes.iter_mut().map(|(p, body)| (&p.stopped, body.take()));
         let mut processes: Vec<ProcessMeta> = bodies.filter_map(|(s, body)| Some(process_meta(s, body?, &snapshot.sharing))).collect();
         processes.extend(zombies);
+        // An exec that a restart needed was none of the program's.
+        processes.iter_mut().for_each(|p| p.birth.never_execed |= self.id_table.is_some_and(|t| t.is_forked(RealPid(p.pid))));
         let ids = self.changed_ids(&processes, &snapshot.sysv);
         let foreground = processes.iter().find(|p| p.sid == sid_of_agent()).map_or(0, |p| procfs::stat(p.pid).map_or(0, |s| s.field(8) as i32));
         self.gather_in(&mut processes);
