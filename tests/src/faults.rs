@@ -185,16 +185,17 @@ impl Case {
     }
 
     fn launch(&mut self, fault: Option<&str>) -> Result<(), String> {
-        self.launch_with(&[], fault)
+        // The coordinator's deadline is shorter than a stall; where nobody stands still a busy machine has time.
+        let seconds = if fault.is_some_and(|f| f.contains(":st")) { "2" } else { "30" };
+        self.launch_with(&[], fault, seconds)
     }
 
-    fn launch_with(&mut self, options: &[&str], fault: Option<&str>) -> Result<(), String> {
+    /// `seconds`: the coordinator's deadlines.
+    fn launch_with(&mut self, options: &[&str], fault: Option<&str>, seconds: &str) -> Result<(), String> {
         let mut command = self.command("ckpt_launch", options);
         command.arg("--ckptdir").arg(&self.images).args(["python3", "program.py"]);
+        command.env("CKPT_STAGE_TIMEOUT", seconds).env("CKPT_WRITE_TIMEOUT", seconds);
         if let Some(fault) = fault {
-            // The coordinator's deadline is shorter than a stall; where nobody stands still a busy machine has time.
-            let seconds = if fault.contains(":st") { "2" } else { "30" };
-            command.env("CKPT_STAGE_TIMEOUT", seconds).env("CKPT_WRITE_TIMEOUT", seconds);
             command.env("CKPT_FAULT", fault);
         }
         self.start(command, "launch")?;
@@ -314,7 +315,8 @@ impl Case {
         }
         self.kill_all()?;
         let mut command = self.restart_command()?;
-        command.env("CKPT_FAULT", fault).env("CKPT_STAGE_TIMEOUT", "2");
+        let seconds = if fault.contains(":st") { "2" } else { "30" };
+        command.env("CKPT_FAULT", fault).env("CKPT_STAGE_TIMEOUT", seconds);
         self.start(command, "restart")?;
         let mut outcome = "goes on".to_string();
         // The shell's part may be gone: the program is not.

@@ -138,7 +138,7 @@ impl Taken {
 
 fn vanished(pid: i32, e: io::Error) -> WriteError {
     match e.kind() {
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => WriteError::Vanished { pid },
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => WriteError::Vanished { pid },
         _ => WriteError::Io(e),
     }
 }

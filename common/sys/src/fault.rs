@@ -208,7 +208,8 @@ mod armed {
                 unsafe { syscall2(libc::SYS_nanosleep, time.as_ptr() as usize, 0) }.map(drop)
             }
             Effect::KillSelf => send(libc::SIGKILL, crate::calls::getpid()),
-            Effect::StopSelf => send(libc::SIGSTOP, crate::calls::getpid()),
+            // The thread itself: another one would take a while to stop it.
+            Effect::StopSelf => crate::calls::tgkill(crate::calls::getpid(), crate::calls::gettid(), libc::SIGSTOP),
             Effect::StopMember => send(libc::SIGSTOP, TARGETS[Effect::KillMember as usize].load(Relaxed)),
             Effect::StopCoordinator => send(libc::SIGSTOP, TARGETS[Effect::KillCoordinator as usize].load(Relaxed)),
             Effect::Interrupt => {

@@ -28,7 +28,7 @@ fn order(case: &mut Case) -> Result<String, String> {
     if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
         return Ok("not looked at: there is no strace here".into());
     }
-    case.launch_with(&["--keep", "1"], None)?;
+    case.launch_with(&["--keep", "1"], None, "30")?;
     let agent = leftovers::descendants().into_iter().find(|p| p.name.starts_with("ckpt_launch")).ok_or("no agent")?;
     let log = case.dir.join("strace");
     let mut strace = Command::new("strace");
@@ -149,7 +149,7 @@ fn options(case: &mut Case) -> Result<String, String> {
 
 /// Of a chain of incremental images one that needs no other.
 fn consolidated(case: &mut Case, codec: &str) -> Result<String, String> {
-    case.launch_with(&["--incremental", "--compress", codec], None)?;
+    case.launch_with(&["--incremental", "--compress", codec], None, "30")?;
     (0..3).try_for_each(|_| checkpoint(case).and_then(|()| case.counts(&["main", "kid"])))?;
     case.kill_all()?;
     let all = case.images("img")?;

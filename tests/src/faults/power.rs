@@ -47,7 +47,7 @@ fn up_again(case: &mut Case, copy: &Path, n: usize) -> Result<Vec<u32>, String> 
 fn cut_at(case: &mut Case, stage: &str) -> Result<String, String> {
     let disk = case.dir.join("disk");
     let mount = loop_disk(case, &disk, 400)?;
-    case.launch_with(&["--keep", "1"], Some(&format!("{stage}:stop-self:2")))?;
+    case.launch_with(&["--keep", "1"], Some(&format!("{stage}:stop-self:2")), "30")?;
     let (status, said) = case.ask(case.command("ckpt_command", &["--checkpoint"]))?;
     if status != 0 {
         return Err(format!("the first checkpoint failed: {said}"));
