@@ -80,7 +80,9 @@ fn run(place: &Path, port: u16, (name, options, programs, checkpoints): &(&str, 
         let own = dir.join(program.to_string());
         fs::create_dir(&own).map_err(|e| e.to_string())?;
         let mut launch = command("ckpt_launch");
-        launch.args(&options).args(["--keep", "0", "--ckptdir"]).arg(dir.join("images")).arg(place.join("tiny")).current_dir(&own);
+        // Options of its own keep each in an image of its own.
+        let keep = (9 * program).to_string();
+        launch.args(&options).args(["--keep", &keep, "--ckptdir"]).arg(dir.join("images")).arg(place.join("tiny")).current_dir(&own);
         foreground.push(launch.spawn().map_err(|e| e.to_string())?);
         while !own.join("ready").exists() {
             crate::run::nap();
