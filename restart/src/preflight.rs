@@ -5,6 +5,7 @@ use crate::forward;
 use crate::options::Options;
 use ckpt_agent::room;
 use ckpt_image::{Body, FileIdentity, Machine, MapKind};
+use ckpt_objects::kinds::procfile;
 use ckpt_objects::{Kind, PreflightOptions, Problem, Severity};
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -45,7 +46,8 @@ pub fn check(members: &[Member], options: &Options) -> Vec<Problem> {
                 problems.extend(check_binary(m, body, &options.map_path));
             }
             let cwd = mapped(&body.cwd, &options.map_path);
-            if seen.insert(body.cwd.clone()) && !cwd.is_dir() && !body.cwd.ends_with(b" (deleted)") {
+            let of_member = procfile::pid_of(&body.cwd).is_some_and(|pid| members.iter().any(|m| m.meta.processes.iter().any(|p| p.pid == pid)));
+            if seen.insert(body.cwd.clone()) && !of_member && !cwd.is_dir() && !body.cwd.ends_with(b" (deleted)") {
                 problems.push(fatal(format!("{}: the working directory is missing; make it, or give --map-path", cwd.display())));
             }
         }

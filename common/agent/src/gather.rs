@@ -43,7 +43,9 @@ impl VmFlags {
 
     /// The arena may have come since, and have been merged with what lies above it.
     fn of(&self, start: u64, end: u64) -> &[String] {
-        self.0.iter().find(|r| r.0 < end && start < r.1).map_or(&[], |r| &r.2)
+        // In the order of addresses, and there may be 65,530.
+        let next = self.0.partition_point(|r| r.1 <= start);
+        self.0.get(next).filter(|r| r.0 < end).map_or(&[], |r| &r.2)
     }
 
     /// Ranges that a fork leaves out (0) or wipes (1).

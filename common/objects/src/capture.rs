@@ -52,6 +52,8 @@ pub struct Capturing<'a, 'b> {
     kinds: Vec<Option<Kind>>,
     intern: Intern,
     in_flight: Vec<OwnedFd>,
+    /// What messages on their way bring.
+    flying: Vec<ObjectId>,
     inodes: HashSet<(u64, u64)>,
     numbers: HashMap<i32, Vec<ObjectId>>,
     refusals: Vec<Refusal>,
@@ -80,6 +82,7 @@ impl<'a, 'b> Capturing<'a, 'b> {
             kinds: Vec::new(),
             intern: Intern::default(),
             in_flight: Vec::new(),
+            flying: Vec::new(),
             inodes: HashSet::new(),
             numbers: HashMap::new(),
             refusals: Vec::new(),
@@ -131,6 +134,7 @@ impl<'a, 'b> Capturing<'a, 'b> {
         if self.probe(id).fd == fd.as_raw_fd() {
             self.in_flight.push(fd);
         }
+        self.flying.push(id);
         Ok(id)
     }
 
@@ -292,6 +296,11 @@ impl<'a, 'b> Capturing<'a, 'b> {
                 let probe = self.probe(id);
                 let state = epoll::capture(&probe, self).map_err(|e| self.fail(id, "reading what it watches", e))?;
                 self.kinds[id.index()] = Some(Kind::Epoll(state));
+            }
+        }
+        for id in std::mem::take(&mut self.flying) {
+            if matches!(self.kind(id), Some(Kind::Pidfd(_) | Kind::ProcFile(_))) {
+                self.refuse_for_now(id, "a message on its way brings it, and it can be opened again only when its process is there; try again when it is received");
             }
         }
         unix::relate(self);

@@ -94,8 +94,11 @@ fn lines(set: &ObjectSet, probes: &[Rc<Probe>]) -> Vec<Line> {
         let text = std::fs::read_to_string("/proc/locks").unwrap_or_default();
         return text.lines().filter_map(parse).collect();
     }
+    // Of those that only a message on its way has, our own descriptor.
+    let held: HashSet<ObjectId> = set.processes.iter().flat_map(|p| p.1.iter().map(|e| e.object)).collect();
+    let flying = (0..probes.len()).filter(|i| !held.contains(&ObjectId(*i as u32))).map(|i| (std::process::id() as i32, probes[i].fd));
     let mut found = BTreeSet::new();
-    for (pid, number) in descriptors {
+    for (pid, number) in descriptors.into_iter().chain(flying) {
         let text = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).unwrap_or_default();
         // Duplicates of a descriptor show the same locks.
         found.extend(text.lines().filter_map(|l| l.strip_prefix("lock:")).map(|l| l.trim().to_owned()));

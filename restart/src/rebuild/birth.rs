@@ -12,9 +12,10 @@ use crate::{namespace, preflight, tree};
 use ckpt_agent::launch::Failure;
 use ckpt_agent::passes;
 use ckpt_image::{Body, ProcessMeta};
+use ckpt_objects::kinds::procfile::{self, ProcFileState};
 use ckpt_objects::{Kind, Object, ObjectSet, Rebuilt, ipc};
 use ckpt_sys::fault::{self, Effect, Stage};
-use ckpt_sys::idtable::RealPid;
+use ckpt_sys::idtable::{RealPid, VirtualPid};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -97,6 +98,7 @@ impl Rebuild<'_> {
         }
         let cwd = preflight::mapped(&body.cwd, &self.options.map_path);
         let entered = match deleted_folder(objects, &rebuilt[p.rebuilt], &body.cwd) {
+            None if self.is_member(procfile::pid_of(&body.cwd)) => self.enter_proc(&body.cwd),
             Some(fd) => nix::unistd::fchdir(fd).map_err(io::Error::from),
             None => change_directory(&cwd),
         };
@@ -129,6 +131,21 @@ impl Rebuild<'_> {
         ];
         env.extend(self.library_path(p, body));
         session::exec(&p.exe, &meta.name, &env)
+    }
+
+    fn is_member(&self, pid: Option<i32>) -> bool {
+        let all = || self.members.iter().flat_map(|m| &m.meta.processes);
+        pid.is_some_and(|pid| all().any(|p| p.pid == pid))
+    }
+
+    /// A folder of a process, which may have another id now.
+    fn enter_proc(&self, cwd: &[u8]) -> io::Result<()> {
+        let pid = procfile::pid_of(cwd).unwrap_or_default();
+        let rest = cwd.strip_prefix(format!("/proc/{pid}").as_bytes()).unwrap_or_default();
+        let state = ProcFileState { pid, rest: rest.strip_prefix(b"/").unwrap_or_default().into(), offset: 0, of_memory: false, dead: false };
+        let now = self.shared_ids.table.to_real(VirtualPid(self.known.program_id(pid))).0;
+        let folder = procfile::open(&state, now, libc::O_RDONLY | libc::O_DIRECTORY)?;
+        Ok(nix::unistd::fchdir(folder)?)
     }
 
     /// ld.so must find the binary's libraries once more before the restorer takes over.

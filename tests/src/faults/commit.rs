@@ -124,7 +124,7 @@ fn older_restarted(case: &mut Case) -> Result<String, String> {
 /// A restart goes on as the launch was told to, in the folder of its images.
 fn options(case: &mut Case) -> Result<String, String> {
     case.images = case.dir.join("elsewhere");
-    case.launch_with(&["--interval", "3600", "--keep", "1", "--compress", "lz4"], None)?;
+    case.launch_with(&["--interval", "3600", "--keep", "1", "--compress", "lz4"], None, "30")?;
     for generation in 1..4 {
         checkpoint(case)?;
         let end = Instant::now() + super::PATIENCE;

@@ -29,6 +29,8 @@ pub struct PtyState {
     pub size: (u16, u16, u16, u16),
     pub packet: bool,
     pub exclusive: bool,
+    /// The slave, which then nobody can open but root.
+    pub slave_exclusive: bool,
     pub locked: bool,
     /// The last slave was closed: the master reads EIO.
     pub hung_up: bool,
@@ -83,10 +85,9 @@ pub fn capture_slave(probe: &Probe, cx: &mut Capturing) -> io::Result<Kind> {
     if Termios::read(probe.fd).is_err_and(|e| e.raw_os_error() == Some(libc::EIO)) {
         return Ok(Kind::Inherited(Inherited::HungUp));
     }
-    Ok(Kind::Pty(PtyEnd {
-        pty: index(slave_number(probe.stat.st_rdev), cx),
-        master: false,
-    }))
+    let pty = index(slave_number(probe.stat.st_rdev), cx);
+    cx.set.ptys[pty as usize].slave_exclusive |= sys::ioctl_get::<i32>(probe.fd, TIOCGEXCL).unwrap_or(0) != 0;
+    Ok(Kind::Pty(PtyEnd { pty, master: false }))
 }
 
 /// A slave whose master is closed again.
@@ -193,6 +194,10 @@ fn one(state: &PtyState, master: ObjectId, slaves: &[ObjectId], rb: &mut Rebuild
     if data || state.hung_up || state.stopped {
         let helper = open_slave(raw, libc::O_RDWR | libc::O_NONBLOCK)?;
         ptydata::refill_new(raw, helper.as_raw_fd(), state)?;
+    }
+    if state.slave_exclusive {
+        let slave = open_slave(raw, libc::O_RDWR | libc::O_NONBLOCK)?;
+        sys::ioctl_value(slave.as_raw_fd(), libc::TIOCEXCL, 0)?;
     }
     finish(raw, state)?;
     rb.put(master, fd)?;

@@ -37,6 +37,8 @@ pub struct TcpState {
     /// What it has sent on a connection that is not accepted yet, and its place in the backlog.
     pub unaccepted: Bytes,
     pub backlog_order: u32,
+    /// Of a listener: callers that had closed before they were accepted.
+    pub left: Vec<tcpbacklog::Left>,
     pub options: Options,
 }
 
@@ -120,6 +122,7 @@ pub fn capture(probe: &Probe, domain: i32, protocol: i32) -> io::Result<TcpState
         urgent: None,
         unaccepted: Bytes::default(),
         backlog_order: 0,
+        left: Vec::new(),
         options,
     })
 }

@@ -1,16 +1,26 @@
 //! Data on connections that nobody has accepted yet. Only an accept can reach it, and nothing goes back into a
 //! backlog but by a connect: so the whole backlog is accepted and read, and every client connects and sends again.
-//! Done only where all those clients are ours.
+//! Done only where all those clients are ours, or were on this host and have closed: for them we call again.
 
-use super::tcp::{place, Peer, TcpState};
+use super::tcp::{place, Peer, Place, TcpState, CLOSE_WAIT};
 use super::{tcpdata, tcpdiag, tcprebuild};
 use crate::bytes::Bytes;
 use crate::capture::Capturing;
 use crate::model::{Kind, ObjectId};
 use crate::sock;
 use crate::sys;
+use serde::{Deserialize, Serialize};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+/// A caller that had closed again; nobody can tell its new port from the old one.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// Its place in the backlog.
+    pub order: u32,
+    pub target: Bytes,
+    pub data: Bytes,
+}
 
 /// Listeners with unread data in their backlog, after refusing those that have clients from outside.
 pub fn check(all: &[(ObjectId, TcpState)], cx: &mut Capturing) -> Vec<ObjectId> {
@@ -18,12 +28,10 @@ pub fn check(all: &[(ObjectId, TcpState)], cx: &mut Capturing) -> Vec<ObjectId> 
     for (listener, state) in all.iter().filter(|s| s.1.waiting > 0) {
         let clients = clients_of(*listener, cx);
         let unread = |id: &ObjectId| matches!(cx.kind(*id), Some(Kind::Tcp(s)) if s.is_mute() || tcpdiag::unread_in_backlog(s).unwrap_or(false));
-        if !clients.iter().any(unread) {
-            continue;
-        }
-        if clients.len() as u32 == state.waiting {
+        let (unread, left) = (clients.iter().any(unread), left_behind(state, &clients, cx));
+        if (unread || left > 0) && (clients.len() + left) as u32 == state.waiting {
             found.push(*listener);
-        } else {
+        } else if unread {
             cx.refuse_for_now(
                 *listener,
                 "unread data waits in its backlog beside clients from outside; try again when they are accepted",
@@ -31,6 +39,14 @@ pub fn check(all: &[(ObjectId, TcpState)], cx: &mut Capturing) -> Vec<ObjectId> 
         }
     }
     found
+}
+
+/// How many callers on this host have closed.
+fn left_behind(listener: &TcpState, clients: &[ObjectId], cx: &Capturing) -> usize {
+    let port = place(&listener.name).map_or(0, |p| p.1);
+    let is_client = |caller: &Place| clients.iter().any(|id| matches!(cx.kind(*id), Some(Kind::Tcp(s)) if place(&s.name) == Some(*caller)));
+    let ends = tcpdiag::closed_callers(port).unwrap_or_default();
+    ends.iter().filter(|(local, remote)| local.0 == remote.0 && !is_client(remote)).count()
 }
 
 fn clients_of(listener: ObjectId, cx: &Capturing) -> Vec<ObjectId> {
@@ -41,10 +57,21 @@ fn clients_of(listener: ObjectId, cx: &Capturing) -> Vec<ObjectId> {
 /// Reads the backlog of a listener and makes it again; the data ends up with the clients' states.
 pub fn drain(listener: ObjectId, cx: &mut Capturing) -> io::Result<()> {
     let clients = clients_of(listener, cx);
-    let mut accepted: Vec<(ObjectId, OwnedFd)> = Vec::new();
-    let mut result = accept_all(cx.probe(listener).fd, &clients, cx, &mut accepted);
+    let Some(Kind::Tcp(state)) = cx.kind(listener) else { return Ok(()) };
+    let count = state.waiting as usize;
+    let mut accepted = Vec::with_capacity(count);
+    let mut result = accept_all(cx.probe(listener).fd, &clients, count, cx, &mut accepted);
     // Whatever was accepted goes back, also when a later step failed.
     for (order, (id, server)) in accepted.into_iter().enumerate() {
+        let Some(id) = id else {
+            let again = read_and_call(order as u32, server).map(|left| {
+                if let Some(Kind::Tcp(state)) = cx.kind_mut(listener) {
+                    state.left.push(left);
+                }
+            });
+            result = result.and(again);
+            continue;
+        };
         let Some(Kind::Tcp(state)) = cx.kind(id) else { continue };
         let mut state = state.clone();
         let again = read_and_reconnect(cx.probe(id).fd, server, &mut state);
@@ -60,10 +87,11 @@ pub fn drain(listener: ObjectId, cx: &mut Capturing) -> io::Result<()> {
 fn accept_all(
     listener: RawFd,
     clients: &[ObjectId],
+    count: usize,
     cx: &Capturing,
-    accepted: &mut Vec<(ObjectId, OwnedFd)>,
+    accepted: &mut Vec<(Option<ObjectId>, OwnedFd)>,
 ) -> io::Result<()> {
-    while accepted.len() < clients.len() {
+    while accepted.len() < count {
         if sys::poll(listener, libc::POLLIN, 0)? & libc::POLLIN == 0 {
             return Err(io::Error::other("a waiting connection has gone"));
         }
@@ -71,7 +99,8 @@ fn accept_all(
         let from = place(&sock::peer_name(server.as_raw_fd())?);
         let is_from = |id: &&ObjectId| matches!(cx.kind(**id), Some(Kind::Tcp(s)) if place(&s.name) == from);
         match clients.iter().find(is_from) {
-            Some(id) => accepted.push((*id, server)),
+            Some(id) => accepted.push((Some(*id), server)),
+            None if has_closed(server.as_raw_fd()) => accepted.push((None, server)),
             None => {
                 return Err(io::Error::other(
                     "a client from outside was in the backlog and is cut off",
@@ -80,6 +109,25 @@ fn accept_all(
         }
     }
     Ok(())
+}
+
+fn has_closed(server: RawFd) -> bool {
+    sock::getsockopt(server, libc::IPPROTO_TCP, libc::TCP_INFO).is_ok_and(|info| info.first() == Some(&CLOSE_WAIT))
+}
+
+fn read_and_call(order: u32, server: OwnedFd) -> io::Result<Left> {
+    let data = tcpdata::collect(server.as_raw_fd(), None)?.bytes;
+    let left = Left { order, target: sock::local_name(server.as_raw_fd())?, data: Bytes(data) };
+    drop(server);
+    call(&left).map(|()| left)
+}
+
+/// Connects, says what it had said, and closes.
+pub fn call(left: &Left) -> io::Result<()> {
+    let family = i32::from(sys::from_bytes::<u16>(&left.target));
+    let caller = sock::socket(family, libc::SOCK_STREAM, 0)?;
+    tcprebuild::connect(caller.as_raw_fd(), &left.target)?;
+    tcpdata::put_back(caller.as_raw_fd(), &left.data)
 }
 
 fn read_and_reconnect(client: RawFd, server: OwnedFd, state: &mut TcpState) -> io::Result<()> {

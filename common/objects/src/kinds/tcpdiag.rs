@@ -1,6 +1,6 @@
 //! inet_diag: sockets that have no descriptor, in a backlog or in TIME_WAIT.
 
-use super::tcp::{place, TcpState};
+use super::tcp::{place, Place, TcpState, CLOSE_WAIT};
 use crate::bytes::Bytes;
 use crate::sock;
 use crate::sys;
@@ -67,20 +67,38 @@ pub fn only_remains(port: u16, end: bool) -> io::Result<bool> {
     Ok(all)
 }
 
+/// Both ends of connections to a port that nobody has accepted and the caller has closed.
+pub fn closed_callers(port: u16) -> io::Result<Vec<(Place, Place)>> {
+    let mut found = Vec::new();
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        for message in dump(family)? {
+            let waits = message[17] == CLOSE_WAIT && sys::from_bytes::<u32>(&message[84..88]) == 0;
+            let local = place(&name(family, &message[20..22], &message[24..40]));
+            let remote = place(&name(family, &message[22..24], &message[40..56]));
+            if let (true, Some(local), Some(remote)) = (waits, local.filter(|l| l.1 == port), remote) {
+                found.push((local, remote));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// An address as getsockname gives it.
+fn name(family: i32, port: &[u8], address: &[u8]) -> Bytes {
+    let mut name = (family as u16).to_ne_bytes().to_vec();
+    name.extend_from_slice(port);
+    match family {
+        libc::AF_INET => name.extend_from_slice(&[&address[..4], &[0; 8]].concat()),
+        _ => name.extend_from_slice(&[&[0; 4], address, &[0; 4]].concat()),
+    }
+    Bytes(name)
+}
+
 /// Where a socket connects to; getpeername tells only when it is connected.
 pub fn destination(family: i32, inode: u64) -> io::Result<Option<Bytes>> {
     let is_it = |m: &&Vec<u8>| u64::from(sys::from_bytes::<u32>(&m[84..88])) == inode;
     let all = dump(family)?;
-    Ok(all.iter().find(is_it).map(|message| {
-        let (port, address) = (&message[22..24], &message[40..56]);
-        let mut name = (family as u16).to_ne_bytes().to_vec();
-        name.extend_from_slice(port);
-        match family {
-            libc::AF_INET => name.extend_from_slice(&[&address[..4], &[0; 8]].concat()),
-            _ => name.extend_from_slice(&[&[0; 4], address, &[0; 4]].concat()),
-        }
-        Bytes(name)
-    }))
+    Ok(all.iter().find(is_it).map(|message| name(family, &message[22..24], &message[40..56])))
 }
 
 /// One message for each TCP socket of the family.

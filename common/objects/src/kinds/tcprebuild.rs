@@ -45,10 +45,14 @@ pub fn rebuild(rb: &mut Rebuilding) -> Result<(), Failure> {
     for (id, state) in all.iter().filter(|s| s.1.peer == Peer::None && s.1.over.is_none() && !is_connecting(s.1)) {
         single(*id, state, rb).map_err(|e| (*id, e))?;
     }
-    let mut clients = all.clone();
-    clients.sort_by_key(|c| c.1.backlog_order);
-    for (id, state) in &clients {
-        client(*id, state, rb).map_err(|e| (*id, e))?;
+    let mut callers: Vec<_> = all.iter().map(|(id, s)| (s.backlog_order, *id, *s, None)).collect();
+    callers.extend(all.iter().flat_map(|(id, s)| s.left.iter().map(|l| (l.order, *id, *s, Some(l)))));
+    callers.sort_by_key(|c| c.0);
+    for (_, id, state, left) in callers {
+        match left {
+            None => client(id, state, rb).map_err(|e| (id, e))?,
+            Some(left) => tcpbacklog::call(left).unwrap_or_else(|e| rb.risk(format!("{}: what a caller left behind is lost: {e}", rb.name(id)))),
+        }
     }
     // Only now: SO_REUSEADDR on all let them share ports while they were made.
     for (id, state) in &all {
