@@ -13,6 +13,9 @@ pub struct Event {
     pub ckptdir: PathBuf,
     #[serde(default)]
     pub images: Vec<Image>,
+    /// Do the programs stand still until the hooks have ended? None: it does not say.
+    #[serde(default)]
+    pub hold: Option<bool>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

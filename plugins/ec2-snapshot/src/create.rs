@@ -85,6 +85,7 @@ fn tags(set: &str, event: &Event, more: &[(String, String)]) -> Vec<(String, Str
         ("ckpt:host".to_owned(), event.hosts()),
         ("ckpt:folder".to_owned(), event.ckptdir.display().to_string()),
     ];
+    tags.extend(event.hold.map(|held| ("ckpt:held".to_owned(), held.to_string())));
     tags.extend(digest(event).map(|d| ("ckpt:digest".to_owned(), d)));
     // A tag given by name wins over ours.
     tags.retain(|(key, _)| !more.iter().any(|(k, _)| k == key));

@@ -29,6 +29,9 @@ pub struct Options {
     /// Another folder whose file system is to be synced: data files of the program; repeatable
     #[arg(long, value_name = "DIR")]
     pub sync: Vec<PathBuf>,
+    /// The programs may run on meanwhile (no --hold): files in the snapshot may be newer than the memory in the images
+    #[arg(long)]
+    pub free: bool,
     /// Only see whether the calls would be allowed
     #[arg(long)]
     pub dry_run: bool,

@@ -22,6 +22,7 @@ pub fn beside(event: &Event, plan: &Plan, set: &[Made], times: &Timings) -> Resu
         "snapshots": set,
         "images": event.images,
         "digest": digest(event),
+        "held": event.hold,
         "timings": times,
     });
     let path = event.ckptdir.join("snapshots.jsonl");

@@ -24,12 +24,19 @@ pub struct Timings {
     pub wait_us: u64,
 }
 
+/// Files and memory agree by default; that they need not is asked for by name.
+const RUNS_ON: &str = "the programs run on meanwhile, so that files in the snapshot may be newer than the memory in the images: \
+    let them wait with --hold (ckpt_launch, ckpt_coordinator), or allow it here with --free; no snapshot was taken";
+
 pub async fn run(options: Options) -> Result<String, Failure> {
     if let Some(computation) = &options.list {
         let cloud = Cloud::load(&options.cloud).await?;
         return describe::list(&cloud, computation, options.json).await.map_err(Failure::from);
     }
     let event = read_event(options.event.as_deref())?;
+    if event.hold == Some(false) && !options.free && !options.dry_run {
+        return Err(RUNS_ON.to_owned().into());
+    }
     let mut times = Timings::default();
 
     // Before anything that needs the network: what is slow there must not lie between sync and snapshot.

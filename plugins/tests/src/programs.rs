@@ -198,7 +198,7 @@ impl Computation {
         Computation::at(Place::Here, folder, data, coordinator, &[])
     }
 
-    pub fn at(place: Place, folder: &Path, data: &Path, coordinator: &[&str], environment: &[(&str, &str)]) -> Computation {
+    pub fn at(place: Place, folder: &Path, data: &Path, coordinator: &[&str], environment: &[(String, String)]) -> Computation {
         let (images, count_there) = (data.join("images"), data.join("count"));
         for wanted in [folder, &images] {
             std::fs::create_dir_all(place.seen(wanted)).expect("a folder");
@@ -207,7 +207,7 @@ impl Computation {
         let mut this = Computation { place, folder: folder.into(), images, count, count_there, port: 0, agent: None };
         let mut start = this.ckpt("ckpt_coordinator");
         start.args(["--daemon", "--exit-on-last", "-p", "0", "--log"]).arg(data.join("coordinator.log")).args(coordinator);
-        let out = run(start.envs(environment.iter().copied())).ok();
+        let out = run(start.envs(environment.iter().cloned())).ok();
         let digits = |t: &str| t.split(|c: char| !c.is_ascii_digit()).find_map(|w| w.parse().ok());
         this.port = digits(&out).unwrap_or_else(|| panic!("no port in {out:?}"));
         this

@@ -32,6 +32,13 @@ impl Case {
         command
     }
 
+    /// Without keys in its environment.
+    fn bare(&self, arguments: &[&str]) -> std::process::Command {
+        let mut command = self.command(arguments);
+        command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+        command
+    }
+
     fn hook(&self, arguments: &[&str]) -> Ran {
         run_with(&mut self.command(arguments), &event(self.folder.path(), &self.computation))
     }
@@ -57,6 +64,7 @@ fn a_set_of_all_volumes_is_made_tagged_and_recorded() {
     for snapshot in &made {
         let tag = |k: &str| snapshot.tags().iter().find(|t| t.key() == Some(k)).and_then(|t| t.value()).unwrap_or_default().to_owned();
         assert_eq!((tag("ckpt:generation"), tag("ckpt:host"), tag("ckpt:digest")), ("3".into(), "here".into(), "d1ce".into()));
+        assert_eq!(tag("ckpt:held"), "true");
         assert_eq!((tag("Team"), tag("ckpt:set")), ("x".into(), out["set"].as_str().unwrap().to_owned()));
         assert_eq!(snapshot.description(), Some("of mine"));
         assert!(c.volumes.contains(&snapshot.volume_id().unwrap().to_owned()));
@@ -65,6 +73,19 @@ fn a_set_of_all_volumes_is_made_tagged_and_recorded() {
     let record: Value = serde_json::from_str(record.trim()).unwrap();
     assert_eq!((&record["generation"], &record["set"]), (&Value::from(3), &out["set"]));
     assert_eq!(record["snapshots"].as_array().unwrap().len(), 2);
+    c.images_are_unharmed();
+}
+
+#[test]
+fn programs_that_run_on_are_snapshot_only_if_that_is_asked_for() {
+    let c = case();
+    let running = event(c.folder.path(), &c.computation).replace("\"hold\":true", "\"hold\":false");
+    let hook = |arguments: &[&str]| run_with(&mut c.command(arguments), &running);
+    hook(&[]).failed(1, &["--hold", "--free", "no snapshot was taken"]);
+    assert_eq!(c.proxy.count("Action="), 0);
+    hook(&["--free"]).ok();
+    let held = |s: &aws_sdk_ec2::types::Snapshot| s.tags().iter().any(|t| (t.key(), t.value()) == (Some("ckpt:held"), Some("false")));
+    assert!(c.snapshots().len() == 2 && c.snapshots().iter().all(held));
     c.images_are_unharmed();
 }
 
@@ -164,9 +185,8 @@ fn expired_and_missing_credentials() {
     let c = case();
     c.proxy.fault("Action=CreateSnapshots", 1, ec2_error(400, "RequestExpired", "Request has expired."));
     c.hook(&[]).failed(1, &["RequestExpired", "renew the credentials"]);
-    let mut bare = c.command(&[]);
-    bare.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
-    run_with(&mut bare, &event(c.folder.path(), &c.computation)).failed(1, &["no credentials", "attach a role"]);
+    // Nor has the instance a role.
+    run_with(&mut c.bare(&["--timeout", "5"]), &event(c.folder.path(), &c.computation)).failed(1, &["no credentials", "attach a role"]);
     c.images_are_unharmed();
 }
 
@@ -174,9 +194,7 @@ fn expired_and_missing_credentials() {
 fn the_role_of_the_instance_gives_credentials_and_region() {
     let c = case();
     c.imds.give_role();
-    let mut bare = c.command(&[]);
-    bare.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY").env_remove("AWS_REGION");
-    run_with(&mut bare, &event(c.folder.path(), &c.computation)).ok();
+    run_with(c.bare(&[]).env_remove("AWS_REGION"), &event(c.folder.path(), &c.computation)).ok();
     assert!(c.proxy.count("ROLEKEY") > 0);
     assert_eq!(c.snapshots().len(), 2);
 }
@@ -291,16 +309,6 @@ fn metadata_that_hang_end_in_time_and_tokens_are_renewed() {
     c.imds.silence(Duration::ZERO);
     c.imds.expire_tokens();
     c.hook(&[]).ok();
-    c.images_are_unharmed();
-}
-
-#[test]
-fn a_role_that_was_taken_away_is_said() {
-    let c = case();
-    // No role: the metadata have no credentials.
-    let mut bare = c.command(&["--timeout", "5"]);
-    bare.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
-    run_with(&mut bare, &event(c.folder.path(), &c.computation)).failed(1, &["no credentials", "attach a role"]);
     c.images_are_unharmed();
 }
 

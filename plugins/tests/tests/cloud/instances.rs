@@ -197,8 +197,6 @@ fn the_page_as_it_stands() {
     let count = folder.join("input");
     let log = || std::fs::File::options().create(true).append(true).open(scratch.join("log")).unwrap();
     let said = || std::fs::read_to_string(scratch.join("log")).unwrap_or_default();
-    // Instances have the host's network here: what comes by hand must not meet the coordinator of somebody else.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     // Seconds are shorter than in earnest, and folders in /tmp; all else is as the page has it.
     let type_in = |block: &str, on: &Instance, imds: &Imds| {
         let mut command = on.command(Path::new("/bin/bash"), &folder);
@@ -206,7 +204,8 @@ fn the_page_as_it_stands() {
         command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY").env_remove("AWS_REGION");
         command.env("PATH", format!("{}:/usr/bin:/bin", bin.display())).env("HOME", "/tmp");
         command.env("CKPT_TMPDIR", "/tmp/run").env("CKPT_CKPTDIR", "/tmp/images").env("CKPT_LEASE", "6").env("CKPT_INTERVAL", "1");
-        command.env("CKPT_COORD_PORT", &port).args(["-e", "-c", block]).stdin(Stdio::null()).stdout(log()).stderr(log()).spawn().unwrap()
+        // Instances have the host's network here: what comes by hand must not meet the coordinator of somebody else.
+        command.env("CKPT_COORD_PORT", "0").args(["-e", "-c", block]).stdin(Stdio::null()).stdout(log()).stderr(log()).spawn().unwrap()
     };
     let goes_past = |work: &mut Child, number: u64| {
         until("the count goes on", || {
@@ -234,11 +233,10 @@ fn the_page_as_it_stands() {
     goes_past(&mut work, left + 20);
     assert!(type_in(ask, &b, &imds).wait().unwrap().success(), "{}", said());
     assert!(said().contains("\"owner\":\"i-b\"") && said().contains("my-bucket"), "{}", said());
-    std::fs::write(folder.join("input.end"), "").unwrap();
-    assert_eq!(work.wait().unwrap().code(), Some(0), "{}", said());
+    // Not at its end: a checkpoint that catches a program there is one of a program that ends.
     b.vanish();
+    let _ = work.wait();
 
-    std::fs::remove_file(folder.join("input.end")).unwrap();
     let (c, imds) = (Instance::boot("host-c"), Imds::start("i-c"));
     imds.give_role();
     let before = counted(&count);

@@ -44,6 +44,18 @@ impl Case {
     fn last(&self) -> Value {
         self.computation.status()["last"]["generation"].clone()
     }
+
+    fn job(&self, arguments: &[&str]) {
+        run(cloud("ckpt_store", &self.proxy, None).arg("job").args(arguments)).ok();
+    }
+
+    /// The images' folder belongs to job j of owner a; its table and the folder.
+    fn claimed(&self) -> (String, String) {
+        let (table, images) = (scratch::unique("table"), self.computation.images.display().to_string());
+        self.job(&["create-table", "--table", &table]);
+        self.job(&["claim", "j", "--owner", "a", "--lease", "3", "--table", &table, "--ckptdir", &images]);
+        (table, images)
+    }
 }
 
 fn end(child: Child) -> Ran {
@@ -144,19 +156,15 @@ fn with_nothing_to_watch_it_ends() {
 #[test]
 fn the_owner_of_the_job_beats_and_one_that_lost_it_stops() {
     let mut c = case();
-    let table = scratch::unique("table");
-    let store = |arguments: &[&str]| run(cloud("ckpt_store", &c.proxy, None).args(arguments));
-    let images = c.computation.images.display().to_string();
-    store(&["job", "create-table", "--table", &table]).ok();
-    store(&["job", "claim", "j", "--owner", "a", "--lease", "3", "--table", &table, "--ckptdir", &images]).ok();
+    let (table, images) = c.claimed();
     let watch = c.watch(&["--fence"]);
     let beats = || c.proxy.count("DynamoDB_20120810.PutItem");
     let before = beats();
     until("two beats", || beats() >= before + 2);
     // Another takes the job over by force of its record: here it is given up for us.
-    store(&["job", "end", "interrupted", "--ckptdir", &images]).ok();
+    c.job(&["end", "interrupted", "--ckptdir", &images]);
     let elsewhere = c.folder.join("b").display().to_string();
-    store(&["job", "claim", "j", "--owner", "b", "--wait", "0", "--table", &table, "--ckptdir", &elsewhere]).ok();
+    c.job(&["claim", "j", "--owner", "b", "--wait", "0", "--table", &table, "--ckptdir", &elsewhere]);
     let ran = end(watch);
     assert_eq!(ran.status, Some(3), "{ran:?}");
     assert!(ran.err.contains("is owned by b now") || ran.err.contains("must not go on"), "{ran:?}");
@@ -196,11 +204,7 @@ fn a_last_checkpoint_that_fails_at_first_is_tried_again() {
 #[test]
 fn a_record_that_cannot_be_written_is_said_once_and_the_watch_goes_on() {
     let mut c = case();
-    let table = scratch::unique("table");
-    let store = |arguments: &[&str]| run(cloud("ckpt_store", &c.proxy, None).args(arguments));
-    let images = c.computation.images.display().to_string();
-    store(&["job", "create-table", "--table", &table]).ok();
-    store(&["job", "claim", "j", "--owner", "a", "--lease", "3", "--table", &table, "--ckptdir", &images]).ok();
+    c.claimed();
     let beats = |c: &Case| c.proxy.count("DynamoDB_20120810.PutItem");
     let faults = [
         ("AccessDeniedException", "allow dynamodb:"),

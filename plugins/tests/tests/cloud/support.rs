@@ -76,7 +76,7 @@ pub fn computation() -> String {
 pub fn event(folder: &Path, computation: &str) -> String {
     let image = folder.join("a.img");
     std::fs::write(&image, b"image").unwrap();
-    json!({ "event": "post-write", "computation": computation, "generation": 3, "ckptdir": folder,
+    json!({ "event": "post-write", "computation": computation, "generation": 3, "ckptdir": folder, "hold": true,
             "images": [{ "path": image, "bytes": 5, "digest": "d1ce", "host": "here" }] })
     .to_string()
 }

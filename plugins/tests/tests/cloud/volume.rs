@@ -7,6 +7,7 @@ use crate::support::Account;
 use ckpt_cloud_tests::programs::{environment, install, Place};
 use ckpt_cloud_tests::{instance, Computation, Fault, Imds, Instance, Proxy, Scratch};
 use serde_json::Value;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -38,6 +39,14 @@ impl Volume {
     }
 }
 
+/// What a coordinator is told, whose hooks are to reach this account.
+fn aws(proxy: &Proxy, imds: Option<&Imds>) -> Vec<(String, String)> {
+    let mut command = Command::new("true");
+    environment(&mut command, proxy, imds);
+    let text = |(name, value): (&OsStr, Option<&OsStr>)| Some((name.to_str()?.to_owned(), value?.to_str()?.to_owned()));
+    command.get_envs().filter_map(text).filter(|(name, _)| name != "PATH").collect()
+}
+
 fn story(hold: bool) {
     if let Some(why) = instance::missing() {
         println!("SKIPPED a volume's snapshot: {why}");
@@ -47,13 +56,8 @@ fn story(hold: bool) {
     let (id, _) = account.instance();
     let imds = Imds::start(&id);
     let bin = install(scratch.path());
-    let mut aws = Command::new("true");
-    environment(&mut aws, &proxy, Some(&imds));
-    let aws: Vec<(String, String)> = aws.get_envs().filter_map(|(k, v)| Some((k.to_str()?.to_owned(), v?.to_str()?.to_owned()))).collect();
-    let mut aws: Vec<(&str, &str)> = aws.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-    aws.retain(|(k, _)| *k != "PATH");
-
-    let hook = format!("post-write={}", bin.join("ec2-snapshot").display());
+    let aws = aws(&proxy, Some(&imds));
+    let hook = format!("post-write={}{}", bin.join("ec2-snapshot").display(), if hold { "" } else { " --free" });
     let mut options = vec!["--hook", &hook];
     options.extend(hold.then_some("--hold"));
     let mut volume = Volume::make(scratch.join("volume-0"));
@@ -126,12 +130,8 @@ fn a_hook_that_fails_harms_neither_program_nor_images() {
     let bin = install(scratch.path());
     proxy.fault("Action=CreateSnapshots", 99, ckpt_cloud_tests::proxy::ec2_error(403, "UnauthorizedOperation", "not you"));
     let hook = format!("post-write={} --instance i-1", bin.join("ec2-snapshot").display());
-    let mut aws = Command::new("true");
-    environment(&mut aws, &proxy, None);
-    let aws: Vec<(String, String)> = aws.get_envs().filter_map(|(k, v)| Some((k.to_str()?.to_owned(), v?.to_str()?.to_owned()))).collect();
-    let aws: Vec<(&str, &str)> = aws.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     let data = scratch.join("data");
-    let mut computation = Computation::at(Place::Here, scratch.path(), &data, &["--hold", "--hook", &hook], &aws);
+    let mut computation = Computation::at(Place::Here, scratch.path(), &data, &["--hold", "--hook", &hook], &aws(&proxy, None));
     computation.launch(1, false);
     let ran = computation.command(&["--checkpoint"]);
     assert_eq!(ran.status, Some(3), "complete, but a hook failed: {ran:?}");
