@@ -29,7 +29,9 @@ pub fn check(all: &[(ObjectId, TcpState)], cx: &mut Capturing) -> Vec<ObjectId> 
         let clients = clients_of(*listener, cx);
         let unread = |id: &ObjectId| matches!(cx.kind(*id), Some(Kind::Tcp(s)) if s.is_mute() || tcpdiag::unread_in_backlog(s).unwrap_or(false));
         let (unread, left) = (clients.iter().any(unread), left_behind(state, &clients, cx));
-        if (unread || left > 0) && (clients.len() + left) as u32 == state.waiting {
+        // Who has closed without a word is not missed.
+        let wanted = unread || left.iter().any(|l| l.data);
+        if wanted && (clients.len() + left.len()) as u32 == state.waiting {
             found.push(*listener);
         } else if unread {
             cx.refuse_for_now(
@@ -41,12 +43,13 @@ pub fn check(all: &[(ObjectId, TcpState)], cx: &mut Capturing) -> Vec<ObjectId> 
     found
 }
 
-/// How many callers on this host have closed.
-fn left_behind(listener: &TcpState, clients: &[ObjectId], cx: &Capturing) -> usize {
+/// Callers on this host that have closed.
+fn left_behind(listener: &TcpState, clients: &[ObjectId], cx: &Capturing) -> Vec<tcpdiag::Closed> {
     let port = place(&listener.name).map_or(0, |p| p.1);
     let is_client = |caller: &Place| clients.iter().any(|id| matches!(cx.kind(*id), Some(Kind::Tcp(s)) if place(&s.name) == Some(*caller)));
-    let ends = tcpdiag::closed_callers(port).unwrap_or_default();
-    ends.iter().filter(|(local, remote)| local.0 == remote.0 && !is_client(remote)).count()
+    let mut left = tcpdiag::closed_callers(port).unwrap_or_default();
+    left.retain(|l| l.local.0 == l.remote.0 && !is_client(&l.remote));
+    left
 }
 
 fn clients_of(listener: ObjectId, cx: &Capturing) -> Vec<ObjectId> {

@@ -67,8 +67,15 @@ pub fn only_remains(port: u16, end: bool) -> io::Result<bool> {
     Ok(all)
 }
 
-/// Both ends of connections to a port that nobody has accepted and the caller has closed.
-pub fn closed_callers(port: u16) -> io::Result<Vec<(Place, Place)>> {
+/// A connection to a port that nobody has accepted and the caller has closed.
+pub struct Closed {
+    pub local: Place,
+    pub remote: Place,
+    /// It has sent something.
+    pub data: bool,
+}
+
+pub fn closed_callers(port: u16) -> io::Result<Vec<Closed>> {
     let mut found = Vec::new();
     for family in [libc::AF_INET, libc::AF_INET6] {
         for message in dump(family)? {
@@ -76,7 +83,8 @@ pub fn closed_callers(port: u16) -> io::Result<Vec<(Place, Place)>> {
             let local = place(&name(family, &message[20..22], &message[24..40]));
             let remote = place(&name(family, &message[22..24], &message[40..56]));
             if let (true, Some(local), Some(remote)) = (waits, local.filter(|l| l.1 == port), remote) {
-                found.push((local, remote));
+                // The end of the stream counts as one byte.
+                found.push(Closed { local, remote, data: sys::from_bytes::<u32>(&message[72..76]) > 1 });
             }
         }
     }

@@ -257,6 +257,7 @@ pub fn connect(fd: RawFd, name: &[u8]) -> io::Result<()> {
             let ready = sys::poll(fd, libc::POLLOUT, 1000)?;
             match ready & (libc::POLLERR | libc::POLLHUP | libc::POLLOUT) {
                 libc::POLLOUT => Ok(()),
+                0 => Err(io::ErrorKind::TimedOut.into()),
                 _ => Err(io::ErrorKind::ConnectionRefused.into()),
             }
         }
