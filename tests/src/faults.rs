@@ -274,13 +274,7 @@ impl Case {
     /// the first one is answered.
     fn ask_a_stopped_one(&mut self) -> Result<Answer, String> {
         self.start(self.command("ckpt_command", &["--checkpoint"]), "answer-1")?;
-        let end = Instant::now() + PATIENCE;
-        while !leftovers::descendants().iter().any(|p| p.state == 'T') {
-            if Instant::now() > end {
-                return Err("the coordinator was not stopped".into());
-            }
-            crate::run::nap();
-        }
+        await_stopped("the coordinator")?;
         self.counts(&["main", "kid"])?;
         let (status, said) = self.ask(self.command("ckpt_command", &["--list"]))?;
         if status != 2 || !said.contains("is it stopped?") {
@@ -417,6 +411,18 @@ impl Case {
         let _ = fs::remove_dir_all(&self.dir);
         Ok(())
     }
+}
+
+/// Until the fault has stopped it.
+fn await_stopped(who: &str) -> Result<(), String> {
+    let end = Instant::now() + PATIENCE;
+    while !leftovers::descendants().iter().any(|p| p.state == 'T') {
+        if Instant::now() > end {
+            return Err(format!("{who} was not stopped"));
+        }
+        crate::run::nap();
+    }
+    Ok(())
 }
 
 /// Agent or coordinator, stopped by a fault.

@@ -2,11 +2,9 @@
 //! made: root only.
 
 use super::disk::{Mount, Row, loop_disk, restarts, run};
-use super::{Case, PATIENCE, wait, wake_stopped};
-use crate::leftovers;
+use super::{Case, wait, wake_stopped};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 pub const ROWS: [(&str, &str, Row); 9] = [
     ("power-cut", "create", |case| cut_at(case, "create")),
@@ -53,13 +51,7 @@ fn cut_at(case: &mut Case, stage: &str) -> Result<String, String> {
         return Err(format!("the first checkpoint failed: {said}"));
     }
     case.start(case.command("ckpt_command", &["--checkpoint"]), "answer-1")?;
-    let end = Instant::now() + PATIENCE;
-    while !leftovers::descendants().iter().any(|p| p.state == 'T') {
-        if Instant::now() > end {
-            return Err("the agent was not stopped".into());
-        }
-        crate::run::nap();
-    }
+    super::await_stopped("the agent")?;
     let copy = cut(case, &disk, &mount, 1)?;
     wake_stopped();
     let mut asked = case.foreground.pop().ok_or("no question")?;
