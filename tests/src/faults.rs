@@ -264,7 +264,7 @@ impl Case {
         let end = Instant::now() + PATIENCE;
         loop {
             let answer = self.ask(self.command("ckpt_command", &["--checkpoint"]))?;
-            if answer.0 == 0 || effect == Effect::KillSelf || Instant::now() > end {
+            if answer.0 == 0 || effect != Effect::Stall || Instant::now() > end {
                 return Ok(answer);
             }
         }
