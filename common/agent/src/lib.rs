@@ -48,6 +48,7 @@ mod sharing;
 pub mod stale;
 pub mod store;
 pub mod table;
+pub mod tasks;
 pub mod timings;
 pub mod track;
 pub mod write;

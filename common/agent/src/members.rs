@@ -1,5 +1,6 @@
 //! Who belongs to the computation: the descendants of the agents, less our own programs and frozen writers.
 
+use crate::tasks::Tasks;
 use crate::{paths, procfs};
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -12,19 +13,28 @@ pub struct Candidate {
 
 /// Members now, parents before children. At a bad moment one is missing that is there: see `find_all`.
 pub fn find(agents: &[i32], writers: &HashSet<i32>) -> Vec<Candidate> {
-    among(procfs::descendants, agents, writers)
+    look(agents, writers).1
+}
+
+/// All descendants of the agents now, and who of them is a member. In two looks with the same descendants none is missing
+/// (`procfs::all_descendants`).
+pub fn look(agents: &[i32], writers: &HashSet<i32>) -> (Vec<i32>, Vec<Candidate>) {
+    let all: Vec<i32> = agents.iter().flat_map(|&agent| procfs::descendants(agent)).collect();
+    let members = among(&all, agents, writers);
+    (all, members)
 }
 
 /// All members now, where it matters that none is missing.
 pub fn find_all(agents: &[i32], writers: &HashSet<i32>) -> Vec<Candidate> {
-    among(procfs::all_descendants, agents, writers)
+    let all: Vec<i32> = agents.iter().flat_map(|&agent| procfs::all_descendants(agent)).collect();
+    among(&all, agents, writers)
 }
 
-fn among(descendants: fn(i32) -> Vec<i32>, agents: &[i32], writers: &HashSet<i32>) -> Vec<Candidate> {
+fn among(descendants: &[i32], agents: &[i32], writers: &HashSet<i32>) -> Vec<Candidate> {
     let mut seen = HashSet::new();
-    agents
+    descendants
         .iter()
-        .flat_map(|&agent| descendants(agent))
+        .copied()
         // An agent may itself descend from another's program.
         .filter(|&pid| !writers.contains(&pid) && seen.insert(pid))
         .filter_map(|pid| Some(Candidate { stat: procfs::stat(pid)?, exe: procfs::link(pid, "exe") }))
@@ -94,12 +104,12 @@ pub fn handles(pid: i32, signal: i32) -> bool {
 
 /// A living thread that does not block the signal.
 fn other_thread(pid: i32, bit: u64) -> Option<i32> {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
-    tasks.flatten().filter_map(|t| t.file_name().to_str()?.parse::<i32>().ok()).find(|tid| {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/status")).unwrap_or_default();
+    let takes = |tid, status: &[u8]| {
+        let status = String::from_utf8_lossy(status);
         let alive = procfs::status_value(&status, "State").is_some_and(|s| !s.starts_with(['Z', 'X']));
-        alive && procfs::status_hex(&status, "SigBlk") & bit == 0
-    })
+        (alive && procfs::status_hex(&status, "SigBlk") & bit == 0).then_some(tid)
+    };
+    Tasks::of(pid)?.look("status", takes).flatten().next()
 }
 
 const KCMP_VM: libc::c_int = 1;
@@ -130,7 +140,5 @@ fn is_young(c: &Candidate) -> bool {
 
 /// A thread that waits for its vfork child sleeps uninterruptibly.
 fn in_vfork(pid: i32) -> bool {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let state = |t: std::fs::DirEntry| procfs::parse_stat(&std::fs::read(t.path().join("stat")).ok()?).map(|s| s.state);
-    tasks.filter_map(state).any(|s| s == 'D')
+    procfs::states(pid).any(|s| s == 'D')
 }

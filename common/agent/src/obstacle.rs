@@ -1,6 +1,7 @@
 //! What stands in the way of a checkpoint of one process, told before it is touched.
 
 use crate::procfs;
+use crate::tasks::Tasks;
 use std::path::PathBuf;
 
 /// Namespaces, and how the refusal calls them.
@@ -30,16 +31,17 @@ fn traced(pid: i32, status: &str) -> Option<String> {
 /// Our own calls in the process could be what its filter kills for. A filter that we have too is the surroundings'.
 fn sandboxed(pid: i32, status: &str) -> Option<String> {
     let (mode, filters) = seccomp(status);
-    let threads = || std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten().take(64);
-    let task = |t: std::fs::DirEntry| Some(seccomp(&procfs::status_of(&format!("{pid}/task/{}", t.file_name().to_str()?))?));
     let own = procfs::status(std::process::id() as i32).map_or((0, 0), |s| seccomp(&s));
     let stricter = |(m, f): (u32, u32)| m > own.0 || m == 1 || f > own.1;
-    let found = stricter((mode, filters)) || threads().filter_map(task).any(stricter);
+    let of_thread = |_, status: &[u8]| seccomp(&String::from_utf8_lossy(status));
+    let found = stricter((mode, filters)) || Tasks::of(pid).is_some_and(|mut t| t.look("status", of_thread).any(stricter));
     found.then(|| "it has a seccomp filter, which cannot be read back; start it without its sandbox option".into())
 }
 
 /// Mode, number of filters.
 fn seccomp(status: &str) -> (u32, u32) {
+    // They are side by side; every thread is asked.
+    let status = status.find("\nSeccomp:").map_or("", |at| status.get(at..).unwrap_or_default());
     let number = |key| procfs::status_value(status, key).and_then(|v| v.parse().ok()).unwrap_or(0);
     (number("Seccomp"), number("Seccomp_filters"))
 }

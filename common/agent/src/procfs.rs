@@ -1,5 +1,6 @@
 //! /proc/PID as the agent reads it (proc(5)).
 
+use crate::tasks::Tasks;
 use std::collections::HashSet;
 use std::fs;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -88,9 +89,15 @@ pub fn await_stop(pid: i32) {
 }
 
 fn runs(pid: i32) -> bool {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let state = |t: fs::DirEntry| parse_stat(&fs::read(t.path().join("stat")).ok()?).map(|s| s.state);
-    tasks.filter_map(state).any(|s| !matches!(s, 'T' | 'Z' | 'X'))
+    states(pid).any(|s| !matches!(s, 'T' | 'Z' | 'X'))
+}
+
+/// Of every thread.
+pub fn states(pid: i32) -> impl Iterator<Item = char> {
+    let mut tasks = Tasks::of(pid);
+    let state = |_, text: &[u8]| parse_stat(text).map(|s| s.state);
+    let states: Vec<char> = tasks.iter_mut().flat_map(|t| t.look("stat", state).flatten()).collect();
+    states.into_iter()
 }
 
 /// A process's main thread, or, where that has ended, another one: the kernel finds nothing shared, and nothing apart,
@@ -100,8 +107,7 @@ pub fn living_task(pid: i32) -> i32 {
         let stat = parse_stat(&fs::read(format!("/proc/{pid}/task/{tid}/stat")).ok()?)?;
         (!matches!(stat.state, 'Z' | 'X')).then_some(tid)
     };
-    let others = || fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let other = || others().find_map(|t| lives(t.file_name().to_str()?.parse().ok()?));
+    let other = || Tasks::of(pid)?.tids().into_iter().find_map(lives);
     lives(pid).or_else(other).unwrap_or(pid)
 }
 
@@ -134,11 +140,10 @@ pub fn link_of(task: &str, name: &str) -> Option<PathBuf> {
 /// Children of every thread of `pid` (CONFIG_PROC_CHILDREN).
 pub fn children(pid: i32) -> Vec<i32> {
     let mut out = Vec::new();
-    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return out };
-    for task in tasks.flatten() {
-        if let Ok(text) = fs::read_to_string(task.path().join("children")) {
-            out.extend(text.split_ascii_whitespace().filter_map(|w| w.parse::<i32>().ok()));
-        }
+    let Some(mut tasks) = Tasks::of(pid) else { return out };
+    for tid in tasks.tids() {
+        let text = tasks.read(tid, "children").and_then(|text| std::str::from_utf8(text).ok());
+        out.extend(text.into_iter().flat_map(str::split_ascii_whitespace).filter_map(|w| w.parse::<i32>().ok()));
     }
     out
 }

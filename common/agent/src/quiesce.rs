@@ -91,6 +91,9 @@ const ROOM_PATIENCE: Duration = Duration::from_millis(90);
 const THREADS_PATIENCE: Duration = Duration::from_secs(8);
 const LIBRARY_PATIENCE: Duration = Duration::from_millis(3000);
 
+/// So many, while others of the computation's surroundings come and go, and then it is as it is.
+const LOOKS: u32 = 1000;
+
 pub struct Quiesce<'a> {
     pub agents: &'a [i32],
     pub signal: i32,
@@ -113,10 +116,11 @@ impl Quiesce<'_> {
         let mut done: Vec<Stopped> = Vec::new();
         // Stopped by job control before the library was loaded: woken until it is.
         let mut early: HashMap<i32, StopAgain> = HashMap::new();
-        // Nobody is awaited: a closer look shows whether all are there.
-        let mut settled = false;
+        // Nobody was awaited: when the next look shows the same, all are there.
+        let mut before: Option<Vec<i32>> = None;
+        let mut looks = 0;
         loop {
-            let members = if settled { members::find_all(self.agents, self.writers) } else { members::find(self.agents, self.writers) };
+            let (all, members) = members::look(self.agents, self.writers);
             let alive: HashSet<i32> = members.iter().filter(|c| !members::is_dead(c)).map(|c| c.stat.pid).collect();
             asked.retain(|pid, _| alive.contains(pid) || !has_ended(*pid));
             done.retain(|s| alive.contains(&s.who.stat.pid) || !has_ended(s.who.stat.pid));
@@ -133,9 +137,9 @@ impl Quiesce<'_> {
                 }
                 waiting |= self.ask(c, parent_done, &mut asked, &mut early, begun)?;
             }
-            let (quiet, sure) = (asked.is_empty() && !waiting, settled);
-            settled = quiet;
-            if quiet && !sure {
+            let quiet = asked.is_empty() && !waiting;
+            if quiet && before.as_ref() != Some(&all) && looks < LOOKS {
+                (before, looks) = (Some(all), looks + 1);
                 continue;
             }
             if quiet {
@@ -146,6 +150,7 @@ impl Quiesce<'_> {
                 done.iter_mut().for_each(look_again);
                 return Ok(Stop { stopped: in_order(done), zombies });
             }
+            before = None;
             self.listen(&mut asked, &mut done, if waiting { 2 } else { 20 })?;
         }
     }
