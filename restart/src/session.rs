@@ -44,10 +44,12 @@ impl Tree<'_> {
                 None if self.exact => clone_elsewhere(self.wanted)?,
                 _ => clone_as(pid.filter(|_| self.exact), flags, exit_signal)?,
             };
-            if let (Some(pid), 1..) = (pid, child) {
-                self.ids.pair(pid, child)?;
-            }
             if child == 0 {
+                // Not its parent: it may be needed before that goes on.
+                if let Err(e) = pid.map_or(Ok(()), |pid| self.ids.pair(pid, std::process::id() as i32)) {
+                    self.gate.fail(e.raw_os_error().unwrap_or(libc::EIO));
+                    exit(1);
+                }
                 self.live(node);
             }
             if matches!(node.what, What::Detour | What::Leader(_)) {

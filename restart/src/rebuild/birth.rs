@@ -103,7 +103,7 @@ impl Rebuild<'_> {
             None => change_directory(&cwd),
         };
         if let Err(e) = entered {
-            return e;
+            return io::Error::new(e.kind(), format!("{}: cannot be made the working directory: {e}", cwd.display()));
         }
         if p.exe_named.is_none() && self.ids == Ids::Namespace && nix::unistd::geteuid().as_raw() != 0 {
             if let Err(e) = namespace::keep_capabilities() {
