@@ -19,6 +19,8 @@ impl Loosened {
         let mut out = Loosened::default();
         for m in members {
             m.meta.objects.objects.iter().filter_map(opened).for_each(|(path, rights)| out.reach(&mapped(path, map), rights));
+            let fifos = m.meta.objects.pipes.iter().filter_map(|p| p.fifo.as_ref()).filter(|f| !f.deleted);
+            fifos.for_each(|f| out.reach(&mapped(&f.path, map), libc::R_OK | libc::W_OK));
             for body in m.meta.processes.iter().filter_map(|p| p.body.as_ref()) {
                 out.reach(&mapped(&body.cwd, map), libc::X_OK);
                 body.maps.iter().filter_map(mapping).for_each(|(path, rights)| out.reach(&mapped(path, map), rights));

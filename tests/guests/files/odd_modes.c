@@ -1,5 +1,5 @@
 // Files that could not be opened again by their modes: taken away after the open, or never given.
-// args: none read_only folder_closed folder_left cwd_closed made_with_none append_only fifo_none exec_only mapped_none
+// args: none read_only folder_closed folder_left cwd_closed made_with_none append_only fifo_none fifo_gone exec_only mapped_none
 #include "../guest.h"
 static char buf[8192];
 static int make(const char *name, mode_t mode)
@@ -61,12 +61,15 @@ int main(int argc, char **argv)
         int f = SYS(open("f", O_RDONLY));
         check(f);
         SYS(chmod(PATH_OF("d"), 0700));
-    } else if (guest_is(argv, "fifo_none")) {
+    } else if (guest_is(argv, "fifo_none") || guest_is(argv, "fifo_gone")) {
         SYS(mkfifo(PATH_OF("p"), 0600));
         int r = SYS(open(PATH_OF("p"), O_RDONLY | O_NONBLOCK)), w = SYS(open(PATH_OF("p"), O_WRONLY));
         SYS(chmod(PATH_OF("p"), 0));
         SYS(write(w, "abc", 3));
+        if (guest_is(argv, "fifo_gone"))
+            SYS(unlink(PATH_OF("p")));
         guest_ready();
+        mode_is(r, 0);
         CHECK_EQ("queued", 3, SYS(read(r, buf, 9)));
         SYS(write(w, "d", 1));
         CHECK_EQ("later", 1, SYS(read(r, buf, 9)));

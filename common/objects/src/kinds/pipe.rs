@@ -188,6 +188,9 @@ pub fn rebuild(rb: &mut Rebuilding, pipe: u32, members: &[ObjectId]) -> io::Resu
         let fd = sys::reopen(reader.as_raw_fd(), flags)?;
         rb.put(*id, fd)?;
     }
+    if let Some(fifo) = &buffer.fifo {
+        narrow(fifo, reader.as_raw_fd());
+    }
     Ok(())
 }
 
@@ -206,7 +209,17 @@ fn open_readers(fifo: &Fifo, members: &[ObjectId], rb: &mut Rebuilding) -> io::R
         let fd = sys::reopen(first.as_raw_fd(), libc::O_RDONLY | libc::O_NONBLOCK)?;
         rb.put(*id, fd)?;
     }
+    narrow(fifo, first.as_raw_fd());
     Ok(())
+}
+
+/// One that was made again could be opened by us until now, whatever its mode.
+fn narrow(fifo: &Fifo, fd: RawFd) {
+    let widened = fifo.mode & USABLE != USABLE && sys::fstat(fd).is_ok_and(|now| now.st_mode & 0o7777 == fifo.mode | USABLE);
+    if widened {
+        // SAFETY: an open descriptor.
+        let _ = unsafe { libc::fchmod(fd, fifo.mode) };
+    }
 }
 
 /// Under its name, made again if it is gone. One that the program had unlinked gets a name for a moment.
@@ -231,10 +244,13 @@ fn open_fifo(fifo: &Fifo, flags: i32, rb: &Rebuilding) -> io::Result<OwnedFd> {
     }
 }
 
+/// To be opened by its owner.
+const USABLE: u32 = 0o600;
+
 fn make_fifo(path: &Path, mode: u32) -> io::Result<()> {
     let name = sys::cstring(path)?;
     // SAFETY: a NUL-terminated path.
     sys::cvt(unsafe { libc::mkfifo(name.as_ptr(), mode) })?;
     // The umask is not the program's.
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode | USABLE))
 }
