@@ -48,6 +48,8 @@ pub fn faults(filter: Option<&str>, no_build: bool, report: Option<&Path>) -> Re
     let paths = Paths::find()?;
     let bin = if no_build { paths.target.join("faults/debug") } else { build(&paths)? };
     nix::sys::prctl::set_child_subreaper(true).map_err(|e| e.to_string())?;
+    // Before a quarter of an hour goes into it.
+    report.map_or(Ok(()), |path| write_report(path, &[]))?;
     let mut rows = Vec::new();
     for (stage, effect, work) in all() {
         let name = format!("{stage}:{effect}");
