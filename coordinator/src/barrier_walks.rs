@@ -84,7 +84,7 @@ impl Walk {
 #[test]
 fn whatever_happens_everybody_is_answered() {
     for seed in 1..=300 {
-        let random = Random(seed * 0x9e37_79b9_7f4a_7c15);
+        let random = Random(u64::wrapping_mul(seed, 0x9e37_79b9_7f4a_7c15));
         let barrier = Barrier::new(Deadlines::default(), seed);
         let mut walk = Walk { barrier, random, now: 0, asked: BTreeSet::new(), next_asker: 100, stages: BTreeMap::new() };
         for _ in 0..400 {

@@ -34,8 +34,9 @@ pub fn loom() -> Result<bool, String> {
 }
 
 pub fn tsan() -> Result<bool, String> {
-    let flags = [("RUSTFLAGS", "-Zsanitizer=thread"), ("TSAN_OPTIONS", "halt_on_error=1")];
-    cargo(&format!("+nightly test -q -Zbuild-std --target {HOST} --target-dir target/tsan -p ckpt-coordinator"), &flags, ".")
+    // The standard library that is built is one for all, and tests unwind.
+    let flags = [("RUSTFLAGS", "-Zsanitizer=thread"), ("TSAN_OPTIONS", "halt_on_error=1"), ("CARGO_PROFILE_DEV_PANIC", "unwind")];
+    cargo(&format!("+nightly test -q -Zbuild-std --target {HOST} --target-dir target/tsan -p ckpt-coordinator --lib --bins --tests"), &flags, ".")
 }
 
 /// New inputs stay out of the corpus, which is small on purpose.
