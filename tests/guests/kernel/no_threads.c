@@ -1,6 +1,6 @@
 // A process that can start no thread any more, not even one for the checkpoint: RLIMIT_NPROC 0, as an ordinary user, or a
 // full control group.
-// args: alone threads pending full asks group vdso no_new_privs landlock
+// args: alone threads pending full asks group vdso no_new_privs landlock child tables none_left
 #include "../guest.h"
 #include "../../../include/ckpt/ckpt.h"
 #include <linux/landlock.h>
@@ -66,6 +66,23 @@ static void enter_group(void)
     put("cgroup.procs", 0);
     put("pids.max", 1);
 }
+// A thread with descriptors of its own: they would be fetched into the table of one that goes on.
+static void *with_own_table(void *arg)
+{
+    SYS(unshare(CLONE_FILES));
+    SYS(close(*(int *)arg));
+    rounds = 1;
+    guest_await_go();
+    return NULL;
+}
+static void child(void)
+{
+    struct rlimit none = {0, 0};
+    SYS(setrlimit(RLIMIT_NPROC, &none));
+    guest_note("child");
+    guest_await_go();
+    CHECK_EQ("fork", -1, fork());
+}
 static void confine(void)
 {
     struct landlock_ruleset_attr rules = {.handled_access_fs = LANDLOCK_ACCESS_FS_MAKE_BLOCK};
@@ -111,6 +128,20 @@ int main(int argc, char **argv)
         SYS(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
     if (guest_is(argv, "landlock"))
         confine();
+    if (guest_is(argv, "child")) {
+        pid_t pid = guest_fork(child);
+        guest_await("child");
+        guest_ready();
+        guest_reap(pid, 0);
+        guest_reap(guest_fork(guest_await_go), 0);
+        return 0;
+    }
+    if (guest_is(argv, "tables")) {
+        t[0] = guest_thread(with_own_table, ends);
+        threads = 1;
+        AWAIT(rounds);
+        guest_refused("its descriptors could not be passed on");
+    }
     if (!in_group)
         SYS(setrlimit(RLIMIT_NPROC, &none));
     CHECK_EQ("fork", -1, fork());
@@ -121,12 +152,15 @@ int main(int argc, char **argv)
             PT(pthread_sigqueue(pthread_self(), SIGRTMIN + 1, (union sigval){.sival_int = n}));
         SYS(sigqueue(getpid(), SIGRTMIN + 1, (union sigval){.sival_int = 9}));
     }
-    if (guest_is(argv, "full")) {
+    int none_left = guest_is(argv, "none_left");
+    if (none_left || guest_is(argv, "full")) {
         struct rlimit few = {30, 30};
+        if (none_left)
+            guest_refused("30 of 30 descriptors");
         SYS(setrlimit(RLIMIT_NOFILE, &few));
         while (dup(ends[0]) >= 0)
             ;
-        for (int fd = 22; fd < 30; fd++)
+        for (int fd = 22; fd < 30 && !none_left; fd++)
             SYS(close(fd));
     }
     files = open_files();
