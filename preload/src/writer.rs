@@ -24,9 +24,12 @@ pub fn freeze(a: &Arena, ch: &Channel, fds: &[Fd; 4], m: &Msg) -> Done {
     faults::at(Stage::InFreeze).map_err(|e| (stage::FREEZE, e))?;
     let fault = faults::due(Stage::InWrite);
     if hold {
-        strike(fault).map_err(|e| (stage::WRITE, e))?;
-        runs::write_snapshot(a, &Channel::on(socket), true, incremental, table).map_err(|e| (stage::WRITE, e))?;
-        ch.send(Msg { kind: msg::FROZEN, ..Msg::default() });
+        let writer = Channel::on(socket);
+        match strike(fault).and_then(|()| runs::write_snapshot(a, &writer, true, incremental, table)) {
+            Ok(()) => drop(ch.send(Msg { kind: msg::FROZEN, ..Msg::default() })),
+            // Said where it is waited for.
+            Err(e) => writer.fail(stage::WRITE, e, 0),
+        }
         return Ok(());
     }
     let flipped = |advice_on: i32, advice_off: i32| Flip { on: advice_on, off: advice_off };

@@ -1,6 +1,6 @@
 // A process that can start no thread any more, not even one for the checkpoint: RLIMIT_NPROC 0, as an ordinary user, or a
 // full control group.
-// args: alone threads pending full asks group vdso no_new_privs landlock child tables none_left
+// args: alone threads pending full asks group vdso no_new_privs landlock child tables none_left leader_gone clock
 #include "../guest.h"
 #include "../../../include/ckpt/ckpt.h"
 #include <linux/landlock.h>
@@ -32,6 +32,16 @@ static void *look_at_clock(void *arg)
         for (int i = 0; i < 100000; i++)
             clock_gettime(CLOCK_MONOTONIC, &t);
     return arg;
+}
+// The checkpoint finds it in the vdso.
+static void look_for_seconds(int n)
+{
+    struct timespec t, begin;
+    SYS(clock_gettime(CLOCK_MONOTONIC, &begin));
+    guest_note("ready");
+    do
+        clock_gettime(CLOCK_MONOTONIC, &t);
+    while (t.tv_sec < begin.tv_sec + n);
 }
 static int open_files(void)
 {
@@ -93,7 +103,7 @@ static void confine(void)
     close(set);
     guest_refused("Landlock");
 }
-int main(int argc, char **argv)
+static int body(int argc, char **argv)
 {
     struct rlimit none = {0, 0}, got;
     pthread_t t[3];
@@ -164,6 +174,8 @@ int main(int argc, char **argv)
             SYS(close(fd));
     }
     files = open_files();
+    if (guest_is(argv, "clock"))
+        look_for_seconds(4);
     guest_ready();
     SYS(getrlimit(RLIMIT_NPROC, &got));
     if (!in_group) {
@@ -198,4 +210,16 @@ int main(int argc, char **argv)
     if (in_group)
         leave_group();
     return 0;
+}
+static void *without_leader(void *argv)
+{
+    AWAIT(guest_state(getpid()) == 'Z');
+    exit(body(2, argv));
+}
+int main(int argc, char **argv)
+{
+    if (!guest_is(argv, "leader_gone"))
+        return body(argc, argv);
+    guest_thread(without_leader, argv);
+    pthread_exit(NULL);
 }
