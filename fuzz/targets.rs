@@ -128,5 +128,5 @@ pub fn proc(data: &[u8]) {
     ckpt_sys::procfs::processor(data);
     ckpt_sys::procfs::last_ran(data);
     ckpt_sys::procfs::in_call(data);
-    ckpt_sys::procfs::blocked(data);
+    ckpt_sys::procfs::mask(data, b"SigBlk:\t");
 }

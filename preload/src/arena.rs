@@ -54,6 +54,11 @@ pub fn current(st: &Seat) -> Option<&'static Arena> {
 }
 
 impl Arena {
+    /// Is the caller, which does the checkpoint, a thread of the program? A checkpoint thread is in no slot.
+    pub fn is_in_place(&self) -> bool {
+        self.find(gettid()).is_some()
+    }
+
     /// The entry of `tid`, or the empty one where it would be.
     fn probe(&self, tid: i32) -> Option<&AtomicU32> {
         let start = (tid as usize).wrapping_mul(0x9E37_79B1) >> 7;

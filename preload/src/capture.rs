@@ -34,14 +34,14 @@ pub fn run(a: &Arena, st: &Seat, ch: &Channel, was: &Was, given: Fd) -> core::re
     let pid = getpid();
     let leader = thread::parked(a).find(|s| s.tid.load(Acquire) == pid);
     let owner = leader.or_else(|| thread::parked(a).next()).map_or_else(gettid, |slot| slot.tid.load(Acquire));
-    descriptors::send(ch, owner, |fd| a.call.is_taken(fd)).map_err(|e| (stage::DESCRIPTORS, e))?;
+    descriptors::send(a, ch, owner, given).map_err(|e| (stage::DESCRIPTORS, e))?;
     ch.send(Msg { kind: msg::CAPTURED, ..Msg::default() });
     Ok(())
 }
 
 /// Descriptors of a thread that has a table of its own.
 pub fn table(a: &Arena, ch: &Channel, tid: i32) -> core::result::Result<(), Stage> {
-    descriptors::send_own(ch, tid, |fd| a.call.is_taken(fd)).map_err(|e| (stage::DESCRIPTORS, e))?;
+    descriptors::send_own(a, ch, tid).map_err(|e| (stage::DESCRIPTORS, e))?;
     ch.send(Msg { kind: msg::CAPTURED, ..Msg::default() });
     Ok(())
 }
@@ -69,16 +69,18 @@ impl Out {
             let at = self.sheet.len();
             self.sheet.put(bytes_of(&RecordHead { kind, len: 0 }))?;
             let mut len = 0;
-            loop {
-                let n = read(fd, scratch)?;
-                if n == 0 {
-                    break;
+            let copied = loop {
+                match read(fd, scratch) {
+                    Ok(0) => break Ok(()),
+                    Ok(n) => {
+                        self.sheet.put(&scratch[..n])?;
+                        len += n;
+                    }
+                    Err(e) => break Err(e),
                 }
-                self.sheet.put(&scratch[..n])?;
-                len += n;
-            }
+            };
             close(fd);
-            self.sheet.put_at(at, bytes_of(&RecordHead { kind, len: len as u32 }))
+            copied.and_then(|()| self.sheet.put_at(at, bytes_of(&RecordHead { kind, len: len as u32 })))
         })();
         if let Err(e) = copied {
             self.failed = Some(e);
@@ -148,8 +150,8 @@ fn drain_signals(a: &Arena, st: &Seat) {
         return;
     }
     signals::drain_shared(a);
-    thread::command(a, st, handler::DRAIN, |s| s.pending != 0);
-    let pid = getpid();
+    let (pid, own) = (getpid(), gettid());
+    thread::command(a, st, handler::DRAIN, |s| s.pending != 0 && s.tid.load(Relaxed) != own);
     if thread::parked(a).any(|s| s.tid.load(Relaxed) == pid) {
         thread::command(a, st, handler::REQUEUE, |s| s.tid.load(Relaxed) == pid);
     } else {

@@ -1,4 +1,4 @@
-//! Seqpacket socket to the agent, in the checkpoint thread's own descriptor table.
+//! Seqpacket socket to the agent, in the checkpoint thread's own descriptor table, if there is such a thread.
 
 use ckpt_sys::flat::{Msg, bytes_of, from_bytes, msg};
 use ckpt_sys::calls::*;
@@ -36,8 +36,14 @@ impl Channel {
         let n = name.len().min(107);
         addr[3..3 + n].copy_from_slice(&name[..n]);
         // SAFETY: addr is a sockaddr_un of 3 + n bytes.
-        unsafe { syscall3(libc::SYS_connect, fd as usize, addr.as_ptr() as usize, 3 + n) }?;
-        channel.check_peer().map(|()| channel)
+        let connected = unsafe { syscall3(libc::SYS_connect, fd as usize, addr.as_ptr() as usize, 3 + n) };
+        match connected.and_then(|_| channel.check_peer()) {
+            Ok(()) => Ok(channel),
+            Err(e) => {
+                close(fd);
+                Err(e)
+            }
+        }
     }
 
     pub fn on(fd: Fd) -> Channel {

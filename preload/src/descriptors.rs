@@ -1,7 +1,9 @@
 //! The program's descriptors, for the agent. The checkpoint thread's table is a copy made when the first thread had
 //! stopped; the others went on for a moment, so that the list is read, and what differs is fetched, from a thread of
-//! the program now that all have stopped.
+//! the program now that all have stopped. Done in place (`Arena::is_in_place`), the table is the program's, and what is open
+//! for the checkpoint is left out.
 
+use crate::arena::Arena;
 use crate::channel::{Channel, MAX_FDS};
 use crate::procfs::{self, Path};
 use ckpt_sys::calls::*;
@@ -44,23 +46,43 @@ pub fn make_room() {
     }
 }
 
-/// Every descriptor of the program but those that plugins have taken over, in batches that one message carries.
-pub fn send(channel: &Channel, tid: i32, taken: impl Fn(Fd) -> bool) -> Result<()> {
-    drop_stale(channel.fd(), tid)?;
-    send_all(channel, Owner { tid, is_process: true, pidfd: None }, taken)
+/// Every descriptor of the program but those that plugins have taken over, in batches that one message carries. `given`: one
+/// that the agent has sent, or -1.
+pub fn send(a: &Arena, channel: &Channel, tid: i32, given: Fd) -> Result<()> {
+    let owner = Owner { tid, is_process: true, pidfd: None };
+    if !a.is_in_place() {
+        drop_stale(channel.fd(), tid)?;
+        return send_all(channel, owner, |fd, _| a.call.is_taken(fd));
+    }
+    if have_tables_apart(tid) {
+        return Err(Errno(libc::EOPNOTSUPP));
+    }
+    send_all(channel, owner, |fd, listing| a.call.is_taken(fd) || [channel.fd(), given, listing].contains(&fd))
 }
 
-/// Those of a thread that shares its table with no main thread.
-pub fn send_own(channel: &Channel, tid: i32, taken: impl Fn(Fd) -> bool) -> Result<()> {
-    send_all(channel, Owner { tid, is_process: false, pidfd: None }, taken)
+/// Those of a thread that shares its table with no main thread. Errors: EOPNOTSUPP where they could be fetched into the
+/// program's table only.
+pub fn send_own(a: &Arena, channel: &Channel, tid: i32) -> Result<()> {
+    if a.is_in_place() {
+        return Err(Errno(libc::EOPNOTSUPP));
+    }
+    send_all(channel, Owner { tid, is_process: false, pidfd: None }, |fd, _| a.call.is_taken(fd))
 }
 
-fn send_all(channel: &Channel, mut owner: Owner, taken: impl Fn(Fd) -> bool) -> Result<()> {
+/// kcmp(2): has the thread another table than we? Where it is denied they have one, as threads do.
+fn have_tables_apart(tid: i32) -> bool {
+    const KCMP_FILES: usize = 2;
+    // SAFETY: numbers only.
+    unsafe { syscall5(libc::SYS_kcmp, gettid() as usize, tid as usize, KCMP_FILES, 0, 0) }.is_ok_and(|order| order != 0)
+}
+
+/// `without` is asked about each, and told of the one that they are listed with.
+fn send_all(channel: &Channel, mut owner: Owner, without: impl Fn(Fd, Fd) -> bool) -> Result<()> {
     let tid = owner.tid;
     let mut batch = Batch { channel, entries: [FdEntry::default(); MAX_FDS], fds: [0; MAX_FDS], len: 0 };
     let mut done = Ok(());
-    procfs::each_number(Path::new("/proc/self/task/").number(tid).text("/fd").c_str(), |number| {
-        if done.is_ok() && !taken(number) {
+    procfs::each_entry(Path::new("/proc/self/task/").number(tid).text("/fd").c_str(), |number, listing| {
+        if done.is_ok() && !without(number, listing) {
             let found = match owner.descriptor(number) {
                 Err(Errno(libc::EMFILE)) => batch.flush().and_then(|()| owner.descriptor(number)),
                 found => found,

@@ -1,5 +1,5 @@
 //! One message to the agent from the running program: by a thread that lives for it alone, whose descriptors are not the
-//! program's.
+//! program's; by the caller where it may start none.
 
 use crate::channel::Channel;
 use crate::{asm, state};
@@ -30,6 +30,9 @@ pub fn send(message: Msg, body: &[u8]) -> Result<()> {
         syscall4(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK as usize, &raw const all as usize, &raw mut old as usize, 8)?;
         check(asm::clone_thread(flags as usize, stack + STACK - 64, run, &raw const errand as usize))
     };
+    if made == Err(Errno::AGAIN) {
+        errand.deliver();
+    }
     while made.is_ok() && errand.done.load(Acquire) == 0 {
         let _ = futex_wait(&errand.done, 0, -1);
     }
@@ -38,23 +41,30 @@ pub fn send(message: Msg, body: &[u8]) -> Result<()> {
         let _ = syscall4(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK as usize, &raw const old as usize, 0, 8);
         if let Err(e) = made {
             let _ = munmap(stack, STACK);
-            return Err(e);
+            if e != Errno::AGAIN {
+                return Err(e);
+            }
         }
     }
     if errand.sent.load(Acquire) != 0 { Ok(()) } else { Err(Errno(libc::ECONNREFUSED)) }
+}
+
+impl Errand {
+    fn deliver(&self) {
+        let Ok(channel) = Channel::connect(state::agent_name()) else { return };
+        // SAFETY: `send` keeps what it was given until `done`.
+        let body = unsafe { core::slice::from_raw_parts(self.body.0, self.body.1) };
+        self.sent.store(channel.send_with(self.message, body, &[]).is_ok() as u32, Release);
+        // Seqpacket: what was sent is read by the agent also after this end is closed.
+        close(channel.fd());
+    }
 }
 
 unsafe extern "C" fn run(errand: usize) -> ! {
     // SAFETY: `send` passes its Errand and waits for `done`.
     let errand = unsafe { &*(errand as *const Errand) };
     let stack = errand.stack;
-    if let Ok(channel) = Channel::connect(state::agent_name()) {
-        // SAFETY: `send` keeps what it was given until `done`.
-        let body = unsafe { core::slice::from_raw_parts(errand.body.0, errand.body.1) };
-        errand.sent.store(channel.send_with(errand.message, body, &[]).is_ok() as u32, Release);
-        // Seqpacket: what was sent is read by the agent also after this end is closed.
-        close(channel.fd());
-    }
+    errand.deliver();
     let done = &raw const errand.done;
     errand.done.store(1, Release);
     // SAFETY: only the address counts; the word may be gone by now.

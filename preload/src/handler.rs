@@ -1,7 +1,8 @@
 //! The checkpoint signal: a thread parks here while its process is captured, and leaves as if nothing happened.
 
 use crate::state::{self, IDLE, QUIESCE, RELEASE, Seat};
-use crate::{arena, plugin_guard, regroup, thread};
+use crate::arena::{self, Arena};
+use crate::{plugin_guard, regroup, thread};
 use ckpt_sys::calls::*;
 use ckpt_sys::raw::*;
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::*, fence};
@@ -82,11 +83,12 @@ pub unsafe extern "C" fn on_signal(sig: i32, info: *mut libc::siginfo_t, uc: *mu
     }
     enter(st);
     let begins = st.phase.compare_exchange(IDLE, QUIESCE, AcqRel, Acquire).is_ok();
-    let failed = begins && !begin(st);
-    if failed {
+    // SAFETY: by the contract.
+    let begun = if begins { unsafe { begin(st, uc) } } else { Begun::Elsewhere };
+    if let Begun::Not = begun {
         st.phase.store(IDLE, Release);
     }
-    let parks = st.phase.load(Acquire) == QUIESCE;
+    let parks = !matches!(begun, Begun::InPlace(_)) && st.phase.load(Acquire) == QUIESCE;
     // SAFETY: by the contract.
     let rewound = if parks { unsafe { park(st, uc) } } else { 0 };
     // The checkpoint thread cannot end before this one has left.
@@ -97,7 +99,11 @@ pub unsafe extern "C" fn on_signal(sig: i32, info: *mut libc::siginfo_t, uc: *mu
     }
     // SAFETY: the frame is this thread's.
     unsafe {
-        let rewound = if failed && !parks { crate::eintr::rewind_alone(uc as u64) } else { rewound };
+        let rewound = match begun {
+            Begun::InPlace(rewound) => rewound,
+            Begun::Not if !parks => crate::eintr::rewind_alone(uc as u64),
+            _ => rewound,
+        };
         crate::eintr::last_look(uc as u64, rewound);
     }
 }
@@ -155,34 +161,71 @@ fn asked(st: &'static Seat) -> bool {
 /// Tells one checkpoint thread from the next: `Seat::helper`.
 static HELPERS: AtomicU32 = AtomicU32::new(0);
 
-/// Arena, our own slot, then the checkpoint thread.
-fn begin(st: &'static Seat) -> bool {
-    let Ok(arena) = arena::create() else { return false };
+enum Begun {
+    /// By a checkpoint thread.
+    Elsewhere,
+    /// It is over. How this thread's call was set back (`Slot::rewound`).
+    InPlace(u32),
+    Not,
+}
+
+/// Arena, our own slot, then the checkpoint thread, or its work where there may be none (RLIMIT_NPROC, pids.max).
+///
+/// # Safety
+/// `uc` as in `on_signal`.
+unsafe fn begin(st: &'static Seat, uc: *mut libc::ucontext_t) -> Begun {
+    let Ok(arena) = arena::create() else { return Begun::Not };
     st.parked.store(0, Relaxed);
     st.awaited.store(0, Relaxed);
     st.arena.store(arena as usize, Release);
     let tid = gettid();
     // SAFETY: the arena was just made and nobody else knows it.
     unsafe {
-        let Some(slot) = (*arena).insert(tid) else { return false };
+        let Some(slot) = (*arena).insert(tid) else { return Begun::Not };
         slot.state.store(ASKED, Release);
     }
     st.epoch.store(0, Relaxed);
     outlast(st, st.helper.load(Acquire));
     st.keeper.store(0, Relaxed);
     st.helper.store(HELPERS.fetch_add(2, Relaxed) | 1, Release);
-    if thread::spawn(arena).is_err() {
-        st.helper.store(0, Release);
+    let Err(e) = thread::spawn(arena) else { return Begun::Elsewhere };
+    st.helper.store(0, Release);
+    let begun = match e {
+        // SAFETY: the arena is ours until it is destroyed; the frame by the contract.
+        Errno::AGAIN => unsafe { in_place(&*arena, uc) },
+        _ => Begun::Not,
+    };
+    if let Begun::Not = begun {
         st.arena.store(0, Release);
-        arena::destroy(arena);
-        return false;
     }
-    true
+    arena::destroy(arena);
+    begun
+}
+
+/// In the vdso: the agent asks again, and finds it elsewhere or, in the end, there.
+///
+/// # Safety
+/// `uc` as in `on_signal`.
+unsafe fn in_place(arena: &Arena, uc: *mut libc::ucontext_t) -> Begun {
+    const TRIES: u32 = 20;
+    static LEAVES: AtomicU32 = AtomicU32::new(0);
+    // SAFETY: by the contract.
+    let pc = unsafe { (*uc).uc_mcontext.gregs[libc::REG_RIP as usize] };
+    if state::in_vdso(pc as u64) && LEAVES.fetch_add(1, Relaxed) < TRIES {
+        return Begun::Not;
+    }
+    LEAVES.store(0, Relaxed);
+    let Some(slot) = arena.find(gettid()) else { return Begun::Not };
+    // SAFETY: the slot is this thread's alone until PARKED is stored.
+    unsafe { note_self(core::ptr::from_ref(slot).cast_mut(), uc) };
+    slot.state.store(PARKED, Release);
+    thread::run_in_place(arena);
+    Begun::InPlace(slot.rewound.load(Acquire))
 }
 
 /// A thread that the agent asked because the first was slow may be here before the checkpoint thread has seen it. Going
 /// back it would take EINTR along.
-fn await_slot(st: &'static Seat) -> Option<(&'static arena::Arena, &'static Slot)> {
+fn await_slot(st: &'static Seat) -> Option<(&'static Arena, &'static Slot)> {
     let tid = gettid();
     while st.phase.load(Acquire) == QUIESCE {
         let found = arena::current(st).and_then(|a| Some((a, a.find(tid)?)));
@@ -222,11 +265,7 @@ unsafe fn park(st: &'static Seat, uc: *mut libc::ucontext_t) -> u32 {
         }
         let command = slot.command.load(Acquire);
         if command != STAY {
-            match command {
-                DRAIN => crate::signals::drain_private(arena, slot),
-                CALL => crate::plugin::called(arena),
-                _ => crate::signals::requeue_shared(arena),
-            }
+            obey(arena, slot, command);
             slot.command.store(STAY, Release);
             st.parked.fetch_add(1, AcqRel);
             futex_wake_all(&st.parked);
@@ -237,6 +276,15 @@ unsafe fn park(st: &'static Seat, uc: *mut libc::ucontext_t) -> u32 {
         crate::signals::take_back_setxid();
     }
     slot.rewound.load(Acquire)
+}
+
+/// By the thread of the slot.
+pub fn obey(arena: &Arena, slot: &Slot, command: u32) {
+    match command {
+        DRAIN => crate::signals::drain_private(arena, slot),
+        CALL => crate::plugin::called(arena),
+        _ => crate::signals::requeue_shared(arena),
+    }
 }
 
 /// Not for ever: a clock that is read without end is left in the middle then.

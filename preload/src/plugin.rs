@@ -80,13 +80,18 @@ pub fn call(a: &Arena, st: &Seat, event: u32) -> core::result::Result<(), ()> {
     let leader = thread::parked(a).find(|s| s.tid.load(Acquire) == pid);
     // The one that took the signal may be just about to park.
     let Some(slot) = leader.or_else(|| thread::parked(a).next()).or_else(|| a.used().next()) else { return Ok(()) };
+    let own = slot.tid.load(Acquire) == gettid();
     if slot.command.load(Acquire) != STAY {
         return Err(()); // still in a call that came too late
     }
     a.call.event.store(event, Release);
     a.call.failed.store(0, Release);
-    slot.command.store(CALL, Release);
-    thread::wake(st);
+    if own {
+        plugin_guard::alone(|| called(a));
+    } else {
+        slot.command.store(CALL, Release);
+        thread::wake(st);
+    }
     loop {
         let seen = st.parked.load(Acquire);
         if slot.command.load(Acquire) == STAY {

@@ -47,6 +47,11 @@ impl Path {
 
 /// Calls `f` with each name in a directory of numbers. Errors: ENOENT where /proc is not mounted.
 pub fn each_number(dir: &CStr, mut f: impl FnMut(i32)) -> Result<()> {
+    each_entry(dir, |number, _| f(number))
+}
+
+/// The same, and with the descriptor that the directory is read from.
+pub fn each_entry(dir: &CStr, mut f: impl FnMut(i32, Fd)) -> Result<()> {
     let fd = open(dir, libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC)?;
     let mut buf = [0u64; 512];
     let result = loop {
@@ -65,7 +70,7 @@ pub fn each_number(dir: &CStr, mut f: impl FnMut(i32)) -> Result<()> {
             let name = &bytes[at + 19..(at + len).min(n)];
             let end = name.iter().position(|&b| b == 0).unwrap_or(name.len());
             if let Some(number) = parse(&name[..end]) {
-                f(number);
+                f(number, fd);
             }
             at += len.max(19);
         }
@@ -80,7 +85,11 @@ pub fn each_task(f: impl FnMut(i32)) -> Result<()> {
 }
 
 fn task_file<'a>(tid: i32, name: &str, buf: &'a mut [u8]) -> Option<&'a [u8]> {
-    let fd = open(Path::new("/proc/self/task/").number(tid).text(name).c_str(), libc::O_RDONLY | libc::O_CLOEXEC).ok()?;
+    file(Path::new("/proc/self/task/").number(tid).text(name), buf)
+}
+
+fn file(path: Path, buf: &mut [u8]) -> Option<&[u8]> {
+    let fd = open(path.c_str(), libc::O_RDONLY | libc::O_CLOEXEC).ok()?;
     // The kernel makes such a file at the first read, and gives as much of it as there is room for.
     let n = read(fd, buf);
     close(fd);
@@ -122,7 +131,29 @@ pub fn processor(tid: i32) -> Option<u32> {
 
 /// Is `sig` in the thread's SigBlk?
 pub fn blocks(tid: i32, sig: i32) -> bool {
+    mask(tid, b"SigBlk:\t") & crate::signals::bit(sig) != 0
+}
+
+/// Signals that are pending for the thread itself.
+pub fn pending(tid: i32) -> u64 {
+    mask(tid, b"SigPnd:\t")
+}
+
+fn mask(tid: i32, name: &[u8]) -> u64 {
     let mut buf = [0; 4096];
-    let Some(status) = task_file(tid, "/status", &mut buf) else { return false };
-    procfs::blocked(status).is_some_and(|mask| mask & crate::signals::bit(sig) != 0)
+    task_file(tid, "/status", &mut buf).and_then(|status| procfs::mask(status, name)).unwrap_or(0)
+}
+
+/// The capabilities that a process, of this program or not, may make use of.
+pub fn permitted(pid: i32) -> u64 {
+    let mut buf = [0; 4096];
+    file(Path::new("/proc/").number(pid).text("/status"), &mut buf).and_then(|status| procfs::mask(status, b"CapPrm:\t")).unwrap_or(0)
+}
+
+/// Its user and group, as /proc shows them.
+pub fn owner(pid: i32) -> Option<[u32; 2]> {
+    let (path, mut stat) = (Path::new("/proc/").number(pid), [0u32; 36]);
+    // SAFETY: stat is as long as struct stat.
+    unsafe { syscall4(libc::SYS_newfstatat, libc::AT_FDCWD as usize, path.c_str().as_ptr() as usize, stat.as_mut_ptr() as usize, 0) }.ok()?;
+    Some([stat[7], stat[8]])
 }

@@ -73,16 +73,23 @@ pub fn silence_stops() -> Option<SigAction> {
     (changes && set_action(libc::SIGCHLD, &silent).is_ok()).then_some(before)
 }
 
-/// The process's queue, by the checkpoint thread (which has none of its own). Main puts it back.
+/// The process's queue. Main puts it back. And our own, which a checkpoint thread has not; put back at once.
 pub fn drain_shared(arena: &Arena) {
     let set = pending_set();
-    if set == 0 {
-        return;
+    let (tid, own) = (gettid(), || set & crate::procfs::pending(gettid()));
+    // One's own come first.
+    while let Some(info) = Some(own()).filter(|&own| own != 0).and_then(take) {
+        if !arena.add_pending(Pending { tid, pad: 0, info }) {
+            break;
+        }
     }
-    while let Some(info) = take(set) {
+    while let Some(info) = Some(set).filter(|&set| set != 0).and_then(take) {
         if !arena.add_pending(Pending { tid: 0, pad: 0, info }) {
             break;
         }
+    }
+    for p in pendings(arena).iter().filter(|p| p.tid == tid) {
+        queue(getpid(), tid, p);
     }
 }
 

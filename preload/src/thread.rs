@@ -43,26 +43,13 @@ fn with_room(start: impl Fn() -> Result<()>) -> Result<()> {
 unsafe extern "C" fn main(arena: usize) -> ! {
     // SAFETY: spawn passes the arena; it is unmapped only below.
     let a = unsafe { &*(arena as *const Arena) };
-    let mut handed_over = false;
     if let Some(st) = state::seat(getpid()) {
         // SAFETY: the word lies in the state page, which stays; the kernel clears it when this thread has ended.
         let _ = unsafe { syscall1(libc::SYS_set_tid_address, st.helper.as_ptr() as usize) };
     }
     crate::identity::be_effective();
-    if let Some(st) = state::seat(getpid()) {
-        descriptors::make_room();
-        if let Ok(channel) = Channel::connect(state::agent_name()) {
-            let told_us;
-            (handed_over, told_us) = session(a, st, &channel);
-            release(a, st);
-            channel.send(Msg { kind: msg::RESUME, arg: told_us.into(), ..Msg::default() });
-        } else {
-            unasked(a, st);
-            release(a, st);
-        }
-        st.arena.store(0, Release);
-        st.phase.store(IDLE, Release);
-    }
+    descriptors::make_room();
+    let handed_over = converse(a);
     // Should all have ended before they could park, this thread ends the process, as they would have.
     let code = if parked(a).next().is_none() { procfs::exit_code(getpid()) } else { 0 };
     if handed_over {
@@ -72,15 +59,51 @@ unsafe extern "C" fn main(arena: usize) -> ! {
     unsafe { asm::unmap_exit(arena, a.len, code) }
 }
 
-/// Lets the threads go and waits until the last is out of the handler. One of them stays there until we have ended.
+/// The same by a thread of the program in its handler: its descriptors are the program's, and no copy of the process can be
+/// made. On the arena's stack, for its own may be small.
+pub fn run_in_place(a: &Arena) {
+    let mut noted = 0;
+    // SAFETY: nobody uses the stack; `in_place` gets the arena, which outlives the call.
+    unsafe { asm::call_on(a.stack_top(), core::ptr::from_ref(a) as usize, in_place as *const () as usize, &raw mut noted) }
+}
+
+unsafe extern "C" fn in_place(arena: usize) {
+    // SAFETY: `run_in_place` passes the arena.
+    converse(unsafe { &*(arena as *const Arena) });
+}
+
+/// From the first word to the agent until all threads are out of the handler. True: see `session`.
+fn converse(a: &Arena) -> bool {
+    let Some(st) = state::seat(getpid()) else { return false };
+    let mut handed_over = false;
+    if let Ok(channel) = Channel::connect(state::agent_name()) {
+        let told_us;
+        (handed_over, told_us) = session(a, st, &channel);
+        release(a, st);
+        channel.send(Msg { kind: msg::RESUME, arg: told_us.into(), ..Msg::default() });
+        if a.is_in_place() {
+            close(channel.fd());
+        }
+    } else {
+        unasked(a, st);
+        release(a, st);
+    }
+    st.arena.store(0, Release);
+    st.phase.store(IDLE, Release);
+    handed_over
+}
+
+/// Lets the threads go and waits until the last, but for ourselves, is out of the handler. One of them stays there until
+/// we have ended.
 fn release(a: &Arena, st: &Seat) {
+    let ours = a.is_in_place() as u32;
     st.keeper.store(parked(a).next().map_or(0, |slot| slot.tid.load(Acquire)), Release);
     st.phase.store(RELEASE, Release);
     wake(st);
     fence(SeqCst);
     loop {
         let inside = st.inside.load(Acquire);
-        if inside == 0 {
+        if inside == ours {
             return;
         }
         let _ = futex_wait(&st.inside, inside, 100);
@@ -401,10 +424,12 @@ fn look_after_missing(a: &Arena, borrowed: &mut Borrowed, ask_again: bool) {
 
 /// Has the chosen threads carry out `command`; returns when all have.
 pub fn command(a: &Arena, st: &Seat, command: u32, which: impl Fn(&Slot) -> bool) {
-    for slot in parked(a).filter(|s| which(s)) {
+    let own = gettid();
+    for slot in parked(a).filter(|s| which(s) && s.tid.load(Acquire) != own) {
         slot.command.store(command, Release);
     }
     wake(st);
+    a.find(own).into_iter().filter(|s| which(s)).for_each(|s| crate::handler::obey(a, s, command));
     loop {
         let seen = st.parked.load(Acquire);
         if parked(a).all(|s| s.command.load(Acquire) == STAY) {

@@ -16,14 +16,20 @@ type Done = core::result::Result<(), (u32, Errno)>;
 /// the agent wants the table of runs, or -1.
 pub fn freeze(a: &Arena, ch: &Channel, fds: &[Fd; 4], m: &Msg) -> Done {
     let [socket, table, ..] = *fds;
+    if m.arg == 0 && a.is_in_place() {
+        return Err((stage::FREEZE, Errno::AGAIN));
+    }
     let (hold, incremental) = (m.arg != 0, m.arg2 != 0);
     a.note_holes();
     faults::at(Stage::InFreeze).map_err(|e| (stage::FREEZE, e))?;
     let fault = faults::due(Stage::InWrite);
     if hold {
-        strike(fault).map_err(|e| (stage::WRITE, e))?;
-        runs::write_snapshot(a, &Channel::on(socket), true, incremental, table).map_err(|e| (stage::WRITE, e))?;
-        ch.send(Msg { kind: msg::FROZEN, ..Msg::default() });
+        let writer = Channel::on(socket);
+        match strike(fault).and_then(|()| runs::write_snapshot(a, &writer, true, incremental, table)) {
+            Ok(()) => drop(ch.send(Msg { kind: msg::FROZEN, ..Msg::default() })),
+            // Said where it is waited for.
+            Err(e) => writer.fail(stage::WRITE, e, 0),
+        }
         return Ok(());
     }
     let flipped = |advice_on: i32, advice_off: i32| Flip { on: advice_on, off: advice_off };
@@ -100,6 +106,9 @@ unsafe extern "C" fn middle(job: usize) -> ! {
 /// processes), even in the checkpoint thread's own table. So a helper, an orphan in our memory that shares that table,
 /// outlives the thread, closes them as itself and unmaps the arena.
 pub fn hand_over(a: &Arena) -> bool {
+    if a.is_in_place() {
+        return false;
+    }
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FS | libc::CLONE_FILES;
     let mut job = Heir { arena: a, process: getpid(), thread: gettid(), made: false };
     // SAFETY: the middle process runs on the upper end of the scratch, which nobody uses meanwhile (CLONE_VFORK).

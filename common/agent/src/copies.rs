@@ -1,6 +1,6 @@
 //! Shared memory cannot be frozen: it is copied in the pause, by all processors, and written when the programs run on.
 
-use crate::room;
+use crate::{hands, room};
 use crate::shared::Aside;
 use ckpt_image::ImageWriter;
 use ckpt_sys::flat::SharedRange;
@@ -65,7 +65,7 @@ fn on_all<T: Sync + std::marker::Copy>(pieces: Vec<T>, work: impl Fn(T) + Sync) 
     };
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get()).min(pieces.len());
     std::thread::scope(|s| {
-        (1..threads).for_each(|_| drop(s.spawn(work)));
+        (1..threads).for_each(|_| drop(hands::start(s, work)));
         work();
     });
 }

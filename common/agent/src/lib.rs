@@ -24,6 +24,7 @@ pub mod filling;
 mod followers;
 pub mod foreground;
 pub mod gather;
+mod hands;
 pub mod ipc;
 pub mod launch;
 pub mod libraries;

@@ -374,8 +374,11 @@ fn delayed(c: &Candidate, since: Instant) -> QuiesceError {
 
 fn where_is(pid: i32, tid: i32) -> String {
     const ARENA: u64 = 8 << 20;
-    if let Some(limit) = soft_limit(pid, "Max processes").filter(|&l| l < 8) {
-        return format!("it may start no thread, not even for the checkpoint: its RLIMIT_NPROC is {limit}; start it with a higher one, or as root");
+    /// that a checkpoint without a thread of its own needs
+    const DESCRIPTORS: u64 = 8;
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count) as u64;
+    if let Some(limit) = soft_limit(pid, "Max open files").filter(|&l| open + DESCRIPTORS > l) {
+        return format!("it has {open} of {limit} descriptors open (RLIMIT_NOFILE), of which a checkpoint needs {DESCRIPTORS} in a program that may start no thread; start it with a higher limit");
     }
     if let Some(limit) = soft_limit(pid, "Max address space").filter(|&l| procfs::stat(pid).is_some_and(|s| l < s.field(23) + ARENA)) {
         return format!("it may map no more memory, of which a checkpoint needs {} MB: its RLIMIT_AS is {limit}; start it with a higher one", ARENA >> 20);

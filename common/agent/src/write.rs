@@ -2,7 +2,7 @@
 
 use crate::codec::Packer;
 use crate::lent::{Origin, Source, lock, read_remote, take};
-use crate::limits;
+use crate::{hands, limits};
 use crate::link::Link;
 use crate::pace;
 use ckpt_image::{CHUNK, Codec, ImageWriter, Memory};
@@ -172,10 +172,10 @@ pub fn all(jobs: &[Job], image: &ImageWriter, how: &How) -> Result<Vec<Memory>, 
         Ok::<_, WriteError>(done)
     };
     let mut done = std::thread::scope(|scope| -> Result<Vec<_>, WriteError> {
-        let lanes: Vec<_> = (0..LANES.min(jobs.len())).map(|_| scope.spawn(lane)).collect();
+        let lanes: Vec<_> = (0..LANES.min(jobs.len())).map(|_| hands::start(scope, lane)).collect();
         let mut all = Vec::new();
         for lane in lanes {
-            all.extend(lane.join().map_err(|_| io::Error::other("a writing thread ended"))??);
+            all.extend(lane.join()??);
         }
         Ok(all)
     })?;
@@ -257,10 +257,10 @@ fn compressed(job: &Job, writer: &Link, image: &ImageWriter, memory: &mut Memory
     let codec = memory.codec;
     let source = Mutex::new(Source::new(origin, memory));
     let pieces = std::thread::scope(|scope| -> io::Result<Done> {
-        let handles: Vec<_> = (0..threads).map(|_| scope.spawn(|| compress_all(&source, codec, image))).collect();
+        let handles: Vec<_> = (0..threads).map(|_| hands::start(scope, || compress_all(&source, codec, image))).collect();
         let mut done = Vec::new();
         for h in handles {
-            done.extend(h.join().map_err(|_| io::Error::other("a compression thread ended"))??);
+            done.extend(h.join()??);
         }
         done.sort_by_key(|d| d.0);
         Ok(done)

@@ -85,9 +85,9 @@ pub fn in_call(syscall: &[u8]) -> Option<InCall> {
     Some(out)
 }
 
-/// The mask behind `SigBlk:` in /proc/PID/status.
-pub fn blocked(status: &[u8]) -> Option<u64> {
-    hex(status.split(|&b| b == b'\n').find_map(|l| l.strip_prefix(b"SigBlk:\t"))?)
+/// The mask behind a name like `SigBlk:\t` in /proc/PID/status.
+pub fn mask(status: &[u8], name: &[u8]) -> Option<u64> {
+    hex(status.split(|&b| b == b'\n').find_map(|l| l.strip_prefix(name))?)
 }
 
 #[cfg(test)]
@@ -120,6 +120,6 @@ mod tests {
         assert_eq!(in_call(b"running\n"), None);
         assert_eq!((state(b"7 (a) b) Z 1"), state(b")")), (Some(b'Z'), None));
         assert_eq!(processor(b"7 (a) S 1"), None);
-        assert_eq!(blocked(b"SigPnd:\t1\nSigBlk:\t00000000fffffffe\n"), Some(0xffff_fffe));
+        assert_eq!(mask(b"SigPnd:\t1\nSigBlk:\t00000000fffffffe\n", b"SigBlk:\t"), Some(0xffff_fffe));
     }
 }

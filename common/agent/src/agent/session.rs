@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::followers::{self, follow};
+use crate::hands;
 use crate::link::Link;
 use crate::table::Exchange;
 use ckpt_sys::flat::{Msg, msg};
@@ -376,7 +377,7 @@ impl Barrier for Waiting<'_, '_> {
         let (ended, end) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|e| e.to_string())?;
         let mut called_off = None;
         std::thread::scope(|scope| {
-            scope.spawn(move || {
+            hands::start(scope, move || {
                 work();
                 drop(end);
             });

@@ -4,7 +4,7 @@ use super::{Barrier, Checkpoint, CheckpointError, Clock, Snapshot, host_name, no
 use crate::quiesce::Stopped;
 use crate::sharing::{Share, Sharing};
 use crate::write::{self, How};
-use crate::{libraries, passes, procfs, script, shared};
+use crate::{hands, libraries, passes, procfs, script, shared};
 use ckpt_image::{Birth, Body, Codec, Header, ImageFile, ImageMeta, Machine, Memory, ProcessMeta, RunState, SavedFile, Surroundings};
 use ckpt_objects::ipc::SysvSet;
 use ckpt_sys::fault;
@@ -40,13 +40,13 @@ impl Checkpoint<'_> {
         how.disk = self.disk.rate();
         let (copies, aside) = (&mut snapshot.copies, &snapshot.aside);
         let (files, memories) = std::thread::scope(|scope| {
-            let copying = scope.spawn(|| copies.write(image, aside.as_ref()));
-            let saving = files.is_none().then(|| scope.spawn(|| libraries::save(bodies, image)));
+            let copying = hands::start(scope, || copies.write(image, aside.as_ref()));
+            let saving = files.is_none().then(|| hands::start(scope, || libraries::save(bodies, image)));
             let owners = snapshot.processes.iter().filter(|(p, _)| snapshot.sharing.owns_memory(p.stopped.who.stat.pid));
             let jobs = owners.map(|(p, _)| write::Job { pid: p.stopped.who.stat.pid, frozen: p.frozen, writer: p.writer.as_ref(), taken: p.taken.as_ref() });
             let memories = write::all(&jobs.collect::<Vec<_>>(), image, &how);
-            let saved = saving.map(|s| s.join().unwrap_or_else(|_| Err(io::Error::other("a writing thread ended"))));
-            let copied = copying.join().unwrap_or_else(|_| Err(io::Error::other("a writing thread ended")));
+            let saved = saving.map(|s| s.join().and_then(|saved| saved));
+            let copied = copying.join().and_then(|copied| copied);
             (copied.and(files.map_or_else(|| saved.unwrap_or_else(|| Ok(Vec::new())), Ok)), memories)
         });
         let (files, memories) = (files.map_err(folder)?, memories?);
