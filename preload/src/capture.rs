@@ -95,6 +95,14 @@ fn has_segments() -> bool {
     unsafe { syscall3(libc::SYS_modify_ldt, 0, &raw mut first as usize, size_of::<u64>()) }.is_ok_and(|bytes| bytes > 0)
 }
 
+/// In its process keyring; what is in the user's or the session's stays in the kernel.
+fn has_keyring() -> bool {
+    const KEYCTL_GET_KEYRING_ID: usize = 0;
+    const KEY_SPEC_PROCESS_KEYRING: usize = -2isize as usize;
+    // SAFETY: numbers only.
+    unsafe { syscall3(libc::SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_PROCESS_KEYRING, 0) }.is_ok()
+}
+
 fn records(a: &Arena, st: &Seat, was: &Was, given: Fd) -> Result<Fd> {
     let mut out = Out { sheet: Sheet::new(c"ckpt-records", given)?, failed: None };
     out.put(record::PROCESS, &[bytes_of(&process(a, was))]);
@@ -106,6 +114,9 @@ fn records(a: &Arena, st: &Seat, was: &Was, given: Fd) -> Result<Fd> {
     }
     if has_segments() {
         out.put(record::SEGMENTS, &[]);
+    }
+    if has_keyring() {
+        out.put(record::KEYRING, &[]);
     }
     crate::queues::asked(|q| out.put(record::MQ_ASKED, &[bytes_of(&q)]));
     policies(&mut out, a);
@@ -261,6 +272,7 @@ fn thread_record(slot: &Slot) -> ThreadRecord {
         securebits: slot.securebits,
         keepcaps: slot.keepcaps,
         tsc: slot.tsc,
+        cpuid_faults: slot.cpuid_faults as u32,
         mce_kill: slot.mce_kill,
         credentials: slot.credentials,
         mempolicy: slot.mempolicy,

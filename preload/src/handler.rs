@@ -51,6 +51,8 @@ pub struct Slot {
     pub keepcaps: i32,
     pub tsc: i32,
     pub mce_kill: i32,
+    /// ARCH_SET_CPUID
+    pub cpuid_faults: bool,
     pub credentials: u64,
     pub name: [u8; 16],
     pub mempolicy: i32,
@@ -317,6 +319,7 @@ unsafe fn note_self(slot: *mut Slot, uc: *mut libc::ucontext_t) {
         s.no_new_privs = prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0).unwrap_or(0) as i32;
         s.securebits = prctl(libc::PR_GET_SECUREBITS, 0, 0, 0, 0).unwrap_or(0) as i32;
         s.keepcaps = prctl(libc::PR_GET_KEEPCAPS, 0, 0, 0, 0).unwrap_or(0) as i32;
+        s.cpuid_faults = syscall1(libc::SYS_arch_prctl, ARCH_GET_CPUID) == Ok(0);
         let _ = prctl(PR_GET_TSC, &raw mut s.tsc as usize, 0, 0, 0);
         s.mce_kill = prctl(PR_MCE_KILL_GET, 0, 0, 0, 0).unwrap_or(0) as i32;
         s.credentials = crate::identity::digest();
@@ -340,5 +343,6 @@ pub fn install(signal: i32) -> Result<()> {
 }
 
 const PR_GET_TSC: i32 = 25;
+const ARCH_GET_CPUID: usize = 0x1011;
 const PR_MCE_KILL_GET: i32 = 34;
 const SA_RESTORER: i32 = 0x0400_0000;

@@ -5,7 +5,6 @@ use ckpt_image::{Body, CHUNK, Codec, MapKind, MapMeta, ProcessMeta};
 use std::collections::HashSet;
 
 const TASK_END: u64 = 0x7fff_ffff_f000;
-const MIN_ADDRESS: u64 = 0x1000;
 
 #[derive(Debug, thiserror::Error)]
 #[error("{image}: damaged or hostile: {what}; use another generation")]
@@ -84,7 +83,7 @@ fn memory_of(all: &[ProcessMeta], mut i: usize) -> Option<&Body> {
 
 /// `memory` has its mappings.
 fn check_body(b: &Body, memory: &Body, total: u64, shared: usize) -> Result<(), String> {
-    let mut end = MIN_ADDRESS;
+    let mut end = 0;
     let kernel = |k: &MapKind| matches!(k, MapKind::Kernel);
     for m in b.maps.iter().filter(|m| !kernel(&m.kind)) {
         if m.start < end || m.end <= m.start || m.end > TASK_END || (m.start | m.end) & 4095 != 0 {

@@ -18,7 +18,7 @@ const NAMESPACES: [(&str, &str); 7] = [
 /// One line with the reason and, where there is one, the way out.
 pub fn of(pid: i32) -> Option<String> {
     let status = procfs::status(pid)?;
-    traced(pid, &status).or_else(|| sandboxed(pid, &status)).or_else(|| namespaced(pid))
+    traced(pid, &status).or_else(|| sandboxed(pid, &status)).or_else(|| namespaced(pid)).or_else(|| chrooted(pid))
 }
 
 /// A tracer takes every signal first.
@@ -52,4 +52,10 @@ fn namespaced(pid: i32) -> Option<String> {
     let differs = |name: &str| of(pid, name).zip(of(own, name)).is_some_and(|(theirs, ours)| theirs != ours);
     let (_, which) = NAMESPACES.iter().find(|(name, _)| differs(name))?;
     Some(format!("it is in a {which} namespace of its own, which is not supported; start it without, or ckpt_launch inside"))
+}
+
+/// Its library finds no /proc there.
+fn chrooted(pid: i32) -> Option<String> {
+    let (theirs, ours) = (procfs::link(pid, "root")?, procfs::link(std::process::id() as i32, "root")?);
+    (theirs != ours).then(|| "it has called chroot, which is not supported; start it without, or ckpt_launch inside".into())
 }

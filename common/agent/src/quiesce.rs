@@ -67,6 +67,19 @@ impl Drop for StopAgain {
     }
 }
 
+/// The library is not loaded yet.
+struct Early {
+    since: Instant,
+    /// Stopped by job control: woken until it is.
+    stop_again: Option<StopAgain>,
+}
+
+impl Early {
+    fn new() -> Early {
+        Early { since: Instant::now(), stop_again: None }
+    }
+}
+
 pub struct Stop {
     pub stopped: Vec<Stopped>,
     pub zombies: Vec<Candidate>,
@@ -114,8 +127,7 @@ impl Quiesce<'_> {
         let begun = Instant::now();
         let mut asked: HashMap<i32, Asked> = HashMap::new();
         let mut done: Vec<Stopped> = Vec::new();
-        // Stopped by job control before the library was loaded: woken until it is.
-        let mut early: HashMap<i32, StopAgain> = HashMap::new();
+        let mut early: HashMap<i32, Early> = HashMap::new();
         // Nobody was awaited: when the next look shows the same, all are there.
         let mut before: Option<Vec<i32>> = None;
         let mut looks = 0;
@@ -163,7 +175,7 @@ impl Quiesce<'_> {
         c: &Candidate,
         parent: Option<&Stopped>,
         asked: &mut HashMap<i32, Asked>,
-        early: &mut HashMap<i32, StopAgain>,
+        early: &mut HashMap<i32, Early>,
         begun: Instant,
     ) -> Result<bool, QuiesceError> {
         let pid = c.stat.pid;
@@ -185,9 +197,10 @@ impl Quiesce<'_> {
                 }
                 Ok(false)
             }
-            Readiness::NoHandler if begun.elapsed() < LIBRARY_PATIENCE => {
-                if c.stat.state == 'T' {
-                    early.entry(pid).or_insert_with(|| StopAgain::wake(pid));
+            // How long the others took does not count: it may have waited in vfork until now.
+            Readiness::NoHandler if early.entry(pid).or_insert_with(Early::new).since.elapsed() < LIBRARY_PATIENCE => {
+                if let Some(e) = early.get_mut(&pid).filter(|_| c.stat.state == 'T') {
+                    e.stop_again.get_or_insert_with(|| StopAgain::wake(pid));
                 }
                 Ok(true)
             }
@@ -203,7 +216,7 @@ impl Quiesce<'_> {
                 let is_stopped = c.stat.state == 'T';
                 let stop_told = is_stopped && parent.is_none_or(|p| !has_stop_to_tell(p, pid));
                 if signal(pid, tid, self.signal) {
-                    let stop_again = early.remove(&pid).or_else(|| is_stopped.then(|| StopAgain::wake(pid)));
+                    let stop_again = early.remove(&pid).and_then(|e| e.stop_again).or_else(|| is_stopped.then(|| StopAgain::wake(pid)));
                     let now = Instant::now();
                     asked.insert(pid, Asked { who: c.clone(), tid, in_call, last_ran, processor, stop_told, stop_again, raised, link: None, asked: now, asked_again: now });
                     return Ok(false);

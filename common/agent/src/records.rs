@@ -22,6 +22,8 @@ pub struct Records {
     pub landlock: bool,
     /// It has segments of its own.
     pub segments: bool,
+    /// It has a keyring of its own.
+    pub keyring: bool,
     pub fds: Vec<(FdEntry, OwnedFd)>,
 }
 
@@ -62,6 +64,7 @@ impl Records {
             record::MQ_ASKED => self.mq_asked.push(from_bytes(body).ok_or_else(damaged)?),
             record::LANDLOCK => self.landlock = true,
             record::SEGMENTS => self.segments = true,
+            record::KEYRING => self.keyring = true,
             record::POLICY => self.policies.push(from_bytes(body).ok_or_else(damaged)?),
             record::AUXV => self.auxv = body.to_vec(),
             _ => return Err(damaged()),

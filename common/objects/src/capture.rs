@@ -346,6 +346,7 @@ impl<'a, 'b> Capturing<'a, 'b> {
                 flags: probe.flags,
                 owner: locks::signal_owner(probe),
                 flock: None,
+                lease: None,
                 ofd_locks: Vec::new(),
                 name: probe.link.as_slice().into(),
                 kind,

@@ -110,6 +110,10 @@ impl Rebuilt {
             if set.holder(entry.object).map(|h| h.0) != Some(pid) {
                 continue;
             }
+            // The number goes with its signal (si_fd).
+            if let Some(lease) = object.lease {
+                let _ = sys::fcntl(entry.number, libc::F_SETLEASE, lease);
+            }
             if let Some(owner) = &object.owner {
                 let id = if owner.id == 0 { 0 } else { (self.pid_of)(owner.id) };
                 locks::set_signal_owner(entry.number, owner, id);

@@ -40,6 +40,8 @@ pub fn set_signal_owner(fd: RawFd, owner: &SignalOwner, id: i32) {
 /// One line of /proc/locks or of fdinfo.
 pub(crate) struct Line {
     family: String,
+    /// Of a lease: ACTIVE, or BREAKING.
+    state: String,
     exclusive: bool,
     pid: i32,
     ino: u64,
@@ -50,7 +52,7 @@ pub(crate) struct Line {
 /// `1: POSIX  ADVISORY  WRITE 3548 fd:00:7867 0 EOF`; waiters (`1: -> POSIX`) are no locks.
 pub(crate) fn parse(line: &str) -> Option<Line> {
     let words: Vec<&str> = line.split_whitespace().skip(1).collect();
-    let [family, _, mode, pid, place, start, end] = words[..] else {
+    let [family, state, mode, pid, place, start, end] = words[..] else {
         return None;
     };
     let start: i64 = start.parse().ok()?;
@@ -62,6 +64,7 @@ pub(crate) fn parse(line: &str) -> Option<Line> {
     let exclusive = mode == "WRITE";
     Some(Line {
         family: family.into(),
+        state: state.into(),
         exclusive,
         pid: pid.parse().ok()?,
         ino,
@@ -106,7 +109,7 @@ fn lines(set: &ObjectSet, probes: &[Rc<Probe>]) -> Vec<Line> {
     found.iter().filter_map(|l| parse(l)).collect()
 }
 
-/// Fails with the object that holds a lease.
+/// Fails with the object whose lease is to end.
 pub fn capture(set: &mut ObjectSet, probes: &[Rc<Probe>]) -> Result<(), (ObjectId, String)> {
     let all = lines(set, probes);
     let inodes: HashSet<u64> = all.iter().map(|l| l.ino).collect();
@@ -126,7 +129,9 @@ fn own_locks(object: &mut Object, probe: &Probe) -> Result<(), String> {
         match line.family.as_str() {
             "FLOCK" => object.flock = Some(if line.exclusive { libc::LOCK_EX } else { libc::LOCK_SH }),
             "OFDLCK" => object.ofd_locks.push(line.range()),
-            "LEASE" | "DELEG" => return Err("a file lease cannot be restored; release it (F_UNLCK) first".into()),
+            "LEASE" if line.state == "ACTIVE" => object.lease = Some(if line.exclusive { libc::F_WRLCK } else { libc::F_RDLCK }),
+            "LEASE" => return Err("its lease is being broken; try again when that is answered (F_UNLCK)".into()),
+            "DELEG" => return Err("a delegation of it cannot be restored; end it first".into()),
             _ => {}
         }
     }
@@ -167,11 +172,14 @@ fn flock_struct(range: &RangeLock) -> libc::flock {
     }
 }
 
-/// flock and OFD locks, on the rebuilt description.
+/// flock, lease and OFD locks, on the rebuilt description.
 pub fn take(object: &Object, fd: RawFd) -> io::Result<()> {
     if let Some(operation) = object.flock {
         // SAFETY: no memory involved.
         sys::cvt(unsafe { libc::flock(fd, operation | libc::LOCK_NB) })?;
+    }
+    if let Some(lease) = object.lease {
+        sys::fcntl(fd, libc::F_SETLEASE, lease)?;
     }
     for range in &object.ofd_locks {
         sys::fcntl_struct(fd, libc::F_OFD_SETLK, &mut flock_struct(range))?;

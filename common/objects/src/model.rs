@@ -62,6 +62,8 @@ pub struct Object {
     pub owner: Option<SignalOwner>,
     /// `flock`: LOCK_SH or LOCK_EX.
     pub flock: Option<i32>,
+    /// `fcntl(F_SETLEASE)`: F_RDLCK or F_WRLCK.
+    pub lease: Option<i32>,
     pub ofd_locks: Vec<RangeLock>,
     /// How messages name it: a path, `pipe:[17]`, ...
     pub name: Bytes,

@@ -304,8 +304,13 @@ pub fn capture(probe: &Probe, id: ObjectId, cx: &mut Capturing) -> io::Result<Op
             return Ok(None);
         }
         (libc::AF_NETLINK, _, _) => Kind::Netlink(netlink::capture(probe, kind, protocol)?),
-        (libc::AF_PACKET, _, _) => Kind::Packet(packet::capture(probe, domain, kind, protocol)?),
-        (_, libc::SOCK_RAW, _) if inet => Kind::Packet(packet::capture(probe, domain, kind, protocol)?),
+        (domain, kind, protocol) if domain == libc::AF_PACKET || inet && kind == libc::SOCK_RAW => {
+            let Some(state) = packet::capture(probe, domain, kind, protocol)? else {
+                cx.refuse(id, "packets come or go by memory that it shares with the kernel (PACKET_RX_RING, PACKET_TX_RING), which cannot be put back; close it, or do without the ring");
+                return Ok(None);
+            };
+            Kind::Packet(state)
+        }
         _ => {
             cx.refuse(id, format!("{} cannot be made again as they were; close it and try again", kind_name(domain, kind, protocol)));
             return Ok(None);

@@ -99,6 +99,10 @@ const TCP_RTO_MAX_MS: i32 = 44;
 const UDP: &[i32] = &[libc::UDP_CORK, 100, 101, 102, 103, 104];
 /// UDPLITE_SEND_CSCOV, UDPLITE_RECV_CSCOV
 const UDPLITE: &[i32] = &[libc::UDP_CORK, 10, 11];
+/// PACKET_AUXDATA, PACKET_ORIGDEV, PACKET_VERSION, PACKET_RESERVE, PACKET_LOSS, PACKET_VNET_HDR, PACKET_TIMESTAMP,
+/// PACKET_TX_HAS_OFF, PACKET_QDISC_BYPASS, PACKET_IGNORE_OUTGOING, PACKET_VNET_HDR_SZ
+const PACKET: &[i32] = &[8, 9, 10, 12, 14, 15, 17, PACKET_FANOUT, 19, 20, 23, 24];
+const PACKET_FANOUT: i32 = 18;
 /// NETLINK_PKTINFO to NETLINK_GET_STRICT_CHK, without the rings and what cannot be set.
 const NETLINK: &[i32] = &[3, 4, 5, 8, 10, 11, 12];
 const IP: &[i32] = &[
@@ -170,6 +174,8 @@ const LATE: &[(i32, i32)] = &[
     (libc::SOL_SOCKET, libc::SO_PASSCRED),
     (libc::SOL_SOCKET, libc::SO_PASSSEC),
     (libc::SOL_SOCKET, SO_PASSPIDFD),
+    // Only what is bound joins others.
+    (libc::SOL_PACKET, PACKET_FANOUT),
 ];
 /// Set when the data is back.
 const LAST: &[(i32, i32)] = &[
@@ -230,6 +236,7 @@ impl Options {
         let mut names: Vec<(i32, i32)> = SOCKET.iter().map(|n| (libc::SOL_SOCKET, *n)).collect();
         let own = match (domain, protocol) {
             (libc::AF_NETLINK, _) => (libc::SOL_NETLINK, NETLINK),
+            (libc::AF_PACKET, _) => (libc::SOL_PACKET, PACKET),
             (_, libc::IPPROTO_TCP) => (protocol, TCP),
             (_, libc::IPPROTO_UDP) => (protocol, UDP),
             (_, libc::IPPROTO_UDPLITE) => (protocol, UDPLITE),
@@ -242,8 +249,14 @@ impl Options {
         if domain == libc::AF_INET6 {
             names.extend(IPV6.iter().map(|n| (libc::IPPROTO_IPV6, *n)));
         }
-        let value = |(level, name)| Some((level, name, Bytes(get(fd, level, name).ok()?)));
-        Options(names.into_iter().filter_map(value).collect())
+        let mut options = Options::default();
+        options.read_more(fd, &names);
+        options
+    }
+
+    pub fn read_more(&mut self, fd: RawFd, names: &[(i32, i32)]) {
+        let value = |&(level, name): &(i32, i32)| Some((level, name, Bytes(get(fd, level, name).ok()?)));
+        self.0.extend(names.iter().filter_map(value));
     }
 
     pub fn get(&self, level: i32, name: i32) -> Option<i32> {

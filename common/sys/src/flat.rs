@@ -180,6 +180,8 @@ pub mod record {
     pub const LANDLOCK: u32 = 13;
     /// empty: the process has segments of its own (modify_ldt)
     pub const SEGMENTS: u32 = 14;
+    /// empty: the process has a keyring of its own (KEY_SPEC_PROCESS_KEYRING)
+    pub const KEYRING: u32 = 15;
 }
 
 /// An id that the process was given by `semget`, `msgget` or `shmget`.
@@ -293,7 +295,8 @@ pub struct ThreadRecord {
     pub nodes: u64,
     /// how its call was set back (preload/src/eintr.rs), 0: it was in none
     pub rewound: u32,
-    pub pad: u32,
+    /// 1: cpuid faults (ARCH_SET_CPUID)
+    pub cpuid_faults: u32,
 }
 
 #[repr(C)]

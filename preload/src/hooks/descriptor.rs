@@ -1,21 +1,21 @@
 //! fcntl(2), ioctl(2), tcsetpgrp(3), read(2) of a signalfd or a file below /proc: ids that travel inside arguments.
 
-use super::abi::{ask, hook, load, store, Plain};
+use super::abi::{ask, hook, load, set_errno, store, Plain};
 use super::process::{known_group, known_session, real};
 use super::{proc_contents, siginfo};
 use crate::ids;
 use ckpt_sys::idtable::RealPid;
-use ckpt_sys::raw::Result;
+use ckpt_sys::raw::{Errno, Result};
 use core::ffi::{c_int, c_ulong, c_void};
 use libc::{flock, pid_t};
 
 hook! {
     unchecked fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int,
-        when ids::active() || is_about_owner(command) => fcntl
+        when ids::active() || is_seen(command) => fcntl
 }
 hook! {
     unchecked fn fcntl64(fd: c_int, command: c_int, argument: usize) -> c_int,
-        when ids::active() || is_about_owner(command) => fcntl
+        when ids::active() || is_seen(command) => fcntl
 }
 hook! { unchecked fn ioctl(fd: c_int, request: c_ulong, argument: usize) -> c_int => ioctl }
 hook! { fn tcgetpgrp(fd: c_int) -> pid_t => tcgetpgrp }
@@ -33,13 +33,18 @@ struct Owner {
     pid: pid_t,
 }
 
+/// dnotify is not there, as in a kernel built without it: nothing tells what was asked for. inotify(7) is.
 fn fcntl(fd: c_int, command: c_int, argument: usize) -> Plain<c_int> {
+    if command == libc::F_NOTIFY {
+        set_errno(Errno::INVAL);
+        return Plain(-1);
+    }
     Plain(with_real_owner(command, argument, |argument| fcntl::next(fd, command, argument)))
 }
 
 /// An owner may be the group that the program was launched in, which has another id after any restart.
-fn is_about_owner(command: c_int) -> bool {
-    matches!(command, libc::F_SETOWN | libc::F_GETOWN | F_SETOWN_EX | F_GETOWN_EX)
+fn is_seen(command: c_int) -> bool {
+    matches!(command, libc::F_SETOWN | libc::F_GETOWN | F_SETOWN_EX | F_GETOWN_EX | libc::F_NOTIFY)
 }
 
 /// Makes the call with the kernel's ids, and puts the program's into what it brought.

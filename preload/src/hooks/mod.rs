@@ -18,6 +18,7 @@ mod proc_dirs;
 pub mod proc_paths;
 mod process;
 mod sched;
+mod sanitizer;
 mod scratch;
 mod shell;
 mod siginfo;
@@ -30,6 +31,7 @@ mod sysv;
 mod thread;
 mod timer;
 mod uring;
+mod user_dispatch;
 mod wait;
 
 pub use abi::{array, bytes, environment, errno, set_environment, set_errno};

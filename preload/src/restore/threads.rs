@@ -155,6 +155,7 @@ fn settle_leader(t: &ThreadRecord) -> Outcome {
 }
 
 const PR_SET_TSC: i32 = 26;
+const ARCH_SET_CPUID: usize = 0x1012;
 const PR_MCE_KILL: i32 = 33;
 const PR_MCE_KILL_SET: usize = 1;
 /// PR_MCE_KILL_DEFAULT
@@ -188,6 +189,10 @@ fn settle(g: &Ground, head: &PlanHead, t: &ThreadRecord) -> Outcome {
     }
     if t.tsc > 1 {
         let _ = prctl(PR_SET_TSC, t.tsc as usize, 0, 0, 0);
+    }
+    if t.cpuid_faults != 0 {
+        // SAFETY: a number only.
+        let _ = unsafe { syscall2(libc::SYS_arch_prctl, ARCH_SET_CPUID, 0) };
     }
     let _ = prctl(libc::PR_SET_TIMERSLACK, t.timer_slack as usize, 0, 0, 0);
     super::credentials::apply(g, head, t)?;

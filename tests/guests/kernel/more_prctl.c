@@ -1,5 +1,5 @@
 // Further settings: machine checks, time stamp counter, speculation, file system ids, autogroup, dump filter.
-// args: mce_kill tsc speculation fsuid autogroup coredump_filter timerslack_ns umask iopriority no_new_privs_thread
+// args: mce_kill tsc speculation fsuid autogroup coredump_filter timerslack_ns umask iopriority no_new_privs_thread cpuid user_dispatch dnotify
 #include "../guest.h"
 #include <sys/fsuid.h>
 static int text_is(const char *path, const char *want)
@@ -15,7 +15,21 @@ static void put(const char *path, const char *text)
         SKIP("%s: %s", path, strerror(errno));
     close(fd);
 }
-static volatile int ready;
+static volatile int ready, faults;
+static volatile char *blocked;
+static void count(int sig) { (void)sig, faults++; }
+static void skip_cpuid(int sig, siginfo_t *info, void *uc)
+{
+    (void)sig, (void)info;
+    faults++;
+    ((ucontext_t *)uc)->uc_mcontext.gregs[REG_RIP] += 2;
+}
+static void skip_call(int sig, siginfo_t *info, void *uc)
+{
+    (void)sig, (void)info, (void)uc;
+    *blocked = 0;
+    faults++;
+}
 static void *nnp(void *x)
 {
     (void)x;
@@ -28,7 +42,37 @@ static void *nnp(void *x)
 int main(int argc, char **argv)
 {
     (void)argc;
-    if (guest_is(argv, "mce_kill")) {
+    if (guest_is(argv, "cpuid")) {
+        const int set = 0x1012;
+        if (syscall(SYS_arch_prctl, set, 0))
+            SKIP("ARCH_SET_CPUID: %s", strerror(errno));
+        struct sigaction a = {.sa_sigaction = skip_cpuid, .sa_flags = SA_SIGINFO};
+        SYS(sigaction(SIGSEGV, &a, NULL));
+        guest_ready();
+        unsigned eax = 0, ebx, ecx = 0, edx;
+        __asm__ volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
+        CHECK_EQ("faults", 1, faults);
+    } else if (guest_is(argv, "user_dispatch")) {
+        // It is there and holds, or is not there.
+        static volatile char off;
+        int there = prctl(59 /* PR_SET_SYSCALL_USER_DISPATCH */, 1, 0, 0, &off) == 0;
+        guest_ready();
+        struct sigaction a = {.sa_sigaction = skip_call, .sa_flags = SA_SIGINFO};
+        SYS(sigaction(SIGSYS, &a, NULL));
+        blocked = &off, off = there;
+        syscall(SYS_getppid);
+        off = 0;
+        CHECK_EQ("dispatched", there, faults);
+    } else if (guest_is(argv, "dnotify")) {
+        // As above.
+        int fd = SYS(open(guest_dir, O_RDONLY | O_DIRECTORY));
+        signal(SIGIO, count);
+        int there = fcntl(fd, F_NOTIFY, DN_CREATE | DN_MULTISHOT) == 0;
+        guest_ready();
+        int before = faults;
+        guest_note("made");
+        CHECK_EQ("told", there, faults > before);
+    } else if (guest_is(argv, "mce_kill")) {
         SYS(prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0, 0));
         guest_ready();
         CHECK_EQ(argv[1], PR_MCE_KILL_EARLY, prctl(PR_MCE_KILL_GET, 0, 0, 0, 0));

@@ -1,16 +1,19 @@
 // Refused with a word, and running on unharmed: what is in the kernel or in a device and cannot be read back.
-// args: vsock alg xdp mptcp key userfaultfd perf fanotify bpf_map bpf_prog landlock_fd landlock landlock_files fsopen mount_fd secret notify kvm tun fuse uinput lease tls dmabuf ldt
+// args: vsock alg xdp mptcp key userfaultfd perf fanotify bpf_map bpf_prog landlock_fd landlock landlock_files fsopen mount_fd secret notify kvm tun fuse uinput breaking tls dmabuf ldt chroot keyring ring discipline
 #include "../guest.h"
 #include <asm/ldt.h>
 #include <linux/bpf.h>
 #include <linux/filter.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
+#include <linux/if_packet.h>
+#include <linux/keyctl.h>
 #include <linux/landlock.h>
 #include <linux/perf_event.h>
 #include <linux/seccomp.h>
 #include <linux/userfaultfd.h>
 #include <linux/vm_sockets.h>
+#include <pty.h>
 #include <sys/fanotify.h>
 #include <sys/mount.h>
 #define NEED(expr)                                                                                                     \
@@ -176,12 +179,14 @@ int main(int argc, char **argv)
         guest_refused("this device");
         fd = NEED(open("/dev/uinput", O_RDWR));
         guest_ready();
-    } else if (guest_is(argv, "lease")) {
+    } else if (guest_is(argv, "breaking")) {
         guest_refused("lease");
+        signal(SIGIO, SIG_IGN);
         fd = SYS(open(PATH_OF("f"), O_RDWR | O_CREAT, 0600));
         SYS(fcntl(fd, F_SETLEASE, F_WRLCK));
+        CHECK_EQ("another open", -1, open(PATH_OF("f"), O_RDWR | O_NONBLOCK));
         guest_ready();
-        CHECK_EQ("lease", F_WRLCK, fcntl(fd, F_GETLEASE));
+        SYS(fcntl(fd, F_SETLEASE, F_UNLCK));
     } else if (guest_is(argv, "tls")) {
         guest_refused("TCP_ULP");
         struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -199,6 +204,39 @@ int main(int argc, char **argv)
         struct user_desc d = {.entry_number = 3, .limit = 4095, .seg_32bit = 1, .useable = 1};
         NEED(syscall(SYS_modify_ldt, 1, &d, sizeof d));
         guest_ready();
+    } else if (guest_is(argv, "chroot")) {
+        guest_refused("chroot");
+        NEED(chroot(guest_dir));
+        guest_dir[0] = 0;
+        guest_ready();
+        CHECK_EQ("the old root", -1, access("/proc/self", F_OK));
+    } else if (guest_is(argv, "keyring")) {
+        guest_refused("keyring");
+        char got[8] = {0};
+        long key = NEED(syscall(SYS_add_key, "user", "guest", "secret", 6, KEY_SPEC_PROCESS_KEYRING));
+        guest_ready();
+        CHECK_EQ("length", 6, SYS(syscall(SYS_keyctl, KEYCTL_READ, key, got, sizeof got)));
+        CHECK_STR("key", "secret", got);
+    } else if (guest_is(argv, "ring")) {
+        guest_refused("PACKET_RX_RING");
+        struct tpacket_req r = {.tp_block_size = 4096, .tp_block_nr = 4, .tp_frame_size = 2048, .tp_frame_nr = 8};
+        fd = NEED(socket(AF_PACKET, SOCK_RAW, 0));
+        NEED(setsockopt(fd, SOL_PACKET, PACKET_RX_RING, &r, sizeof r));
+        guest_ready();
+        CHECK(mmap(NULL, 16384, PROT_READ, MAP_SHARED, fd, 0) != MAP_FAILED);
+    } else if (guest_is(argv, "discipline")) {
+        guest_refused("line discipline");
+        int slave, line = N_HDLC;
+        CHECK(openpty(&fd, &slave, NULL, NULL, NULL) == 0);
+        for (int tried = 30; tried > 0 && ioctl(slave, TIOCSETD, &line); tried--)
+            line = tried;
+        SYS(ioctl(slave, TIOCGETD, &line));
+        if (line == N_TTY)
+            SKIP("no other line discipline");
+        guest_ready();
+        int now;
+        SYS(ioctl(slave, TIOCGETD, &now));
+        CHECK_EQ("line discipline", line, now);
     } else {
         guest_refused("device");
         fd = NEED(open("/dev/dma_heap/system", O_RDWR));

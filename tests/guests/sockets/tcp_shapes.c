@@ -1,5 +1,5 @@
 // TCP in odd shapes: to itself, urgent byte, corked, closed with data, reset, both shut, refused, connecting, orphan, v4 in v6.
-// args: itself urgent corked closed reset both_shut refused connecting no_listener mapped reuseport fin_queued time_wait
+// args: itself urgent urgent_corked corked closed reset both_shut refused connecting no_listener mapped reuseport fin_queued time_wait
 #include "../guest.h"
 static int reuse;
 static int pair(int s[2], int family)
@@ -55,6 +55,22 @@ int main(int argc, char **argv)
         CHECK_EQ("byte", '!', buf[0]);
         CHECK_EQ("plain", 2, SYS(recv(s[1], buf, 2, MSG_WAITALL)));
         CHECK(memcmp(buf, "ab", 2) == 0);
+    } else if (guest_is(argv, "urgent_corked")) {
+        // What the sender holds back cannot be peeked at; the mark before it must not get lost for that.
+        SYS(send(s[0], "ab", 2, 0));
+        SYS(send(s[0], "!", 1, MSG_OOB));
+        SYS(send(s[0], "cd", 2, 0));
+        struct pollfd p = {s[1], POLLPRI, 0};
+        CHECK_EQ("urgent data came", 1, poll(&p, 1, 1000));
+        SYS(setsockopt(s[0], IPPROTO_TCP, TCP_CORK, &(int){1}, sizeof(int)));
+        SYS(send(s[0], "held", 4, 0));
+        guest_ready();
+        CHECK_EQ("up to the mark", 2, SYS(recv(s[1], buf, sizeof buf, 0)));
+        CHECK_EQ("urgent", 1, SYS(recv(s[1], buf, 1, MSG_OOB)));
+        CHECK_EQ("byte", '!', buf[0]);
+        SYS(setsockopt(s[0], IPPROTO_TCP, TCP_CORK, &(int){0}, sizeof(int)));
+        CHECK_EQ("behind it", 6, SYS(recv(s[1], buf, 6, MSG_WAITALL)));
+        CHECK(memcmp(buf, "cdheld", 6) == 0);
     } else if (guest_is(argv, "corked")) {
         SYS(setsockopt(s[0], IPPROTO_TCP, TCP_CORK, &(int){1}, sizeof(int)));
         SYS(send(s[0], "held", 4, 0));

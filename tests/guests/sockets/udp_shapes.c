@@ -1,5 +1,5 @@
 // UDP in odd shapes: corked, empty datagrams, connected with a queue, sender gone, to itself, broadcast, UDP-Lite, dual stack, multicast.
-// args: corked more corked6 corked_behind empty connected gone itself lite dual multicast multicast6 fresh recverr
+// args: corked more corked6 corked_behind empty connected gone itself lite dual dual_connected multicast multicast6 fresh recverr
 #include "inet.h"
 #include <netinet/udp.h>
 static int own(struct sockaddr_in *a, int proto)
@@ -128,6 +128,27 @@ int main(int argc, char **argv)
         CHECK_EQ("recv", 2, SYS(recvfrom(d, buf, 64, 0, (void *)&who, &n)));
         CHECK(IN6_IS_ADDR_V4MAPPED(&who.sin6_addr));
         CHECK_EQ("sender", b.sin_port, who.sin6_port);
+    } else if (guest_is(argv, "dual_connected")) {
+        struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_ANY_INIT}, who;
+        socklen_t n = sizeof six;
+        int d = socket(AF_INET6, SOCK_DGRAM, 0);
+        if (d < 0)
+            SKIP("no IPv6");
+        SYS(bind(d, (void *)&six, sizeof six));
+        SYS(getsockname(d, (void *)&six, &n));
+        struct sockaddr_in to = lo();
+        to.sin_port = six.sin6_port;
+        SYS(connect(s, (void *)&to, sizeof to));
+        SYS(send(s, "one", 3, 0)), SYS(send(s, "", 0, 0)), SYS(send(s, "three", 5, 0));
+        guest_ready();
+        n = sizeof who;
+        CHECK_EQ("first", 3, SYS(recvfrom(d, buf, 64, 0, (void *)&who, &n)));
+        CHECK_EQ("empty", 0, SYS(recv(d, buf, 64, 0)));
+        CHECK_EQ("third", 5, SYS(recv(d, buf, 64, 0)));
+        SYS(sendto(d, "back", 4, 0, (void *)&who, n));
+        struct pollfd p = {s, POLLIN, 0};
+        CHECK_EQ("answered", 1, poll(&p, 1, 1000));
+        CHECK_EQ("answer", 4, SYS(recv(s, buf, 64, 0)));
     } else if (guest_is(argv, "multicast")) {
         struct ip_mreqn m = {.imr_multiaddr.s_addr = inet_addr("239.5.5.5"), .imr_address.s_addr = htonl(INADDR_LOOPBACK)};
         struct sockaddr_in any = {.sin_family = AF_INET}, to;

@@ -1,5 +1,5 @@
 // Terminals in less usual states: exclusive, an own speed, other control characters, half a line typed, hung up later, a session that gave its terminal up.
-// args: exclusive speed characters half_line hangup_later given_up timed_read window_signal extproc
+// args: exclusive speed characters half_line hangup_later given_up timed_read window_signal extproc fixed
 #include "../guest.h"
 #include <pty.h>
 #define BOTHER 0010000
@@ -14,7 +14,21 @@ int main(int argc, char **argv)
     struct termios t, now;
     SYS(openpty(&m, &s, name, NULL, NULL));
     SYS(tcgetattr(s, &t));
-    if (guest_is(argv, "exclusive")) {
+    if (guest_is(argv, "fixed")) {
+        struct termios mask = {.c_iflag = ICRNL, .c_lflag = ECHO | ICANON}, none = {0}, other = t;
+        if (ioctl(s, TIOCSLCKTRMIOS, &mask))
+            SKIP("TIOCSLCKTRMIOS: %s", strerror(errno));
+        SYS(write(m, "typed\n", 6));
+        guest_ready();
+        SYS(ioctl(s, TIOCGLCKTRMIOS, &now));
+        CHECK_EQ("fixed input", ICRNL, now.c_iflag);
+        CHECK_EQ("fixed local", ECHO | ICANON, now.c_lflag);
+        other.c_lflag &= ~(ECHO | ICANON | ISIG);
+        SYS(tcsetattr(s, TCSANOW, &other)), SYS(tcgetattr(s, &now));
+        CHECK_EQ("local", t.c_lflag & ~ISIG, now.c_lflag);
+        CHECK_EQ("typed", 6, SYS(read(s, buf, sizeof buf)));
+        SYS(ioctl(s, TIOCSLCKTRMIOS, &none));
+    } else if (guest_is(argv, "exclusive")) {
         SYS(ioctl(s, TIOCEXCL));
         guest_ready();
         SYS(ioctl(s, TIOCGEXCL, &n));

@@ -68,12 +68,15 @@ pub(super) fn refuse(p: &Process, body: &Body) -> Result<(), CheckpointError> {
     let pid = p.stopped.who.stat.pid;
     let no = |what: &str| Err(CheckpointError::Process { pid, what: what.into() });
     match () {
-        _ if body.root != b"/" && !body.root.is_empty() => no("it runs in a chroot; that is not supported yet"),
+        _ if body.root != b"/" && !body.root.is_empty() => no("it has called chroot, which is not supported; start it without, or ckpt_launch inside"),
         _ if body.cwd.is_empty() => no("its working directory has a path that is longer than any that can be named"),
         _ if p.records.landlock => {
             no("it is confined by Landlock, whose rules cannot be read back; start it without its sandbox option")
         }
         _ if p.records.segments => no("it has memory segments of its own (modify_ldt); that is not supported"),
+        _ if p.records.keyring => {
+            no("it has keys in a keyring of its process, which would get other numbers; keep them in the user's keyring")
+        }
         _ => Ok(()),
     }
 }

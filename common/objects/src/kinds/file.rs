@@ -42,6 +42,8 @@ pub struct DeletedFile {
     pub owner: (u32, u32),
     /// Last access and last change.
     pub times: [(i64, i64); 2],
+    /// Extended attributes that this user may read.
+    pub attributes: Vec<(Bytes, Bytes)>,
     /// Made with O_TMPFILE: it may still be given a name.
     pub unnamed: bool,
     pub content: Content,
@@ -135,6 +137,7 @@ pub fn save_deleted(probe: &Probe, path: &Bytes, cx: &mut Capturing) -> io::Resu
         return Ok(known as u32);
     }
     let content = save_content(probe, cx)?;
+    let attributes = super::attributes::of(probe.fd);
     let stat = &probe.stat;
     cx.set.deleted.push(DeletedFile {
         ino,
@@ -142,6 +145,7 @@ pub fn save_deleted(probe: &Probe, path: &Bytes, cx: &mut Capturing) -> io::Resu
         mode: stat.st_mode & 0o7777,
         owner: (stat.st_uid, stat.st_gid),
         times: [(stat.st_atime, stat.st_atime_nsec), (stat.st_mtime, stat.st_mtime_nsec)],
+        attributes,
         unnamed: probe.flags & UNNAMED != 0 || is_unnamed(path, stat.st_ino),
         content,
     });
@@ -156,6 +160,9 @@ fn is_unnamed(path: &Bytes, ino: u64) -> bool {
 /// Saves the data extents; holes cost nothing.
 pub fn save_content(probe: &Probe, cx: &mut Capturing) -> io::Result<Content> {
     // A description of our own: SEEK_DATA moves an offset, and the program's may be write-only.
+    if probe.fdinfo().is_ok_and(|text| text.contains("LEASE")) {
+        return Err(io::Error::other("it has a lease, which reading its content would break; release it (F_UNLCK) first"));
+    }
     let own = open_to_read(probe)?;
     let size = probe.stat.st_size as u64;
     let extents = data_extents(own.as_raw_fd(), size);
@@ -398,8 +405,10 @@ pub fn finish_deleted(file: &DeletedFile, fd: RawFd) {
     unsafe {
         libc::fchown(fd, file.owner.0, file.owner.1);
         libc::fchmod(fd, file.mode);
-        libc::futimens(fd, times.as_ptr());
     }
+    super::attributes::set(fd, &file.attributes);
+    // SAFETY: as above.
+    unsafe { libc::futimens(fd, times.as_ptr()) };
 }
 
 fn unlinked_file(path: &Path, unnamed: bool) -> io::Result<OwnedFd> {

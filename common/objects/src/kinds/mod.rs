@@ -1,5 +1,6 @@
 //! One module per kind of object: its state, how it is captured, rebuilt and refilled.
 
+mod attributes;
 pub mod epoll;
 pub mod eventfd;
 pub mod file;
@@ -11,6 +12,7 @@ pub mod multicast;
 pub mod netlink;
 pub mod outer;
 pub mod packet;
+pub mod packetdiag;
 pub mod pidfd;
 pub mod pipe;
 pub mod procfile;

@@ -1,6 +1,7 @@
 //! Packet and raw sockets: made again where that is allowed. Packets on their way are lost, as networks may.
 
 use super::multicast::{self, Membership};
+use super::packetdiag;
 use crate::bytes::Bytes;
 use crate::probe::Probe;
 use crate::sock::{self, Options, Stage};
@@ -19,23 +20,39 @@ pub struct PacketState {
     pub options: Options,
 }
 
-pub fn capture(probe: &Probe, domain: i32, kind: i32, protocol: i32) -> io::Result<PacketState> {
-    Ok(PacketState {
+/// None: packets come or go by a ring.
+pub fn capture(probe: &Probe, domain: i32, kind: i32, protocol: i32) -> io::Result<Option<PacketState>> {
+    let mut options = Options::read(probe.fd, domain, protocol);
+    match domain {
+        libc::AF_PACKET => {
+            let extras = packetdiag::extras(probe.stat.st_ino).unwrap_or_default();
+            if extras.ring {
+                return Ok(None);
+            }
+            let joined = extras.memberships.into_iter().map(|m| (libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, m));
+            options.0.extend(joined);
+        }
+        _ => options.read_more(probe.fd, RAW),
+    }
+    Ok(Some(PacketState {
         domain,
         kind,
         protocol,
         name: sock::local_name(probe.fd)?,
         peer: sock::peer_name(probe.fd).ok(),
         groups: multicast::capture(probe.fd, domain),
-        options: Options::read(probe.fd, domain, protocol),
-    })
+        options,
+    }))
 }
+
+const SOL_RAW: i32 = 255;
+const SOL_ICMPV6: i32 = 58;
+/// ICMP_FILTER, IPV6_CHECKSUM, ICMPV6_FILTER
+const RAW: &[(i32, i32)] = &[(SOL_RAW, 1), (SOL_RAW, libc::IPV6_CHECKSUM), (SOL_ICMPV6, 1)];
 
 pub fn rebuild(state: &PacketState) -> io::Result<OwnedFd> {
     let fd = sock::socket(state.domain, state.kind, state.protocol)?;
-    for stage in [Stage::Early, Stage::Late, Stage::Last] {
-        state.options.apply(fd.as_raw_fd(), stage);
-    }
+    state.options.apply(fd.as_raw_fd(), Stage::Early);
     if state.name[2..].iter().any(|b| *b != 0) {
         let mut name = state.name.0.clone();
         if state.domain == libc::AF_PACKET {
@@ -45,8 +62,10 @@ pub fn rebuild(state: &PacketState) -> io::Result<OwnedFd> {
         sock::bind(fd.as_raw_fd(), &name)?;
     }
     multicast::join(fd.as_raw_fd(), &state.groups)?;
+    state.options.apply(fd.as_raw_fd(), Stage::Late);
     if let Some(peer) = &state.peer {
         sock::connect(fd.as_raw_fd(), peer)?;
     }
+    state.options.apply(fd.as_raw_fd(), Stage::Last);
     Ok(fd)
 }

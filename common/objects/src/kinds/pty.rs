@@ -36,6 +36,8 @@ pub struct PtyState {
     pub hung_up: bool,
     /// tcflow(TCOOFF) or ^S: nothing can be printed.
     pub stopped: bool,
+    /// Settings that nobody may change (TIOCSLCKTRMIOS), struct termios; empty: there are none.
+    pub fixed: Bytes,
     pub session: i32,
     pub foreground: i32,
     /// Typed, not read.
@@ -71,6 +73,7 @@ pub fn capture_master(probe: &Probe, cx: &mut Capturing) -> io::Result<PtyEnd> {
     state.termios = Termios::read(fd)?;
     let size: libc::winsize = sys::ioctl_get(fd, libc::TIOCGWINSZ)?;
     state.size = (size.ws_row, size.ws_col, size.ws_xpixel, size.ws_ypixel);
+    state.fixed = ptydata::fixed(fd);
     state.packet = flag(TIOCGPKT);
     state.exclusive = flag(TIOCGEXCL);
     state.locked = flag(TIOCGPTLCK);
@@ -134,6 +137,11 @@ pub fn drain(cx: &mut Capturing) -> Result<(), (ObjectId, io::Error)> {
             continue;
         };
         let pty = *pty as usize;
+        let line = cx.set.ptys[pty].termios.line;
+        if line != 0 {
+            let what = format!("its line discipline is number {line}, and what that holds cannot be read; give it N_TTY again");
+            return Err((id, io::Error::other(what)));
+        }
         let master = cx.probe(id).fd;
         let state = &cx.set.ptys[pty];
         let found = ptydata::save(master, state, &|| open_slave(master, libc::O_RDWR | libc::O_NONBLOCK));
@@ -237,6 +245,7 @@ fn open_numbered(wanted: u32, set: &ObjectSet) -> io::Result<OwnedFd> {
 
 fn finish(master: RawFd, state: &PtyState) -> io::Result<()> {
     state.termios.write(master)?;
+    ptydata::fix(master, &state.fixed);
     let (ws_row, ws_col, ws_xpixel, ws_ypixel) = state.size;
     sys::ioctl_set(
         master,

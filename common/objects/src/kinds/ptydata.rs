@@ -88,6 +88,24 @@ impl Termios {
     }
 }
 
+/// The kernel's struct termios.
+const FIXED: usize = 36;
+const TIOCGLCKTRMIOS: u64 = 0x5456;
+const TIOCSLCKTRMIOS: u64 = 0x5457;
+
+/// Which settings nobody may change; empty: all may be.
+pub fn fixed(master: RawFd) -> Bytes {
+    let mask = sys::ioctl_get::<[u8; FIXED]>(master, TIOCGLCKTRMIOS).unwrap_or([0; FIXED]);
+    Bytes(if mask == [0; FIXED] { Vec::new() } else { mask.to_vec() })
+}
+
+/// As `fixed` told. Who may not (it takes CAP_SYS_ADMIN) leaves them free.
+pub fn fix(master: RawFd, mask: &[u8]) {
+    if let Ok(mask) = <[u8; FIXED]>::try_from(mask) {
+        let _ = sys::ioctl_set(master, TIOCSLCKTRMIOS, &mask);
+    }
+}
+
 /// What one read would have got of what was typed.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Typed {
@@ -121,9 +139,13 @@ pub fn save(master: RawFd, state: &PtyState, open_slave: Opener) -> io::Result<F
     if state.packet {
         sys::ioctl_set(master, libc::TIOCPKT, &0i32)?;
     }
+    if !state.fixed.is_empty() {
+        fix(master, &[0; FIXED]);
+    }
     let saved = exchange(master, slave, state);
     // Settings go back whatever happened in between.
     let settings = state.termios.write(slave);
+    fix(master, &state.fixed);
     if state.packet {
         sys::ioctl_set(master, libc::TIOCPKT, &1i32)?;
     }

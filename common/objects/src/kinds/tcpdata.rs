@@ -20,17 +20,33 @@ pub struct Waiting {
 /// Everything `reader` would still get. `writer`: the other end, and whether it has said FIN.
 pub fn collect(reader: RawFd, writer: Option<(RawFd, bool)>) -> io::Result<Waiting> {
     match writer {
+        // Reading would pass over the urgent byte.
+        Some((writer, false)) if unsent(writer)? > 0 && has_urgent(reader) => {
+            let corked = uncork(writer);
+            let pulled = pull_over(reader, writer, 0);
+            recork(writer, corked);
+            pulled?;
+            peek(reader)
+        }
         Some((writer, false)) if unsent(writer)? > 0 => {
             let bytes = drain_and_refill(reader, writer, &mut |_| Ok(()))?;
             Ok(Waiting { bytes, urgent: None })
         }
         Some((writer, true)) if unsent(writer)? > 0 => {
-            pull_over(reader, writer)?;
+            pull_over(reader, writer, FIN)?;
             peek(reader)
         }
         _ => peek(reader),
     }
 }
+
+fn has_urgent(reader: RawFd) -> bool {
+    let _apart = Apart::set(reader);
+    sock::peek_urgent(reader).is_some()
+}
+
+/// The end of the stream counts as one byte that is not acknowledged.
+const FIN: usize = 1;
 
 /// Bytes (and FIN) the other side has not acknowledged.
 fn unsent(writer: RawFd) -> io::Result<usize> {
@@ -98,14 +114,14 @@ fn peek_plain(reader: RawFd) -> io::Result<Vec<u8>> {
     Ok(data)
 }
 
-/// A sender that has said FIN cannot be written to again: let all its data come over and peek there.
-fn pull_over(reader: RawFd, writer: RawFd) -> io::Result<()> {
+/// A sender that has said FIN cannot be written to again: let all its data come over, but for `left` bytes, and peek there.
+fn pull_over(reader: RawFd, writer: RawFd, left: usize) -> io::Result<()> {
     let buffers = Buffers::of(reader)?;
     let clamp = sock::getsockopt_int(reader, libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP);
     sock::widen(reader);
     // Else the window grows with each packet only.
     let _ = sock::set_int(reader, libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP, 1 << 28);
-    let pulled = wait_for_all(reader, writer);
+    let pulled = wait_for_all(reader, writer, left);
     if let Ok(clamp) = clamp {
         let _ = sock::set_int(reader, libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP, clamp);
     }
@@ -113,12 +129,12 @@ fn pull_over(reader: RawFd, writer: RawFd) -> io::Result<()> {
     pulled
 }
 
-fn wait_for_all(reader: RawFd, writer: RawFd) -> io::Result<()> {
+fn wait_for_all(reader: RawFd, writer: RawFd, left: usize) -> io::Result<()> {
     let deadline = Instant::now() + PATIENCE;
-    while unsent(writer)? > 1 {
+    while unsent(writer)? > left {
         if Instant::now() > deadline {
             return Err(io::Error::other(
-                "half-closed with more data than the receiver may hold; let it read first",
+                "half-closed, or with urgent data, and more data than the receiver may hold; let it read first",
             ));
         }
         // Only a read, a peek too, makes the kernel announce the larger window.

@@ -9,7 +9,7 @@ use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 const NETLINK_SOCK_DIAG: i32 = 4;
-const SOCK_DIAG_BY_FAMILY: u16 = 20;
+pub(super) const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const SOCK_DESTROY: u16 = 21;
 const TIME_WAIT: u8 = 6;
 
@@ -111,10 +111,16 @@ pub fn destination(family: i32, inode: u64) -> io::Result<Option<Bytes>> {
 
 /// One message for each TCP socket of the family.
 fn dump(family: i32) -> io::Result<Vec<Vec<u8>>> {
+    let mut found = answers(&request(SOCK_DIAG_BY_FAMILY, libc::NLM_F_ROOT | libc::NLM_F_MATCH, family, &[0; 48]))?;
+    found.retain(|message| message.len() >= 88);
+    Ok(found)
+}
+
+/// What the kernel says of each socket that is asked for.
+pub(super) fn answers(asked: &[u8]) -> io::Result<Vec<Vec<u8>>> {
     const DONE: u16 = 3;
     let fd = sock::socket(libc::AF_NETLINK, libc::SOCK_DGRAM, NETLINK_SOCK_DIAG)?;
-    let asked = request(SOCK_DIAG_BY_FAMILY, libc::NLM_F_ROOT | libc::NLM_F_MATCH, family, &[0; 48]);
-    sock::send(fd.as_raw_fd(), &asked, None, &[])?;
+    sock::send(fd.as_raw_fd(), asked, None, &[])?;
     let mut found = Vec::new();
     let mut buffer = vec![0; 64 << 10];
     loop {
@@ -126,7 +132,7 @@ fn dump(family: i32) -> io::Result<Vec<Vec<u8>>> {
             if len < 16 || at + len > n || kind == DONE {
                 return Ok(found);
             }
-            if kind == SOCK_DIAG_BY_FAMILY && len >= 88 {
+            if kind == SOCK_DIAG_BY_FAMILY {
                 found.push(buffer[at..at + len].to_vec());
             }
             at += len.next_multiple_of(4);

@@ -1,6 +1,7 @@
 //! UDP (and ping) sockets: name, peer, options; waiting datagrams by MSG_PEEK, sent again at restart.
 
 use super::multicast::{self, Membership};
+use super::tcp::place;
 use super::tcprebuild::in_domain;
 use super::udphold;
 use super::unixqueue::PeekOffset;
@@ -172,7 +173,8 @@ fn deliver(fd: RawFd, data: &Bytes, from: &Bytes, state: &UdpState, rb: &Rebuild
         Kind::Udp(sender) if port(&sender.name) == port(from) => Some((rb.raw(id).ok()?, sender.domain)),
         _ => None,
     });
-    let free = |s: RawFd| sock::peer_name(s).is_err() || sock::peer_name(s).is_ok_and(|p| p.0 == to);
+    // One of IPv4 may be connected to one of IPv6.
+    let free = |s: RawFd| sock::peer_name(s).map_or(true, |p| place(&p) == place(&to));
     let stand_in = sock::socket(state.domain, libc::SOCK_DGRAM, state.protocol)?;
     let sender = match ours.filter(|s| free(s.0)) {
         Some((sender, domain)) => {
