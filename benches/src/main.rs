@@ -56,6 +56,7 @@ fn run() -> io::Result<()> {
     let bench = Bench { bin, dir: options.dir.clone(), rounds: options.rounds, stages: RefCell::default() };
     bench.compile()?;
     let mut t = Table::new(options.only.clone());
+    let stolen = machine::Stolen::begin();
     memory(&bench, &mut t, options.compare)?;
     incremental::rows(&bench, &mut t)?;
     if t.wants("call") {
@@ -76,7 +77,7 @@ fn run() -> io::Result<()> {
     let chart = if t.wants("chart") { Some(chart::measure(&bench)?) } else { None };
     t.print();
     if options.write && options.only.is_empty() {
-        std::fs::write("docs/PERFORMANCE.md", t.page(&machine::name(&bench.dir), &bench.stages.borrow()))?;
+        std::fs::write("docs/PERFORMANCE.md", t.page(&(machine::name(&bench.dir) + &stolen.said()), &bench.stages.borrow()))?;
         chart.map_or(Ok(()), |svg| std::fs::write("docs/performance.svg", svg))?;
     }
     Ok(())
