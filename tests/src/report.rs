@@ -28,9 +28,9 @@ impl Gaps {
         Gaps(split.collect())
     }
 
-    pub fn reason(&self, guest: &str, mode: Mode, ids: Option<&str>) -> Option<&str> {
+    pub fn reason(&self, guest: &str, mode: Mode, ids: Option<&str>, is_root: bool) -> Option<&str> {
         let is_mode = |word: &str| match word.split_once('@') {
-            Some((word, of)) => word == mode.name() && ids == Some(of),
+            Some((word, of)) => word == mode.name() && if of == "user" { !is_root } else { ids == Some(of) },
             None => word == "*" || word == mode.name(),
         };
         let entry = self.0.iter().find(|(g, m, _)| g == guest && is_mode(m))?;
@@ -147,11 +147,13 @@ mod tests {
 
     #[test]
     fn gaps_apply_to_their_mode() {
-        let gaps = Gaps::parse("# comment\na/b restart@virtual needs exact ids\na/c * never\n");
-        assert_eq!(gaps.reason("a/b", Mode::Restart, Some("virtual")), Some("needs exact ids"));
-        assert_eq!(gaps.reason("a/b", Mode::Restart, None), None);
-        assert_eq!(gaps.reason("a/b", Mode::Native, Some("virtual")), None);
-        assert_eq!(gaps.reason("a/c", Mode::Twice, None), Some("never"));
+        let gaps = Gaps::parse("# comment\na/b restart@virtual needs exact ids\na/c * never\na/d resume@user needs root\n");
+        assert_eq!(gaps.reason("a/b", Mode::Restart, Some("virtual"), true), Some("needs exact ids"));
+        assert_eq!(gaps.reason("a/b", Mode::Restart, None, true), None);
+        assert_eq!(gaps.reason("a/b", Mode::Native, Some("virtual"), false), None);
+        assert_eq!(gaps.reason("a/c", Mode::Twice, None, true), Some("never"));
+        assert_eq!(gaps.reason("a/d", Mode::Resume, None, false), Some("needs root"));
+        assert_eq!(gaps.reason("a/d", Mode::Resume, None, true), None);
     }
 
     #[test]

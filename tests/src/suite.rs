@@ -76,6 +76,10 @@ impl<'a> Suite<'a> {
         Ok(Suite { args, paths, bin: public.into(), guests: public.join("guests"), user: Some(user) })
     }
 
+    fn is_root(&self) -> bool {
+        self.user.as_ref().map_or_else(|| nix::unistd::geteuid().is_root(), |user| user.uid.is_root())
+    }
+
     fn run_all(&self, guests: &[Guest], gaps: &Gaps) -> Results {
         let mut plan: Vec<(&Guest, Mode)> = Vec::new();
         for _ in 0..self.args.repeat {
@@ -86,7 +90,7 @@ impl<'a> Suite<'a> {
             for _ in 0..self.args.jobs.max(1) {
                 scope.spawn(|| {
                     while let Some((guest, mode)) = plan.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let gap = gaps.reason(&guest.name, *mode, self.args.ids.as_deref());
+                        let gap = gaps.reason(&guest.name, *mode, self.args.ids.as_deref(), self.is_root());
                         let verdict = Verdict::of(self.run(guest, *mode), gap);
                         tell(guest, *mode, &verdict);
                         record(&results, guest, *mode, verdict);
