@@ -2,9 +2,9 @@
 //! userfaultfd.rst): which pages of another process were written to.
 
 use ckpt_sys::pagemap::{PAGEMAP_SCAN, ScanArg};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::sync::OnceLock;
 
 pub const WPALLOWED: u64 = 1 << 0;
 pub const WRITTEN: u64 = 1 << 1;
@@ -17,25 +17,29 @@ const MOST: usize = 512;
 
 /// Calls `f` with pages that exist in [start, end) of memory that is registered: first, end, were they written to.
 /// `arm`: those that were are write-protected again, in the same moment.
-pub fn written(pagemap: &std::fs::File, (start, end): (u64, u64), arm: bool, mut f: impl FnMut(u64, u64, bool)) -> io::Result<()> {
+pub fn written(pagemap: &File, range: (u64, u64), arm: bool, mut f: impl FnMut(u64, u64, bool)) -> io::Result<()> {
+    let flags = if arm { PM_SCAN_WP_MATCHING } else { 0 };
+    // Without the condition on pages that exist the kernel would mark others too.
+    let ask = ScanArg { flags, mask: WPALLOWED, anyof: PRESENT | SWAPPED, ret: WRITTEN | WPALLOWED, ..ScanArg::default() };
+    scan(pagemap, range, ask, |from, to, found| f(from, to, found & WRITTEN != 0))
+}
+
+/// Calls `f` with pages that exist in [start, end) of memory that is not registered: first, end, do they carry the mark of
+/// a registration that is no more.
+pub fn unregistered(pagemap: &File, range: (u64, u64), mut f: impl FnMut(u64, u64, bool)) -> io::Result<()> {
+    let ask = ScanArg { inverted: WPALLOWED, mask: WPALLOWED, anyof: PRESENT | SWAPPED, ret: WRITTEN, ..ScanArg::default() };
+    scan(pagemap, range, ask, |from, to, found| f(from, to, found & WRITTEN == 0))
+}
+
+fn scan(pagemap: &File, (start, end): (u64, u64), mut ask: ScanArg, mut f: impl FnMut(u64, u64, u64)) -> io::Result<()> {
     let mut regions = vec![[0u64; 3]; MOST];
+    (ask.size, ask.end) = (size_of::<ScanArg>() as u64, end);
+    (ask.vec, ask.vec_len) = (regions.as_mut_ptr() as u64, regions.len() as u64);
     let mut at = start;
     while at < end {
-        let mut arg = ScanArg {
-            size: size_of::<ScanArg>() as u64,
-            // Without the other conditions the kernel would mark pages that do not exist.
-            flags: if arm { PM_SCAN_WP_MATCHING } else { 0 },
-            start: at,
-            end,
-            vec: regions.as_mut_ptr() as u64,
-            vec_len: regions.len() as u64,
-            mask: WPALLOWED,
-            anyof: PRESENT | SWAPPED,
-            ret: WRITTEN | WPALLOWED,
-            ..ScanArg::default()
-        };
-        // SAFETY: arg has the kernel's layout, vec is writable for vec_len regions.
-        let n = unsafe { libc::ioctl(pagemap.as_raw_fd(), PAGEMAP_SCAN as libc::c_ulong, &raw mut arg) };
+        ask.start = at;
+        // SAFETY: ask has the kernel's layout, vec is writable for vec_len regions.
+        let n = unsafe { libc::ioctl(pagemap.as_raw_fd(), PAGEMAP_SCAN as libc::c_ulong, &raw mut ask) };
         if n < 0 {
             return Err(io::Error::last_os_error());
         }
@@ -43,11 +47,11 @@ pub fn written(pagemap: &std::fs::File, (start, end): (u64, u64), arm: bool, mut
         for r in &regions[..n as usize] {
             // A page seen twice was armed the first time: only then it was known whether it had been written to.
             if at < r[1] {
-                f(r[0].max(at), r[1], r[2] & WRITTEN != 0);
+                f(r[0].max(at), r[1], r[2]);
                 at = r[1];
             }
         }
-        at = at.max(arg.walk_end);
+        at = at.max(ask.walk_end);
         if at <= begun {
             return Err(io::Error::other("the kernel's page scan does not advance"));
         }
@@ -78,22 +82,11 @@ pub fn register(uffd: BorrowedFd, (start, end): (u64, u64)) -> io::Result<()> {
     check(unsafe { libc::ioctl(uffd.as_raw_fd(), UFFDIO_REGISTER, arg.as_mut_ptr()) })
 }
 
-/// Takes away marks that mremap carried along to memory that was not registered: kernels before 6.14.
-pub fn clear_stale(uffd: BorrowedFd, (start, end): (u64, u64)) -> io::Result<()> {
-    static AFFECTED: OnceLock<bool> = OnceLock::new();
-    if !*AFFECTED.get_or_init(|| release() < (6, 14)) {
-        return Ok(());
-    }
+/// Takes marks away from memory that is registered.
+pub fn clear(uffd: BorrowedFd, (start, end): (u64, u64)) -> io::Result<()> {
     let mut arg = [start, end - start, 0];
     // SAFETY: struct uffdio_writeprotect is three u64.
     check(unsafe { libc::ioctl(uffd.as_raw_fd(), UFFDIO_WRITEPROTECT, arg.as_mut_ptr()) })
-}
-
-/// The kernel's; (0, 0) when it says something else.
-fn release() -> (u32, u32) {
-    let text = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 fn check(returned: i32) -> io::Result<()> {

@@ -36,7 +36,6 @@ struct Tracked {
     /// when the process began: its pid may be another's by now
     started: u64,
     uffd: OwnedFd,
-    registered: Vec<(u64, u64)>,
     /// generation in whose pause the pages were last write-protected
     armed: u32,
 }
@@ -114,7 +113,7 @@ impl Tracker {
         let base = self.current.as_ref().map(|b| b.parent.generation);
         let mut tracked = match self.processes.remove(&s.pid).filter(|t| t.started == s.started) {
             Some(t) => t,
-            None => Tracked { started: s.started, uffd: obtain(s.link)?, registered: Vec::new(), armed: 0 },
+            None => Tracked { started: s.started, uffd: obtain(s.link)?, armed: 0 },
         };
         let pagemap = File::open(format!("/proc/{}/pagemap", s.pid))?;
         let mut kept = Ranges::new();
@@ -125,14 +124,17 @@ impl Tracker {
                 }
             })?;
         }
-        let ranges = eligible(s, true);
-        for range in &ranges {
+        for range in eligible(s, true) {
+            let (mut fresh, mut stale) = (None, None);
+            pagemap::unregistered(&pagemap, range, |from, to, marked| {
+                fresh = hull(fresh, from, to);
+                stale = if marked { hull(stale, from, to) } else { stale };
+            })?;
             let uffd = tracked.uffd.as_fd();
-            match pagemap::register(uffd, *range) {
-                Ok(()) if covers(&tracked.registered, range) => {}
+            match pagemap::register(uffd, range) {
                 Ok(()) => {
-                    pagemap::clear_stale(uffd, *range)?;
-                    pagemap::written(&pagemap, *range, true, |_, _, _| {})?;
+                    stale.map_or(Ok(()), |range| pagemap::clear(uffd, range))?;
+                    fresh.map_or(Ok(()), |range| pagemap::written(&pagemap, range, true, |_, _, _| {}))?;
                 }
                 // An exec has replaced the memory that it was made for.
                 Err(e) if e.raw_os_error() == Some(libc::ESRCH) && tracked.armed != 0 => return self.try_arm(s, generation),
@@ -141,7 +143,6 @@ impl Tracker {
             }
         }
         let known = base.is_some() && base == Some(tracked.armed);
-        tracked.registered = ranges;
         tracked.armed = generation;
         self.processes.insert(s.pid, tracked);
         Ok(known.then_some(kept))
@@ -212,10 +213,9 @@ fn eligible(s: &Subject, writable: bool) -> Vec<(u64, u64)> {
     out
 }
 
-/// Does one of the sorted ranges hold this one?
-fn covers(ranges: &[(u64, u64)], range: &(u64, u64)) -> bool {
-    let i = ranges.partition_point(|r| r.1 < range.1);
-    ranges.get(i).is_some_and(|r| r.0 <= range.0)
+/// With [from, to) too.
+fn hull(whole: Option<(u64, u64)>, from: u64, to: u64) -> Option<(u64, u64)> {
+    Some(whole.map_or((from, to), |w| (w.0.min(from), w.1.max(to))))
 }
 
 fn push(ranges: &mut Ranges, from: u64, to: u64) {
@@ -234,12 +234,5 @@ mod tests {
         let mut r = Ranges::new();
         [(0, 4), (4, 6), (8, 9)].iter().for_each(|&(a, b)| push(&mut r, a, b));
         assert_eq!(r, [(0, 6), (8, 1)]);
-    }
-
-    #[test]
-    fn one_range_holds_another() {
-        let ranges = [(0, 10), (20, 30)];
-        assert!(covers(&ranges, &(20, 30)) && covers(&ranges, &(2, 5)));
-        assert!(!covers(&ranges, &(5, 15)) && !covers(&ranges, &(29, 31)) && !covers(&[], &(0, 1)));
     }
 }

@@ -48,7 +48,7 @@ impl Checkpoint<'_> {
         }
         let held = self.holds();
         for (p, _) in &mut owners {
-            p.taken = (COPIES_LITTLE && !held && is_little(p)).then(Taken::default);
+            p.taken = (!held && is_little(p)).then(Taken::default);
             self.ask_to_freeze(p, held)?;
         }
         owners.iter_mut().try_for_each(|(p, _)| self.frozen_or_held(p, held))
@@ -141,11 +141,6 @@ impl Checkpoint<'_> {
         }
     }
 }
-
-/// Off: one restart in a hundred of memory/churn-fork (six incremental checkpoints, a busy machine) brought back a page as it
-/// was a checkpoint before: the first write after the pause had not been noticed. With a fork after the protection, which
-/// flushes what processors remember of the page tables, none did.
-const COPIES_LITTLE: bool = false;
 
 /// What has changed since the parent image is copied in less time than a fork of the whole takes, and spares the program
 /// the faults of copy-on-write afterwards.
