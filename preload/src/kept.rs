@@ -1,6 +1,7 @@
 //! Incremental images: memory that the parent image holds already is left out.
 
 use crate::channel::Channel;
+use ckpt_sys::PAGE;
 use ckpt_sys::calls::*;
 use ckpt_sys::flat::{Msg, Run, msg};
 use ckpt_sys::raw::*;
@@ -50,10 +51,33 @@ impl Kept {
         Ok(Kept { table: mapped?, len, count, next: 0 })
     }
 
+    fn runs<'a>(&self) -> &'a [Run] {
+        let at = if self.count == 0 { align_of::<Run>() } else { self.table };
+        // SAFETY: the mapping holds `count` runs, without one count is 0; nobody has them longer than us.
+        unsafe { core::slice::from_raw_parts(at as *const Run, self.count) }
+    }
+
+    /// The first stretch of [start, end) to be looked at: what lies between longer kept runs, with the shorter ones in it.
+    /// Starts must come in ascending order.
+    pub fn stretch(&mut self, start: u64, end: u64) -> Option<(u64, u64)> {
+        /// A scan of its own costs as much as so many bytes more in one.
+        const SHORT: u64 = 32 * PAGE as u64;
+        let runs = self.runs();
+        while runs.get(self.next).is_some_and(|r| r.addr + r.bytes <= start) {
+            self.next += 1;
+        }
+        let (mut i, mut from) = (self.next, start);
+        while let Some(r) = runs.get(i).filter(|r| r.addr <= from) {
+            (i, from) = (i + 1, r.addr + r.bytes);
+        }
+        let long = runs.get(i..)?.iter().find(|r| r.bytes >= SHORT || r.addr >= end);
+        let to = long.map_or(end, |r| r.addr.min(end));
+        (from < to).then_some((from, to))
+    }
+
     /// Calls `f` with what of [start, end) is not kept. Ranges must come in ascending order.
     pub fn without(&mut self, mut start: u64, end: u64, mut f: impl FnMut(u64, u64) -> Result<()>) -> Result<()> {
-        // SAFETY: the mapping holds `count` runs; without one, count is 0.
-        let runs = unsafe { core::slice::from_raw_parts(if self.count == 0 { align_of::<Run>() } else { self.table } as *const Run, self.count) };
+        let runs = self.runs();
         while start < end {
             while runs.get(self.next).is_some_and(|r| r.addr + r.bytes <= start) {
                 self.next += 1;

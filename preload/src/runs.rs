@@ -229,21 +229,24 @@ fn scan_vma(pagemap: Fd, vma: &Vma, table: &mut RunTable, opened: &mut Opened, k
         return add_all(table, vma);
     }
     let mut at = vma.start;
-    while at < vma.end {
-        let mut regions = [[0u64; 3]; 128];
-        let (n, next) = regions_of(pagemap, at, vma.end, &mut regions)?;
-        for r in &regions[..n] {
-            if r[2] & GUARD != 0 {
-                table.add_guard(r[0], r[1] - r[0])?;
-                continue;
+    while let Some((from, to)) = kept.stretch(at, vma.end) {
+        at = from;
+        while at < to {
+            let mut regions = [[0u64; 3]; 128];
+            let (n, next) = regions_of(pagemap, at, to, &mut regions)?;
+            for r in &regions[..n] {
+                if r[2] & GUARD != 0 {
+                    table.add_guard(r[0], r[1] - r[0])?;
+                    continue;
+                }
+                if !readable {
+                    make_readable(vma, opened)?;
+                    readable = true;
+                }
+                kept.without(r[0], r[1], |from, to| add_region(table, from, to, vma.file))?;
             }
-            if !readable {
-                make_readable(vma, opened)?;
-                readable = true;
-            }
-            kept.without(r[0], r[1], |from, to| add_region(table, from, to, vma.file))?;
+            at = next.max(at + PAGE as u64);
         }
-        at = next.max(at + PAGE as u64);
     }
     Ok(())
 }

@@ -10,6 +10,8 @@ pub const WPALLOWED: u64 = 1 << 0;
 pub const WRITTEN: u64 = 1 << 1;
 const PRESENT: u64 = 1 << 3;
 const SWAPPED: u64 = 1 << 4;
+/// Since 6.17 (include/uapi/linux/fs.h).
+const GUARD: u64 = 1 << 8;
 const PM_SCAN_WP_MATCHING: u64 = 1;
 
 /// Regions at a time. With room for more than 512 the kernel (6.18) may answer a `walk_end` before what it reports.
@@ -31,23 +33,32 @@ pub fn unregistered(pagemap: &File, range: (u64, u64), mut f: impl FnMut(u64, u6
     scan(pagemap, range, ask, |from, to, found| f(from, to, found & WRITTEN == 0))
 }
 
+/// Guards (MADV_GUARD_INSTALL), which look like pages in swap space, are passed over.
 fn scan(pagemap: &File, (start, end): (u64, u64), mut ask: ScanArg, mut f: impl FnMut(u64, u64, u64)) -> io::Result<()> {
     let mut regions = vec![[0u64; 3]; MOST];
     (ask.size, ask.end) = (size_of::<ScanArg>() as u64, end);
     (ask.vec, ask.vec_len) = (regions.as_mut_ptr() as u64, regions.len() as u64);
+    ask.ret |= GUARD;
     let mut at = start;
     while at < end {
         ask.start = at;
         // SAFETY: ask has the kernel's layout, vec is writable for vec_len regions.
         let n = unsafe { libc::ioctl(pagemap.as_raw_fd(), PAGEMAP_SCAN as libc::c_ulong, &raw mut ask) };
         if n < 0 {
-            return Err(io::Error::last_os_error());
+            let e = io::Error::last_os_error();
+            if e.raw_os_error() == Some(libc::EINVAL) && ask.ret & GUARD != 0 {
+                ask.ret &= !GUARD;
+                continue;
+            }
+            return Err(e);
         }
         let begun = at;
         for r in &regions[..n as usize] {
             // A page seen twice was armed the first time: only then it was known whether it had been written to.
             if at < r[1] {
-                f(r[0].max(at), r[1], r[2]);
+                if r[2] & GUARD == 0 {
+                    f(r[0].max(at), r[1], r[2]);
+                }
                 at = r[1];
             }
         }
