@@ -207,7 +207,11 @@ mod armed {
                 // SAFETY: time has the layout of struct timespec.
                 unsafe { syscall2(libc::SYS_nanosleep, time.as_ptr() as usize, 0) }.map(drop)
             }
-            Effect::KillSelf => send(libc::SIGKILL, crate::calls::getpid()),
+            Effect::KillSelf => {
+                send(libc::SIGKILL, crate::calls::getpid())?;
+                // The first process of a pid namespace is not killed by its own signal.
+                crate::calls::exit_group(128 + libc::SIGKILL)
+            }
             // The thread itself: another one would take a while to stop it.
             Effect::StopSelf => crate::calls::tgkill(crate::calls::getpid(), crate::calls::gettid(), libc::SIGSTOP),
             Effect::StopMember => send(libc::SIGSTOP, TARGETS[Effect::KillMember as usize].load(Relaxed)),

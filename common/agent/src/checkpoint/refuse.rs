@@ -1,11 +1,13 @@
 //! What cannot be brought back is said while the program can still run on.
 
+use super::freeze::gone;
 use super::{CheckpointError, Process};
-use crate::apart;
+use crate::{apart, procfs};
 use crate::sharing::{self, Sharing};
 use ckpt_image::{Apart, Body};
 use ckpt_objects::{Kind, ObjectSet};
 use std::collections::HashMap;
+use std::io;
 
 /// Who shares what with whom. Sharing that no process can make again is refused.
 pub(super) fn sharing(processes: &[Process]) -> Result<Sharing, CheckpointError> {
@@ -68,6 +70,8 @@ pub(super) fn refuse(p: &Process, body: &Body) -> Result<(), CheckpointError> {
     let pid = p.stopped.who.stat.pid;
     let no = |what: &str| Err(CheckpointError::Process { pid, what: what.into() });
     match () {
+        // Its links are gone with it.
+        _ if body.cwd.is_empty() && procfs::stat(pid).is_none_or(|stat| procfs::has_ended(&stat)) => Err(gone(pid, &io::ErrorKind::BrokenPipe.into())),
         _ if body.root != b"/" && !body.root.is_empty() => no("it has called chroot, which is not supported; start it without, or ckpt_launch inside"),
         _ if body.cwd.is_empty() => no("its working directory has a path that is longer than any that can be named"),
         _ if p.records.landlock => {
