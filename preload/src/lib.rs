@@ -30,6 +30,7 @@ mod procfs;
 mod queues;
 mod regroup;
 mod restore;
+mod run_table;
 mod runs;
 mod sheet;
 mod signals;

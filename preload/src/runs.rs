@@ -4,6 +4,7 @@ use crate::arena::Arena;
 use crate::channel::Channel;
 use crate::kept::Kept;
 use crate::maps::{self, Vma};
+use crate::run_table::RunTable;
 use crate::sheet::Sheet;
 use crate::state;
 use ckpt_sys::flat::*;
@@ -11,6 +12,7 @@ use ckpt_sys::PAGE;
 use ckpt_sys::calls::*;
 use ckpt_sys::pagemap::{PAGEMAP_SCAN, ScanArg};
 use ckpt_sys::raw::*;
+use ckpt_sys::sched::Turn;
 
 const FILE: u64 = 1 << 2;
 const PRESENT: u64 = 1 << 3;
@@ -21,59 +23,6 @@ const GUARD: u64 = 1 << 8;
 /// Unit of checksums.
 pub const CHUNK: u64 = 1 << 20;
 const BATCH: usize = 4096;
-
-struct RunTable {
-    sheet: Sheet,
-    count: u64,
-    bytes: u64,
-    last: Run,
-    buffered: usize,
-    buffer: [Run; 256],
-}
-
-impl RunTable {
-    /// A range that faults has no data.
-    fn add_guard(&mut self, addr: u64, bytes: u64) -> Result<()> {
-        self.push()?;
-        self.last = Run { addr: addr | Run::GUARD, bytes };
-        self.push()
-    }
-
-    fn add(&mut self, addr: u64, bytes: u64) -> Result<()> {
-        self.bytes += bytes;
-        if self.last.addr + self.last.bytes == addr && self.last.bytes != 0 {
-            self.last.bytes += bytes;
-            return Ok(());
-        }
-        self.push()?;
-        self.last = Run { addr, bytes };
-        Ok(())
-    }
-
-    fn push(&mut self) -> Result<()> {
-        if self.last.bytes == 0 {
-            return Ok(());
-        }
-        self.buffer[self.buffered] = self.last;
-        self.buffered += 1;
-        self.count += 1;
-        self.last = Run::default();
-        if self.buffered == self.buffer.len() { self.flush() } else { Ok(()) }
-    }
-
-    fn run(&self, index: u64) -> Result<Run> {
-        let mut bytes = [0; size_of::<Run>()];
-        let at = index as usize * size_of::<Run>();
-        // SAFETY: bytes is writable for its length.
-        let got = unsafe { syscall4(libc::SYS_pread64, self.sheet.fd as usize, bytes.as_mut_ptr() as usize, bytes.len(), at) }?;
-        from_bytes(&bytes).filter(|_| got == bytes.len()).ok_or(Errno(libc::EIO))
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        let n = core::mem::take(&mut self.buffered) * size_of::<Run>();
-        self.sheet.put(&bytes_of(&self.buffer)[..n])
-    }
-}
 
 /// Memory that was made readable for us, and its protection before: `Was`, one after another.
 struct Opened {
@@ -111,11 +60,16 @@ impl Opened {
 /// `given`: where the agent wants the table of runs, or -1.
 pub fn write_snapshot(a: &Arena, ch: &Channel, hold: bool, incremental: bool, given: Fd) -> Result<()> {
     let mut kept = if incremental { Kept::receive(ch)? } else { Kept::nothing() };
-    let mut table = RunTable { sheet: Sheet::new(c"ckpt-runs", given)?, count: 0, bytes: 0, last: Run::default(), buffered: 0, buffer: [Run::default(); 256] };
+    if !hold {
+        // A copy that set to work at once would keep the program's threads from the processors.
+        ch.recv().filter(|(m, _)| m.kind == msg::GO).ok_or(Errno(libc::ECANCELED))?;
+    }
+    let mut table = RunTable::new(given)?;
+    let mut turn = (!hold).then(Turn::begin);
     let mut opened = Opened { list: -1 };
     // SAFETY: this thread alone uses the scratch, and the scan is over when it is written from.
     let aside = hold.then(|| unsafe { a.scratch() });
-    let done = scan(a, &mut table, &mut opened, &mut kept).and_then(|()| announce_and_write(ch, &mut table, aside));
+    let done = scan(a, &mut table, &mut opened, &mut kept, &mut turn).and_then(|()| announce_and_write(ch, &mut table, aside, turn));
     if hold && opened.list >= 0 {
         opened.close_again();
         close(opened.list);
@@ -126,14 +80,14 @@ pub fn write_snapshot(a: &Arena, ch: &Channel, hold: bool, incremental: bool, gi
     done
 }
 
-fn announce_and_write(ch: &Channel, table: &mut RunTable, aside: Option<&mut [u8]>) -> Result<()> {
+fn announce_and_write(ch: &Channel, table: &mut RunTable, aside: Option<&mut [u8]>, turn: Option<Turn>) -> Result<()> {
     table.sheet.cut()?;
     let m = Msg { kind: msg::RUNS, pid: getpid(), arg: table.bytes, arg2: table.count, ..Msg::default() };
     ch.send_with(m, &[], &[table.sheet.fd])?;
     let (m, fds) = lend(ch, table, aside.is_none())?;
     match m.kind {
         msg::WRITE => {
-            let mut sink = Sink { fd: fds[0], offset: m.arg, begun: m.arg, crc: !0, in_chunk: 0, table: &mut table.sheet, aside };
+            let mut sink = Sink { fd: fds[0], offset: m.arg, begun: m.arg, crc: !0, in_chunk: 0, table: &mut table.sheet, aside, turn };
             let written = write_runs(table.count, &mut sink);
             close(fds[0]);
             written?;
@@ -197,7 +151,7 @@ fn protect(at: usize, len: usize, prot: usize) -> Result<()> {
     unsafe { syscall3(libc::SYS_mprotect, at, len, prot) }.map(drop)
 }
 
-fn scan(a: &Arena, table: &mut RunTable, opened: &mut Opened, kept: &mut Kept) -> Result<()> {
+fn scan(a: &Arena, table: &mut RunTable, opened: &mut Opened, kept: &mut Kept, turn: &mut Option<Turn>) -> Result<()> {
     let pagemap = open(c"/proc/thread-self/pagemap", libc::O_RDONLY | libc::O_CLOEXEC)
         .or_else(|_| open(c"/proc/self/pagemap", libc::O_RDONLY | libc::O_CLOEXEC))?;
     let state = state::state_page_addr() as u64;
@@ -212,15 +166,14 @@ fn scan(a: &Arena, table: &mut RunTable, opened: &mut Opened, kept: &mut Kept) -
         }
         done = vma.end;
         // The kernel may have merged an arena with its neighbours.
-        a.around_holes(vma.start, vma.end, |start, end| scan_vma(pagemap, &Vma { start, end, ..*vma }, table, opened, kept))
+        a.around_holes(vma.start, vma.end, |start, end| scan_vma(pagemap, &Vma { start, end, ..*vma }, table, opened, kept, turn))
     });
     close(pagemap);
     result?;
-    table.push()?;
-    table.flush()
+    table.end()
 }
 
-fn scan_vma(pagemap: Fd, vma: &Vma, table: &mut RunTable, opened: &mut Opened, kept: &mut Kept) -> Result<()> {
+fn scan_vma(pagemap: Fd, vma: &Vma, table: &mut RunTable, opened: &mut Opened, kept: &mut Kept, turn: &mut Option<Turn>) -> Result<()> {
     let mut readable = vma.prot & libc::PROT_READ != 0;
     if vma.deleted {
         if !readable {
@@ -243,7 +196,7 @@ fn scan_vma(pagemap: Fd, vma: &Vma, table: &mut RunTable, opened: &mut Opened, k
                     make_readable(vma, opened)?;
                     readable = true;
                 }
-                kept.without(r[0], r[1], |from, to| add_region(table, from, to, vma.file))?;
+                kept.without(r[0], r[1], |from, to| add_region(table, from, to, vma.file, turn))?;
             }
             at = next.max(at + PAGE as u64);
         }
@@ -314,7 +267,7 @@ fn regions_by_entry(pagemap: Fd, at: u64, end: u64, out: &mut [[u64; 3]; 128]) -
 }
 
 /// A page of zeros need not be saved where missing pages read as zeros.
-fn add_region(table: &mut RunTable, start: u64, end: u64, file: bool) -> Result<()> {
+fn add_region(table: &mut RunTable, start: u64, end: u64, file: bool, turn: &mut Option<Turn>) -> Result<()> {
     if file {
         return table.add(start, end - start);
     }
@@ -326,8 +279,17 @@ fn add_region(table: &mut RunTable, start: u64, end: u64, file: bool) -> Result<
             table.add(at, PAGE as u64)?;
         }
         at += PAGE as u64;
+        if at.is_multiple_of(PIECE) {
+            give_way(turn);
+        }
     }
     Ok(())
+}
+
+fn give_way(turn: &mut Option<Turn>) {
+    if let Some(turn) = turn {
+        turn.give_way();
+    }
 }
 
 struct Sink<'a> {
@@ -342,6 +304,8 @@ struct Sink<'a> {
     /// None: the memory is a copy that nobody needs once it is written. Else what is written goes through here: a thread on
     /// its way to sleep may still write to its stack, and the checksum is to be that of the bytes in the image.
     aside: Option<&'a mut [u8]>,
+    /// of a copy, whose program runs
+    turn: Option<Turn>,
 }
 
 /// Written together: what is checked is still in the cache when it is copied.
@@ -365,6 +329,7 @@ impl Sink<'_> {
             }
             self.in_chunk += n;
             at += n;
+            give_way(&mut self.turn);
             let edge = if at == end { end } else { at & !(DROP - 1) };
             if edge > kept {
                 if self.aside.is_none() {
@@ -374,9 +339,6 @@ impl Sink<'_> {
             }
             if self.in_chunk == CHUNK {
                 self.end_chunk()?;
-                if self.aside.is_none() {
-                    ckpt_sys::sched::give_way();
-                }
             }
         }
         Ok(())

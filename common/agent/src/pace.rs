@@ -3,8 +3,9 @@
 use crate::lent::read_remote;
 use crate::codec::Packer;
 use ckpt_image::Codec;
+use ckpt_sys::sched::{Turn, thread_ns};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How fast the disk was, bytes per second; 0: not known.
 #[derive(Default)]
@@ -43,9 +44,10 @@ pub fn choose(pid: i32, runs: &[(u64, u64)], disk: Option<u64>) -> (Codec, Optio
     if plain < SOON {
         return (Codec::None, None);
     }
-    let sample = sample(pid, runs, bytes);
+    let mut turn = Turn::begin();
+    let sample = sample(pid, runs, bytes, &mut turn);
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get()) as f64;
-    let tried = [Codec::Lz4, Codec::Zstd].map(|codec| (codec, try_out(codec, &sample)));
+    let tried = [Codec::Lz4, Codec::Zstd].map(|codec| (codec, try_out(codec, &sample, &mut turn)));
     let time = |(rate, ratio): (f64, f64)| (bytes as f64 / (rate * threads)).max(plain * ratio);
     let best = tried.iter().filter_map(|&(codec, seen)| Some((codec, seen?))).min_by(|a, b| time(a.1).total_cmp(&time(b.1)));
     let gb = |rate: f64| format!("{:.1} GB/s", rate / 1e9);
@@ -72,7 +74,7 @@ fn name(codec: Codec) -> &'static str {
 }
 
 /// Pieces spread evenly over the memory; fewer where they cannot be read.
-fn sample(pid: i32, runs: &[(u64, u64)], bytes: u64) -> Vec<Vec<u8>> {
+fn sample(pid: i32, runs: &[(u64, u64)], bytes: u64, turn: &mut Turn) -> Vec<Vec<u8>> {
     let step = (bytes / SAMPLES as u64).max(1);
     let mut out = Vec::new();
     let mut wanted = step / 2;
@@ -82,6 +84,7 @@ fn sample(pid: i32, runs: &[(u64, u64)], bytes: u64) -> Vec<Vec<u8>> {
             let from = addr + (wanted - before);
             let n = (addr + len - from).min(SAMPLE as u64) as usize;
             out.extend(read(pid, from, n));
+            turn.give_way();
             wanted += step;
         }
         before += len;
@@ -95,13 +98,18 @@ fn read(pid: i32, addr: u64, len: usize) -> Option<Vec<u8>> {
 }
 
 /// Bytes per second on one processor, and the share that is left.
-fn try_out(codec: Codec, sample: &[Vec<u8>]) -> Option<(f64, f64)> {
+fn try_out(codec: Codec, sample: &[Vec<u8>], turn: &mut Turn) -> Option<(f64, f64)> {
     let all: usize = sample.iter().map(Vec::len).sum();
     let mut packer = Packer::new(codec).ok()?;
     packer.pack(sample.first()?).ok()?; // its memory is new
-    let begun = Instant::now();
-    let packed: usize = sample.iter().map(|s| packer.pack(s).map_or(s.len(), |p| p.len())).sum();
-    Some((all as f64 / begun.elapsed().as_secs_f64().max(1e-9), packed as f64 / all as f64))
+    turn.give_way();
+    let (begun, mut packed) = (thread_ns(), 0);
+    for s in sample {
+        packed += packer.pack(s).map_or(s.len(), |p| p.len());
+        turn.give_way();
+    }
+    let ns = thread_ns().saturating_sub(begun).max(1);
+    Some((all as f64 / (ns as f64 / 1e9), packed as f64 / all as f64))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::pace;
 use ckpt_image::{CHUNK, Codec, ImageWriter, Memory};
 use ckpt_objects::BlobRef;
 use ckpt_sys::flat::{Msg, Run, from_bytes, msg};
-use ckpt_sys::sched::{give_way, step_back};
+use ckpt_sys::sched::{Turn, step_back};
 use ckpt_wire::Compression;
 use std::fs::File;
 use std::io;
@@ -125,12 +125,12 @@ impl Taken {
             memory.checksums = self.bytes.chunks(CHUNK as usize).map(ckpt_sys::crc::crc32c).collect();
             return Ok(memory);
         }
-        let mut packer = Packer::new(memory.codec)?;
+        let (mut packer, mut turn) = (Packer::new(memory.codec)?, Turn::begin());
         for chunk in self.bytes.chunks(CHUNK as usize) {
             let (piece, crc) = image.append(&packer.pack(chunk)?)?;
             memory.pieces.push(piece);
             memory.checksums.push(crc);
-            give_way();
+            turn.give_way();
         }
         Ok(memory)
     }
@@ -159,6 +159,7 @@ pub fn all(jobs: &[Job], image: &ImageWriter, how: &How) -> Result<Vec<Memory>, 
     let next = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
     let lane = || {
+        step_back();
         let mut done = Vec::new();
         while !failed.load(Ordering::Relaxed) {
             let i = next.fetch_add(1, Ordering::Relaxed);
@@ -187,6 +188,9 @@ pub fn all(jobs: &[Job], image: &ImageWriter, how: &How) -> Result<Vec<Memory>, 
 fn process(job: &Job, writer: &Link, image: &ImageWriter, how: &How) -> Result<Memory, WriteError> {
     let pid = job.pid;
     let gone = |e| vanished(pid, e);
+    if job.frozen != pid {
+        writer.send(msg::GO).map_err(gone)?;
+    }
     let (runs, guards, bytes, (table, count)) = announced(pid, writer)?;
     let mut memory = how.memory(job.frozen, (runs, guards), bytes, image);
     if memory.codec == Codec::None {
@@ -280,16 +284,16 @@ type Done = Vec<(usize, BlobRef, u32)>;
 
 fn compress_all(source: &Mutex<Source>, codec: Codec, image: &ImageWriter) -> io::Result<Done> {
     step_back();
-    let mut packer = Packer::new(codec)?;
+    let (mut packer, mut turn) = (Packer::new(codec)?, Turn::begin());
     let mut chunk = vec![0; CHUNK as usize];
     let mut out = Vec::new();
     while let Some((index, n)) = take(source, &mut chunk)? {
-        give_way();
+        turn.give_way();
         let appended = packer.pack(&chunk[..n]).and_then(|packed| image.append(&packed));
         // The writer must not wait for a reader that has given up.
         let (piece, crc) = appended.inspect_err(|_| lock(source).give_up())?;
         out.push((index, piece, crc));
-        give_way();
+        turn.give_way();
     }
     Ok(out)
 }

@@ -33,9 +33,34 @@ pub fn step_back() {
     }
 }
 
-/// Between two pieces of work: whoever else waits for this processor comes first. A clock that ticks every 4 ms cannot
-/// end a slice sooner.
-pub fn give_way() {
-    // SAFETY: takes nothing.
-    let _ = unsafe { syscall0(libc::SYS_sched_yield) };
+/// Nanoseconds of its own time that a thread beside a program works before it lets others on the processor.
+const TURN: u64 = 1_500_000;
+
+/// When the turn under way began, by the thread's own time.
+pub struct Turn(u64);
+
+impl Turn {
+    pub fn begin() -> Turn {
+        Turn(thread_ns())
+    }
+
+    /// Between two pieces of work. A turn that has lasted ends with the shortest sleep there is: a thread that only yields
+    /// comes back as long as it has had less of the processor than the program, and is not moved to one that is idle.
+    pub fn give_way(&mut self) {
+        if thread_ns().saturating_sub(self.0) < TURN {
+            return;
+        }
+        let least = [0i64, 1];
+        // SAFETY: least has the layout of struct timespec.
+        let _ = unsafe { syscall2(libc::SYS_nanosleep, least.as_ptr() as usize, 0) };
+        *self = Turn::begin();
+    }
+}
+
+/// What the calling thread has had of the processors, in nanoseconds.
+pub fn thread_ns() -> u64 {
+    let mut ts = [0i64; 2];
+    // SAFETY: ts has the layout of struct timespec.
+    let _ = unsafe { syscall2(libc::SYS_clock_gettime, libc::CLOCK_THREAD_CPUTIME_ID as usize, ts.as_mut_ptr() as usize) };
+    ts[0] as u64 * 1_000_000_000 + ts[1] as u64
 }

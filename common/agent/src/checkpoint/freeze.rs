@@ -59,7 +59,7 @@ impl Checkpoint<'_> {
         match self.frozen(p, held) {
             Err(e) if self.pause_mode() == PauseMode::Auto && !held => {
                 self.choices.hold(format!("held: {e}"));
-                p.taken = None;
+                (p.taken, p.frozen) = (None, p.stopped.who.stat.pid);
                 self.ask_to_freeze(p, true)?;
                 self.frozen(p, true)
             }

@@ -32,7 +32,7 @@ pub const SETTLED: u32 = 16;
 // program -> agent
 /// thread `tid` asks for a checkpoint and waits
 pub const REQUEST: u32 = 15;
-// agent -> restorer
+// agent -> restorer, and -> frozen writer once the program goes on
 pub const GO: u32 = 39;
 /// all children that are to be stopped are
 pub const SETTLE: u32 = 43;
