@@ -205,29 +205,51 @@ fn read_typed(slave: RawFd, termios: &Termios) -> io::Result<Vec<Typed>> {
     Ok(found)
 }
 
-/// Output first, while nothing can be echoed into it.
+/// Before the real settings apply again all that was typed has passed the line discipline: else it would be echoed.
 fn refill(master: RawFd, slave: RawFd, termios: &Termios, typed: &[Typed], to_master: &[u8]) -> io::Result<()> {
     let used = |c: &u8| typed.iter().any(|t| t.data.contains(c)) || [termios.cc[libc::VEOL], termios.cc[libc::VEOL2]].contains(c);
     // Any byte that does not occur stands for ^D.
     let end_of_file = (1..=255).find(|c| *c != b'\n' && !used(c)).unwrap_or(0);
-    termios.transparent(termios.by_lines().then_some(end_of_file)).write(slave)?;
-    write_ready(slave, to_master)?;
+    let quiet = termios.transparent(termios.by_lines().then_some(end_of_file));
+    quiet.write(slave)?;
     let mut countable = 0;
     for (i, piece) in typed.iter().enumerate() {
+        let whole = !termios.by_lines() || piece.end_of_file || i + 1 < typed.len() || piece.data.ends_with(b"\n");
+        if !whole && i > 0 {
+            arrived(slave, countable)?;
+            type_seen(master, slave, &quiet, &piece.data)?;
+            continue;
+        }
         write_ready(master, &piece.data)?;
         if piece.end_of_file {
             write_ready(master, &[end_of_file])?;
         }
-        let whole = !termios.by_lines() || piece.end_of_file || i + 1 < typed.len() || piece.data.ends_with(b"\n");
         countable += if whole { piece.data.len() } else { 0 };
     }
-    // poll lets the kernel's line discipline finish what was written.
+    // With nothing to be read, poll lets the kernel's line discipline finish what was written.
     sys::poll(slave, libc::POLLIN, 0)?;
-    sys::poll(master, libc::POLLIN, 0)?;
     if !typed.is_empty() {
         arrived(slave, countable)?;
     }
-    Ok(())
+    write_ready(slave, to_master)?;
+    sys::poll(master, libc::POLLIN, 0).map(drop)
+}
+
+/// The beginning of a line behind whole ones: neither poll nor FIONREAD tells when it has arrived, but its echo does.
+/// Nothing else may be on its way to the master.
+fn type_seen(master: RawFd, slave: RawFd, quiet: &Termios, data: &[u8]) -> io::Result<()> {
+    Termios { lflag: quiet.lflag | libc::ECHO, ..quiet.clone() }.write(slave)?;
+    for piece in data.chunks(256) {
+        write_ready(master, piece)?;
+        let mut seen = 0;
+        while seen < piece.len() {
+            if sys::poll(master, libc::POLLIN, 1000)? & libc::POLLIN == 0 {
+                return Err(io::Error::other("the terminal's input did not come back"));
+            }
+            seen += sys::read(master, &mut [0; 256])?;
+        }
+    }
+    quiet.write(slave)
 }
 
 /// Waits until all typed bytes passed the line discipline: after that the real settings apply again.
