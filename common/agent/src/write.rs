@@ -189,7 +189,8 @@ fn process(job: &Job, writer: &Link, image: &ImageWriter, how: &How) -> Result<M
     let pid = job.pid;
     let gone = |e| vanished(pid, e);
     if job.frozen != pid {
-        writer.send(msg::GO).map_err(gone)?;
+        // One that has ended already has said why.
+        let _ = writer.send(msg::GO);
     }
     let (runs, guards, bytes, (table, count)) = announced(pid, writer)?;
     let mut memory = how.memory(job.frozen, (runs, guards), bytes, image);

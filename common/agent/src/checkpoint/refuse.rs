@@ -2,7 +2,7 @@
 
 use super::freeze::gone;
 use super::{CheckpointError, Process};
-use crate::{apart, procfs};
+use crate::apart;
 use crate::sharing::{self, Sharing};
 use ckpt_image::{Apart, Body};
 use ckpt_objects::{Kind, ObjectSet};
@@ -65,14 +65,18 @@ pub(super) fn apart(p: &Process) -> Result<Vec<Apart>, CheckpointError> {
     })
 }
 
+fn is_too_long(pid: i32) -> bool {
+    std::fs::read_link(format!("/proc/{pid}/cwd")).is_err_and(|e| e.raw_os_error() == Some(libc::ENAMETOOLONG))
+}
+
 /// What cannot be brought back is said now.
 pub(super) fn refuse(p: &Process, body: &Body) -> Result<(), CheckpointError> {
     let pid = p.stopped.who.stat.pid;
     let no = |what: &str| Err(CheckpointError::Process { pid, what: what.into() });
     match () {
-        // Its links are gone with it.
-        _ if body.cwd.is_empty() && procfs::stat(pid).is_none_or(|stat| procfs::has_ended(&stat)) => Err(gone(pid, &io::ErrorKind::BrokenPipe.into())),
         _ if body.root != b"/" && !body.root.is_empty() => no("it has called chroot, which is not supported; start it without, or ckpt_launch inside"),
+        // Its links are gone with it.
+        _ if body.cwd.is_empty() && !is_too_long(pid) => Err(gone(pid, &io::ErrorKind::BrokenPipe.into())),
         _ if body.cwd.is_empty() => no("its working directory has a path that is longer than any that can be named"),
         _ if p.records.landlock => {
             no("it is confined by Landlock, whose rules cannot be read back; start it without its sandbox option")
