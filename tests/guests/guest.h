@@ -183,6 +183,23 @@ GUEST_FN void guest_refused(const char *words)
     CHECK(write(fd, words, strlen(words)) == (ssize_t)strlen(words));
     close(fd);
 }
+// Does reading there fault?
+static sigjmp_buf guest_after_fault;
+GUEST_FN void guest_on_fault(int s)
+{
+    (void)s;
+    siglongjmp(guest_after_fault, 1);
+}
+GUEST_FN int guest_faults(volatile char *at)
+{
+    struct sigaction mine = {.sa_handler = guest_on_fault}, before;
+    SYS(sigaction(SIGSEGV, &mine, &before));
+    int fault = sigsetjmp(guest_after_fault, 1);
+    if (!fault)
+        (void)*at;
+    SYS(sigaction(SIGSEGV, &before, NULL));
+    return fault;
+}
 // For the other threads and processes of a guest.
 GUEST_FN void guest_await_go(void) { guest_await("go"); }
 GUEST_FN int guest_going(void) { return guest_noted("go"); }

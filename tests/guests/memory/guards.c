@@ -1,20 +1,6 @@
 // Guard pages (MADV_GUARD_INSTALL) in the middle of much memory, some of which changes, stay guards.
 #include "../guest.h"
-#include <setjmp.h>
 enum { MB = 1 << 20 };
-static sigjmp_buf out;
-static void on_fault(int s)
-{
-    (void)s;
-    siglongjmp(out, 1);
-}
-static int faults(volatile char *p)
-{
-    if (sigsetjmp(out, 1))
-        return 1;
-    (void)*p;
-    return 0;
-}
 static char *m;
 static void *change(void *a)
 {
@@ -32,13 +18,12 @@ int main(void)
     memset(m, 7, 16 * MB);
     if (madvise(m + 8 * MB, MB, 102))
         SKIP("MADV_GUARD_INSTALL: %s", strerror(errno));
-    signal(SIGSEGV, on_fault);
     pthread_t other = guest_thread(change, NULL);
     guest_ready();
     SYS(pthread_join(other, NULL));
     for (int at = 0; at < MB; at += 51 * 4096)
-        CHECK_EQ("guard", 1, faults(m + 8 * MB + at));
-    CHECK_EQ("last guard", 1, faults(m + 9 * MB - 1));
+        CHECK_EQ("guard", 1, guest_faults(m + 8 * MB + at));
+    CHECK_EQ("last guard", 1, guest_faults(m + 9 * MB - 1));
     CHECK_EQ("before", 7, m[8 * MB - 1]);
     CHECK_EQ("behind", 7, m[9 * MB]);
     SYS(madvise(m + 8 * MB, MB, 103));

@@ -1,23 +1,9 @@
 // Newer kinds of memory: sealed mappings, guard regions, droppable pages.
 // args: mseal guard droppable
 #include "../guest.h"
-static sigjmp_buf env;
-static void on_segv(int s)
-{
-    (void)s;
-    siglongjmp(env, 1);
-}
-static int faults(volatile char *at)
-{
-    if (sigsetjmp(env, 1))
-        return 1;
-    (void)*at;
-    return 0;
-}
 int main(int argc, char **argv)
 {
     (void)argc;
-    signal(SIGSEGV, on_segv);
     int flags = guest_is(argv, "droppable") ? 8 : MAP_PRIVATE;
     char *room = mmap(NULL, 18 * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     char *m = mmap(room + 4096, 16 * 4096, PROT_READ | PROT_WRITE, flags | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
@@ -35,11 +21,11 @@ int main(int argc, char **argv)
         CHECK_EQ("mprotect of a sealed mapping", -1, mprotect(m, 4096, PROT_READ));
     } else if (guest_is(argv, "guard")) {
         guest_verify("before the guard", m, 4 * 4096, 3);
-        CHECK_EQ("guard", 1, faults(m + 4 * 4096));
-        CHECK_EQ("guard", 1, faults(m + 6 * 4096 - 1));
-        CHECK_EQ("behind the guard", 0, faults(m + 6 * 4096));
+        CHECK_EQ("guard", 1, guest_faults(m + 4 * 4096));
+        CHECK_EQ("guard", 1, guest_faults(m + 6 * 4096 - 1));
+        CHECK_EQ("behind the guard", 0, guest_faults(m + 6 * 4096));
         SYS(madvise(m + 4 * 4096, 2 * 4096, 103));
-        CHECK_EQ("removed guard", 0, faults(m + 4 * 4096));
+        CHECK_EQ("removed guard", 0, guest_faults(m + 4 * 4096));
     } else {
         char line[512];
         int found = 0;
@@ -47,7 +33,7 @@ int main(int argc, char **argv)
         while (fgets(line, sizeof line, f))
             found |= !strncmp(line, "VmFlags:", 8) && strstr(line, " dp") != NULL;
         CHECK_EQ("dp flag", 1, found);
-        CHECK_EQ("readable", 0, faults(m));
+        CHECK_EQ("readable", 0, guest_faults(m));
     }
     return 0;
 }
