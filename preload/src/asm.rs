@@ -257,12 +257,12 @@ global_asm!(
     "and rsp, -16",
     "mov rdi, r12",
     "mov rsi, r13",
-    "call {last_look}",
+    "call {last_steps}",
     "mov rsp, r12",
     "mov eax, 15",
     "syscall",
     "ud2",
-    last_look = sym crate::eintr::last_look,
+    last_steps = sym crate::eintr::last_steps,
 );
 
 /// Uses one tile register and releases it.

@@ -105,6 +105,7 @@ fn has_keyring() -> bool {
 
 fn records(a: &Arena, st: &Seat, was: &Was, given: Fd) -> Result<Fd> {
     let mut out = Out { sheet: Sheet::new(c"ckpt-records", given)?, failed: None };
+    crate::filters::note_threads(a)?;
     out.put(record::PROCESS, &[bytes_of(&process(a, was))]);
     timers(&mut out, a);
     sysv::held(|h| out.put(record::SYSV, &[bytes_of(&h)]));
@@ -286,11 +287,20 @@ fn thread_record(slot: &Slot) -> ThreadRecord {
     unsafe {
         let _ = syscall3(libc::SYS_get_robust_list, tid as usize, &raw mut r.robust as usize, &raw mut len as usize);
         let _ = syscall4(libc::SYS_sched_getattr, tid as usize, r.sched.as_mut_ptr() as usize, size_of_val(&r.sched), 0);
-        r.nice = 20 - syscall2(libc::SYS_getpriority, libc::PRIO_PROCESS as usize, tid as usize).unwrap_or(20) as i32;
+        r.nice = nice(tid, &r.sched);
         r.ioprio = syscall2(libc::SYS_ioprio_get, 1, tid as usize).unwrap_or(0) as i32;
         let _ = syscall3(libc::SYS_sched_getaffinity, tid as usize, 128, r.affinity.as_mut_ptr() as usize);
     }
     r
+}
+
+/// sched_getattr(2) says it, except for real-time threads, whose file does.
+fn nice(tid: i32, attr: &[u64]) -> i32 {
+    let policy = (attr[0] >> 32) as i32;
+    match policy {
+        libc::SCHED_FIFO | libc::SCHED_RR | libc::SCHED_DEADLINE => procfs::nice(tid).unwrap_or(0),
+        _ => attr[2] as i32,
+    }
 }
 
 /// glibc puts each thread's rseq area at a fixed offset from its thread pointer (`__rseq_offset`); a

@@ -397,6 +397,16 @@ pub unsafe extern "C" fn last_look(frame: u64, how: u32) {
     unsafe { end_if_due(frame, how, signals::pending_set) };
 }
 
+/// The same, by a restored thread.
+///
+/// # Safety
+/// The frame is the thread's own.
+pub unsafe extern "C" fn last_steps(frame: u64, how: u32) {
+    crate::filters::enter(frame);
+    // SAFETY: by the contract.
+    unsafe { last_look(frame, how) }
+}
+
 /// For the frozen copy, before the fork.
 ///
 /// # Safety

@@ -63,6 +63,8 @@ pub struct Slot {
     pub rewound: AtomicU32,
     /// how often it was found in the vdso
     pub leaves: AtomicU32,
+    /// see `crowded`
+    pub looks: AtomicU32,
 }
 
 /// # Safety

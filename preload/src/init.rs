@@ -27,7 +27,10 @@ unsafe fn start(envp: *mut *mut c_char) -> Option<()> {
     }
     let begin = crate::times::now();
     // SAFETY: by the contract.
-    let vdso = unsafe { vdso(envp) };
+    let [code, frame] = unsafe { [auxiliary(envp, libc::AT_SYSINFO_EHDR), auxiliary(envp, AT_MINSIGSTKSZ)] };
+    // SAFETY: what the kernel says is there.
+    let vdso = unsafe { vdso(code) };
+    crate::crowded::note_frame(frame);
     // SAFETY: by the contract.
     let agent = unsafe { take(envp, b"CKPT_AGENT=") }?;
     // SAFETY: by the contract.
@@ -44,9 +47,17 @@ unsafe fn start(envp: *mut *mut c_char) -> Option<()> {
     reserve(signal);
     state::map_state().ok()?;
     crate::hooks::prepare();
+    crate::filters::prepare();
     RSEQ.store(rseq_abi().map_or(0, |(offset, size)| if size == 0 { 0 } else { offset }), Release);
     // SAFETY: by the contract.
     unsafe { crate::faults::arm(envp) };
+    // SAFETY: by the contract; environment strings are NUL-terminated.
+    if let Some(filters) = unsafe { take(envp, ckpt_sys::seccomp::VARIABLE) } {
+        // SAFETY: as above.
+        crate::filters::inherit(unsafe { &CStr::from_ptr(filters).to_bytes()[ckpt_sys::seccomp::VARIABLE.len()..] });
+        // SAFETY: our own string, read already.
+        unsafe { wipe(filters) };
+    }
     crate::handler::install(signal).ok()?;
     unblock(signal);
     crate::times::began(state::state()?, exec, begin);
@@ -75,25 +86,37 @@ fn read_agent(text: &[u8]) -> Option<(Text, Told)> {
     Some((out, Told { agent_pid, program, signal, id_table, ids_virtual, outer, exec }))
 }
 
-/// Start and end of the kernel's code in this process: the auxiliary vector, which lies behind the environment, has its
-/// ELF header; the first segment is all of it.
+/// Not in libc's headers before 2.34.
+const AT_MINSIGSTKSZ: u64 = 51;
+
+/// A value of the auxiliary vector, which lies behind the environment; 0 where it is not there.
 ///
 /// # Safety
 /// As `start`, and nothing has been taken out of the environment yet.
-unsafe fn vdso(mut envp: *mut *mut c_char) -> [u64; 2] {
-    // SAFETY: walks up to the NULL, then up to AT_NULL; a vdso is a valid ELF image.
+unsafe fn auxiliary(mut envp: *mut *mut c_char, what: u64) -> u64 {
+    // SAFETY: walks up to the NULL, then up to AT_NULL.
     unsafe {
         while !(*envp).is_null() {
             envp = envp.add(1);
         }
         let mut auxv = envp.add(1).cast::<[u64; 2]>();
-        while (*auxv)[0] != 0 && (*auxv)[0] != libc::AT_SYSINFO_EHDR {
+        while (*auxv)[0] != 0 && (*auxv)[0] != what {
             auxv = auxv.add(1);
         }
-        let start = (*auxv)[1];
-        if (*auxv)[0] == 0 || start == 0 {
-            return [0; 2];
-        }
+        if (*auxv)[0] == 0 { 0 } else { (*auxv)[1] }
+    }
+}
+
+/// Start and end of the kernel's code in this process: the first segment of the ELF image at `start` is all of it.
+///
+/// # Safety
+/// `start` is 0 or a valid ELF image.
+unsafe fn vdso(start: u64) -> [u64; 2] {
+    if start == 0 {
+        return [0; 2];
+    }
+    // SAFETY: by the contract.
+    unsafe {
         let headers = *((start + 32) as *const u64);
         let len = *((start + headers + 40) as *const u64);
         [start, start + ckpt_sys::page_up(len as usize) as u64]

@@ -129,9 +129,19 @@ pub fn processor(tid: i32) -> Option<u32> {
     procfs::processor(task_file(tid, "/stat", &mut buf)?)
 }
 
+/// The thread's nice value.
+pub fn nice(tid: i32) -> Option<i32> {
+    let mut buf = [0; 512];
+    procfs::nice(task_file(tid, "/stat", &mut buf)?)
+}
+
 /// Is `sig` in the thread's SigBlk?
 pub fn blocks(tid: i32, sig: i32) -> bool {
-    mask(tid, b"SigBlk:\t") & crate::signals::bit(sig) != 0
+    blocked(tid) & crate::signals::bit(sig) != 0
+}
+
+pub fn blocked(tid: i32) -> u64 {
+    mask(tid, b"SigBlk:\t")
 }
 
 /// Signals that are pending for the thread itself.
@@ -142,6 +152,12 @@ pub fn pending(tid: i32) -> u64 {
 fn mask(tid: i32, name: &[u8]) -> u64 {
     let mut buf = [0; 4096];
     task_file(tid, "/status", &mut buf).and_then(|status| procfs::mask(status, name)).unwrap_or(0)
+}
+
+/// How many seccomp filters hold for the thread.
+pub fn filters(tid: i32) -> u64 {
+    let mut buf = [0; 4096];
+    task_file(tid, "/status", &mut buf).and_then(|status| procfs::count(status, b"Seccomp_filters:\t")).unwrap_or(0)
 }
 
 /// The capabilities that a process, of this program or not, may make use of.

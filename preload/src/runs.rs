@@ -6,20 +6,14 @@ use crate::kept::Kept;
 use crate::maps::{self, Vma};
 use crate::run_table::RunTable;
 use crate::sheet::Sheet;
-use crate::state;
+use crate::{state, writer};
 use ckpt_sys::flat::*;
 use ckpt_sys::PAGE;
 use ckpt_sys::calls::*;
-use ckpt_sys::pagemap::{PAGEMAP_SCAN, ScanArg};
+use ckpt_sys::pagemap::{FILE, GUARD, PAGEMAP_SCAN, PFNZERO, PRESENT, SWAPPED, ScanArg};
 use ckpt_sys::raw::*;
 use ckpt_sys::sched::Turn;
 
-const FILE: u64 = 1 << 2;
-const PRESENT: u64 = 1 << 3;
-const SWAPPED: u64 = 1 << 4;
-const PFNZERO: u64 = 1 << 5;
-/// From 6.17 on (include/uapi/linux/fs.h).
-const GUARD: u64 = 1 << 8;
 /// Unit of checksums.
 pub const CHUNK: u64 = 1 << 20;
 const BATCH: usize = 4096;
@@ -57,8 +51,8 @@ impl Opened {
 
 /// Scan, tell the agent how much there is, learn where it goes, write.
 ///
-/// `given`: where the agent wants the table of runs, or -1.
-pub fn write_snapshot(a: &Arena, ch: &Channel, hold: bool, incremental: bool, given: Fd) -> Result<()> {
+/// `given`: where the agent wants the table of runs, or -1. `ranges`: what it says of mappings (`SharedRange`s).
+pub fn write_snapshot(a: &Arena, ch: &Channel, hold: bool, incremental: bool, given: Fd, ranges: &[u8]) -> Result<()> {
     let mut kept = if incremental { Kept::receive(ch)? } else { Kept::nothing() };
     if !hold {
         // A copy that set to work at once would keep the program's threads from the processors.
@@ -69,7 +63,7 @@ pub fn write_snapshot(a: &Arena, ch: &Channel, hold: bool, incremental: bool, gi
     let mut opened = Opened { list: -1 };
     // SAFETY: this thread alone uses the scratch, and the scan is over when it is written from.
     let aside = hold.then(|| unsafe { a.scratch() });
-    let done = scan(a, &mut table, &mut opened, &mut kept, &mut turn).and_then(|()| announce_and_write(ch, &mut table, aside, turn));
+    let done = scan(a, ranges, &mut table, &mut opened, &mut kept, &mut turn).and_then(|()| announce_and_write(ch, &mut table, aside, turn));
     if hold && opened.list >= 0 {
         opened.close_again();
         close(opened.list);
@@ -151,7 +145,7 @@ fn protect(at: usize, len: usize, prot: usize) -> Result<()> {
     unsafe { syscall3(libc::SYS_mprotect, at, len, prot) }.map(drop)
 }
 
-fn scan(a: &Arena, table: &mut RunTable, opened: &mut Opened, kept: &mut Kept, turn: &mut Option<Turn>) -> Result<()> {
+fn scan(a: &Arena, ranges: &[u8], table: &mut RunTable, opened: &mut Opened, kept: &mut Kept, turn: &mut Option<Turn>) -> Result<()> {
     let pagemap = open(c"/proc/thread-self/pagemap", libc::O_RDONLY | libc::O_CLOEXEC)
         .or_else(|_| open(c"/proc/self/pagemap", libc::O_RDONLY | libc::O_CLOEXEC))?;
     let state = state::state_page_addr() as u64;
@@ -160,7 +154,11 @@ fn scan(a: &Arena, table: &mut RunTable, opened: &mut Opened, kept: &mut Kept, t
     let mut done = 0;
     let result = maps::each(scratch, |vma| {
         // What was made readable may have merged with what comes next before that was listed.
-        let vma = &Vma { start: vma.start.max(done), ..*vma };
+        let start = vma.start.max(done);
+        // Its file comes back, from a descriptor or a shared mapping.
+        let has_file = |r: SharedRange| r.offset == 2 && r.addr <= start && vma.end <= r.addr + r.len;
+        let deleted = vma.deleted && !writer::ranges(ranges).any(has_file);
+        let vma = &Vma { start, deleted, ..*vma };
         if vma.shared || vma.special || vma.start == state || vma.start >= vma.end {
             return Ok(());
         }

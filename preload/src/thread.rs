@@ -4,7 +4,7 @@ use crate::arena::Arena;
 use crate::channel::Channel;
 use crate::handler::{ASKED, GONE, LEAVING, PARKED, STAY, Slot};
 use crate::state::{self, IDLE, RELEASE, Seat};
-use crate::{api, api_delay, asm, capture, descriptors, faults, kept, plugin, procfs, signals, times, writer};
+use crate::{api, api_delay, asm, capture, crowded, descriptors, faults, kept, plugin, procfs, signals, times, writer};
 use ckpt_sys::fault::Stage;
 use ckpt_sys::flat::{Msg, PROTOCOL, SigAction, Times, bytes_of, msg, stage};
 use ckpt_sys::calls::*;
@@ -322,6 +322,7 @@ pub fn parked(a: &Arena) -> impl Iterator<Item = &Slot> {
 /// Signals every thread until the list of tasks holds no new one. Err: the tid that did not answer.
 fn quiesce(a: &Arena, st: &Seat, deadline_ms: u64, borrowed: &mut Borrowed) -> core::result::Result<(), i32> {
     let deadline = monotonic_ns() + deadline_ms * 1_000_000;
+    crowded::look();
     loop {
         let asked = signal_new(a).map_err(|_| 0)?;
         wait_parked(a, st, deadline, borrowed)?;
@@ -346,7 +347,12 @@ fn signal_new(a: &Arena) -> Result<usize> {
 
 /// False: it has ended.
 fn look_and_ask(slot: &Slot, pid: i32, tid: i32) -> bool {
-    if let Some(in_call) = procfs::in_call(tid) {
+    let in_call = procfs::in_call(tid);
+    if crowded::is(tid, in_call.as_ref(), &slot.looks) {
+        slot.state.store(LEAVING, Release);
+        return true;
+    }
+    if let Some(in_call) = in_call {
         if crate::eintr::has_timeout(in_call[0] as i64) {
             slot.last_ran.store(procfs::last_ran(tid).unwrap_or(0), Relaxed);
             slot.processor.store(procfs::processor(tid).unwrap_or(u32::MAX), Relaxed);
@@ -361,7 +367,8 @@ fn look_and_ask(slot: &Slot, pid: i32, tid: i32) -> bool {
     asked
 }
 
-/// Threads that were in the vdso have gone back to it: they need a moment to leave it.
+/// Threads that were in the vdso have gone back to it: they need a moment to leave it. Others have no room for our frame
+/// in the handler that they are in.
 fn ask_again(a: &Arena) {
     const MOMENT: [u64; 2] = [0, 20_000];
     let leaving = || a.used().filter(|s| s.state.load(Acquire) == LEAVING);
@@ -395,7 +402,7 @@ fn wait_parked(a: &Arena, st: &Seat, deadline: u64, borrowed: &mut Borrowed) -> 
     loop {
         let seen = st.parked.load(Acquire);
         ask_again(a);
-        let Some(missing) = a.used().find(|s| s.state.load(Acquire) == ASKED) else { return Ok(()) };
+        let Some(missing) = a.used().find(|s| matches!(s.state.load(Acquire), ASKED | LEAVING)) else { return Ok(()) };
         if monotonic_ns() > deadline {
             return Err(missing.tid.load(Acquire));
         }

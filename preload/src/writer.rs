@@ -25,7 +25,7 @@ pub fn freeze(a: &Arena, ch: &Channel, fds: &[Fd; 4], m: &Msg) -> Done {
     let fault = faults::due(Stage::InWrite);
     if hold {
         let writer = Channel::on(socket);
-        match strike(fault).and_then(|()| runs::write_snapshot(a, &writer, true, incremental, table)) {
+        match strike(fault).and_then(|()| runs::write_snapshot(a, &writer, true, incremental, table, ch.body())) {
             Ok(()) => drop(ch.send(Msg { kind: msg::FROZEN, ..Msg::default() })),
             // Said where it is waited for.
             Err(e) => writer.fail(stage::WRITE, e, 0),
@@ -38,7 +38,7 @@ pub fn freeze(a: &Arena, ch: &Channel, fds: &[Fd; 4], m: &Msg) -> Done {
     for r in ranges.iter().flatten() {
         let _ = madvise(r.0, r.1, flips[r.2].on);
     }
-    let pid = fork_orphan(&mut Job { arena: a, socket, table, incremental, fault, pid: 0 });
+    let pid = fork_orphan(&mut Job { arena: a, socket, table, incremental, ranges: ch.body(), fault, pid: 0 });
     for r in ranges.iter().flatten() {
         let _ = madvise(r.0, r.1, flips[r.2].off);
     }
@@ -53,15 +53,18 @@ struct Flip {
 }
 
 /// Ranges that a fork would leave out or wipe, as the agent read them from smaps: SharedRange with offset 0
-/// for MADV_DONTFORK, 1 for MADV_WIPEONFORK.
+/// for MADV_DONTFORK, 1 for MADV_WIPEONFORK. 2 is a mapping that `runs` is told of.
 fn forkless_ranges(body: &[u8]) -> [Option<(usize, usize, usize)>; 64] {
     let mut out = [None; 64];
-    for (slot, chunk) in out.iter_mut().zip(body.chunks_exact(size_of::<SharedRange>())) {
-        *slot = from_bytes::<SharedRange>(chunk)
-            .map(|r| (r.addr as usize, r.len as usize, r.offset as usize & 1))
-            .filter(|r| r.0 != state::state_page_addr());
+    let forkless = ranges(body).filter(|r| r.offset < 2 && r.addr as usize != state::state_page_addr());
+    for (slot, r) in out.iter_mut().zip(forkless) {
+        *slot = Some((r.addr as usize, r.len as usize, r.offset as usize & 1));
     }
     out
+}
+
+pub fn ranges(body: &[u8]) -> impl Iterator<Item = SharedRange> + '_ {
+    body.chunks_exact(size_of::<SharedRange>()).filter_map(from_bytes)
 }
 
 /// Forks a writer that belongs to nobody in the program: its parent, a clone in our memory, is gone before the
@@ -86,6 +89,7 @@ struct Job<'a> {
     socket: Fd,
     table: Fd,
     incremental: bool,
+    ranges: &'a [u8],
     fault: Option<Effect>,
     pid: isize,
 }
@@ -163,7 +167,7 @@ fn frozen(job: &Job) -> ! {
     ckpt_sys::sched::step_back();
     let writer = Channel::on(job.socket);
     writer.send(Msg { kind: msg::READY, pid: getpid(), ..Msg::default() });
-    if let Err(e) = strike(job.fault).and_then(|()| runs::write_snapshot(job.arena, &writer, false, job.incremental, job.table)) {
+    if let Err(e) = strike(job.fault).and_then(|()| runs::write_snapshot(job.arena, &writer, false, job.incremental, job.table, job.ranges)) {
         writer.fail(stage::WRITE, e, 0);
     }
     exit_group(0)

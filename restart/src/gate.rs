@@ -31,6 +31,9 @@ pub struct Gate {
     pids: [AtomicI32; MAX],
     /// steps that each has come to, by index
     come: [AtomicU8; MAX],
+    /// why the first failed that said so: 0 nobody, 1 somebody is about to, else the length and 2
+    said: AtomicU32,
+    words: [AtomicU8; 1024],
 }
 
 const MAX: usize = 16384;
@@ -121,6 +124,21 @@ impl Gate {
             counter.fetch_or(1 << 31, AcqRel);
             futex_wake_all(counter);
         }
+    }
+
+    /// Before `fail`.
+    pub fn say(&self, words: &str) {
+        if self.said.compare_exchange(0, 1, AcqRel, Acquire).is_err() {
+            return;
+        }
+        let length = self.words.iter().zip(words.bytes()).map(|(place, byte)| place.store(byte, Release)).count();
+        self.said.store(length as u32 + 2, Release);
+    }
+
+    pub fn words(&self) -> Option<String> {
+        let length = self.said.load(Acquire).checked_sub(2)?;
+        let bytes: Vec<u8> = self.words.iter().take(length as usize).map(|byte| byte.load(Acquire)).collect();
+        Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     pub fn failure(&self) -> Option<io::Error> {

@@ -56,6 +56,7 @@ fn validated(member: Member) -> Result<(), String> {
             undo: &[],
             told: &[],
             notifies: &[],
+            thread_fds: &[],
             id_table,
             agent_pid: 2,
             vdso: None,

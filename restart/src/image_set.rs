@@ -1,7 +1,9 @@
 //! Which of the images given are restarted: the newest generation of which all members are there and verify.
 
 use ckpt_image::{ImageError, ImageFile, ImageMeta, Parent, UserKey, verify};
-use std::collections::BTreeMap;
+use ckpt_objects::ObjectId;
+use std::collections::{BTreeMap, HashMap};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +23,8 @@ pub struct Member {
     pub meta: ImageMeta,
     /// What the image leaves out is in these, the nearest first.
     pub parents: Vec<(ImageFile, ImageMeta)>,
+    /// of other processes than ours, opened before anything starts
+    pub outside: HashMap<ObjectId, OwnedFd>,
 }
 
 impl Member {
@@ -37,7 +41,7 @@ impl Member {
             found.unlock(key)?;
             parents.push((found.meta().map(|meta| (found, meta)))?);
         }
-        Ok(Member { file, meta, parents })
+        Ok(Member { file, meta, parents, outside: HashMap::new() })
     }
 
     /// Every checksum, of what it builds on too; `memory_later`: whoever reads memory compares its checksums then.

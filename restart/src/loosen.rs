@@ -96,7 +96,6 @@ fn opened(object: &Object) -> Option<(&[u8], i32)> {
 
 fn mapping(map: &MapMeta) -> Option<(&[u8], i32)> {
     let MapKind::File(f) = &map.kind else { return None };
-    let written = map.shared && map.prot & libc::PROT_WRITE as u32 != 0;
-    let rights = if written { libc::R_OK | libc::W_OK } else { libc::R_OK };
+    let rights = if map.writes_through() { libc::R_OK | libc::W_OK } else { libc::R_OK };
     (!f.deleted).then_some((&f.path[..], rights))
 }

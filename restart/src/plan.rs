@@ -34,6 +34,8 @@ pub struct Given<'a> {
     /// stopped children (kernel's ids then) of whose stop the program was told
     pub told: &'a [i32],
     pub notifies: &'a [plan::MqNotify],
+    /// with kernel's ids then
+    pub thread_fds: &'a [plan::ThreadFd],
     /// address and descriptor of the table of ids
     pub id_table: (u64, i32),
     pub agent_pid: i32,
@@ -92,6 +94,7 @@ pub fn build(body: &Body, g: &Given) -> Vec<u8> {
         undo: out.table(g.undo),
         told: out.table(&g.told.iter().map(|&pid| id(pid)).collect::<Vec<_>>()),
         notifies: out.table(g.notifies),
+        thread_fds: out.table(&g.thread_fds.iter().map(|t| plan::ThreadFd { tid: id(t.tid), ..*t }).collect::<Vec<_>>()),
         process: ProcessRecord { pid: id(body.record.0.pid), ..body.record.0 },
         agent: g.agent,
         exe: g.exe,

@@ -3,7 +3,7 @@
 use crate::image_set::Member;
 use crate::forward;
 use crate::options::Options;
-use ckpt_agent::room;
+use ckpt_agent::{mappings, room};
 use ckpt_image::{Body, FileIdentity, Machine, MapKind};
 use ckpt_objects::kinds::procfile;
 use ckpt_objects::{Kind, PreflightOptions, Problem, Severity};
@@ -42,6 +42,7 @@ pub fn check(members: &[Member], options: &Options) -> Vec<Problem> {
                     problems.extend(check_file(file, shared, &options.map_path));
                 }
             }
+            problems.extend(mappings::too_many(body.maps.len()).map(|what| fatal(format!("process {}: {what}", body.record.0.pid))));
             if seen.insert([b"exe ", &body.exe.path[..]].concat()) {
                 problems.extend(check_binary(m, body, &options.map_path));
             }

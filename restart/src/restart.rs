@@ -43,7 +43,7 @@ fn restart(options: Options) -> Result<(), Failure> {
     passes(Stage::Read)?;
     let key = options.checkpoint.encrypt_key_file.as_deref().map(UserKey::load).transpose()?;
     let lazy = wants_lazy(&options);
-    let (members, notes) = image_set::choose(&options.images, key.as_ref(), lazy)?;
+    let (mut members, notes) = image_set::choose(&options.images, key.as_ref(), lazy)?;
     if !options.checkpoint.quiet {
         notes.iter().for_each(|n| eprintln!("ckpt_restart: note: {n}"));
     }
@@ -77,6 +77,9 @@ fn restart(options: Options) -> Result<(), Failure> {
     let mut client = connect_or_start(&launch)?;
     let launch = LaunchOptions { address: client.address().clone(), explicit_port: true, port_file: None, ..launch };
     let ids = decide()?;
+    for m in &mut members {
+        m.outside = ckpt_objects::open_outside(&m.meta.objects);
+    }
     if ids == Ids::Namespace {
         namespace::enter(sysv::needs_namespace(&members)).map_err(|e| Failure(format!("a user namespace cannot be had: {e}; give --ids virtual"), 1))?;
     }

@@ -7,6 +7,7 @@ use ckpt_sys::idtable::VirtualPid;
 use crate::tree::{Node, What};
 use ckpt_agent::{foreground, passes};
 use ckpt_image::{ProcessMeta, RunState};
+use ckpt_agent::program::is_loader;
 use std::ffi::CString;
 use std::io;
 
@@ -47,8 +48,7 @@ impl Tree<'_> {
             if child == 0 {
                 // Not its parent: it may be needed before that goes on.
                 if let Err(e) = pid.map_or(Ok(()), |pid| self.ids.pair(pid, std::process::id() as i32)) {
-                    self.gate.fail(e.raw_os_error().unwrap_or(libc::EIO));
-                    exit(1);
+                    self.fail(node, &e);
                 }
                 self.live(node);
             }
@@ -75,13 +75,22 @@ impl Tree<'_> {
             unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
         }
         if let Err(e) = self.fork_all(&node.early).and_then(|()| self.own(node)).and_then(|()| self.fork_all(&node.children)) {
-            self.gate.fail(e.raw_os_error().unwrap_or(libc::EIO));
-            exit(1);
+            self.fail(node, &e);
         }
         match node.what {
             What::Process(i) => self.process(i, node),
             _ => exit(0),
         }
+    }
+
+    /// An id that is taken is the agent's matter.
+    fn fail(&self, node: &Node, e: &io::Error) -> ! {
+        let errno = e.raw_os_error().unwrap_or(libc::EIO);
+        if let (What::Process(i), true) = (&node.what, errno != libc::EEXIST) {
+            self.gate.say(&format!("process {}: {e}", self.processes[*i].pid));
+        }
+        self.gate.fail(errno);
+        exit(1)
     }
 
     /// Session and group that start with this process.
@@ -136,9 +145,7 @@ impl Tree<'_> {
         }
         self.wait_for_zombies(node);
         let e = (self.become_process)(i);
-        gate.fail(e.raw_os_error().unwrap_or(libc::EIO));
-        eprintln!("ckpt_restart: process {}: {e}", self.processes[i].pid);
-        exit(1)
+        self.fail(node, &e)
     }
 
     /// A process with the id of a group whose leader is gone, until all have joined.
@@ -227,7 +234,9 @@ pub fn exec(exe: &std::path::Path, name: &str, env: &[Vec<u8>]) -> io::Error {
     let (path, argv0) = (c(exe.as_os_str().as_bytes()), c(name.as_bytes()));
     let env: Vec<CString> = env.iter().map(|e| c(e)).collect();
     let envp: Vec<*const libc::c_char> = env.iter().map(|e| e.as_ptr()).chain([std::ptr::null()]).collect();
-    let argv = [argv0.as_ptr(), std::ptr::null()];
+    // The loader as a program wants one to load. This one does nothing without arguments, should it come to that.
+    let loaded = if is_loader(exe) { std::env::current_exe().ok() } else { None }.map(|own| c(own.as_os_str().as_bytes()));
+    let argv = [argv0.as_ptr(), loaded.as_ref().map_or(std::ptr::null(), |own| own.as_ptr()), std::ptr::null()];
     // SAFETY: NUL-terminated strings, NULL-terminated lists.
     unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
     io::Error::last_os_error()

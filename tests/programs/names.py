@@ -3,6 +3,7 @@ from counting import reached
 own, other = sys.argv[1:]
 ckpt = ctypes.CDLL(None)
 known, count = None, 0
+open("begun." + own, "w").close()
 value = ctypes.create_string_buffer(16)
 while not os.path.exists("stop"):
     restarts = ckpt.ckpt_restarts() if hasattr(ckpt, "ckpt_restarts") else -1

@@ -9,6 +9,8 @@ client() { exec python3 -u - two one < "$(dirname "$0")/names.py"; }
 before() {
     local bin=$GUEST_EXAMPLES/.. launch=
     [ ! -e told.two ] || return 0
+    # Without a coordinator by now it is not launched.
+    await test -e begun.one
     "$bin/ckpt_command" --coord-port "$GUEST_UNIQUE" --status > status 2>&1 &&
         launch="$bin/ckpt_launch --coord-port $GUEST_UNIQUE --ckptdir $GUEST_DIR/../images $options"
     # shellcheck disable=SC2086

@@ -17,7 +17,7 @@ use crate::settings::Settings;
 use crate::sharing::Sharing;
 use crate::track::{Ranges, Tracker};
 use crate::write::{Taken, WriteError};
-use crate::{ipc, limits, passes, room, shared, stale, store, timings};
+use crate::{ipc, lent, limits, passes, room, shared, stale, store, timings};
 use ckpt_image::file::Blobs;
 use ckpt_image::{Apart, Body, ImageWriter, SharedMemory};
 use ckpt_objects::ipc::{IpcError, SysvSet};
@@ -447,7 +447,9 @@ impl Checkpoint<'_> {
         let mut maps: Vec<Vec<RawMap>> = processes.iter().map(|p| collect::maps(p, &processes, &sharing)).collect();
         // A process writes plain bytes: where they are to be encrypted, not to the image.
         let aside = image.is_sealed().then(shared::Aside::new).transpose()?;
-        let (mut shared, work) = shared::plan(&mut maps, &objects, &|len| aside.as_ref().map_or_else(|| image.reserve(len), |a| a.reserve(len)));
+        let reserve = |len| aside.as_ref().map_or_else(|| image.reserve(len), |a| a.reserve(len));
+        let there = |i: usize, m: &RawMap| lent::reaches(processes[i].stopped.who.stat.pid, m);
+        let (mut shared, work) = shared::plan(&mut maps, &objects, &reserve, &there);
         let mut sysv = ipc::capture(processes.iter().map(|p| (p.stopped.who.stat.pid, &p.records)), &shared, &mut Blobs(&image))?;
         if let Some(table) = self.id_table {
             ipc::known_ids(&mut sysv, &mut shared, &table.names);

@@ -66,7 +66,7 @@ fn parse_range(word: &str) -> Option<(u64, u64)> {
 }
 
 fn advice(flags: &[String]) -> u32 {
-    const WORDS: [(&str, u32); 12] = [
+    const WORDS: [(&str, u32); 13] = [
         ("lo", plan::MAP_LOCKED),
         ("hg", plan::MAP_HUGE),
         ("nh", plan::MAP_NOHUGE),
@@ -79,6 +79,7 @@ fn advice(flags: &[String]) -> u32 {
         ("sl", plan::MAP_SEALED),
         ("dp", plan::MAP_DROPPABLE),
         ("lf", plan::MAP_ONFAULT),
+        ("mw", plan::MAP_MAY_WRITE),
     ];
     WORDS.iter().filter(|(w, _)| flags.iter().any(|f| f == w)).fold(0, |n, (_, bit)| n | bit)
 }
@@ -133,6 +134,9 @@ fn parse_map(line: &[u8], flags: &VmFlags, pid: i32) -> Option<RawMap> {
     let has = |n: &str| vm.iter().any(|f| f == n);
     let prot = [(b'r', libc::PROT_READ), (b'w', libc::PROT_WRITE), (b'x', libc::PROT_EXEC)];
     let kind = kind_of(&path, dev, ino, pid, start, end);
+    // Of a process that is not dumpable nothing is told: shared memory is open to be written, as a rule, other files are not.
+    let named = matches!(&kind, MapKind::File(f) if !f.deleted);
+    let unknown = if vm.is_empty() && !named { plan::MAP_MAY_WRITE } else { 0 };
     Some(RawMap {
         meta: MapMeta {
             start,
@@ -140,7 +144,7 @@ fn parse_map(line: &[u8], flags: &VmFlags, pid: i32) -> Option<RawMap> {
             prot: prot.iter().zip(perms).filter(|((c, _), p)| c == *p).fold(0, |n, ((_, bit), _)| n | *bit as u32),
             shared: perms.get(3) == Some(&b's'),
             offset,
-            advice: advice(vm),
+            advice: advice(vm) | unknown,
             grows_down: has("gd"),
             no_reserve: has("nr"),
             kind,

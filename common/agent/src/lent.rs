@@ -5,9 +5,11 @@
 //! at our request and on the account of the program's control group. Where that is full, the kernel ends the copy, whose
 //! memory our call holds on to, and then the program.
 
+use crate::gather::RawMap;
 use crate::link::Link;
 use crate::write::{Fault, Job, Ranges, Said};
 use ckpt_image::{CHUNK, Memory};
+use ckpt_sys::PAGE;
 use ckpt_sys::flat::{Msg, msg};
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -123,6 +125,22 @@ pub fn may_read(pid: i32) -> bool {
     memory_of(pid).is_ok()
 }
 
+/// Bytes of a mapping up to the end of what it maps: mremap may have made it longer, and what is mapped shorter.
+pub fn reaches(pid: i32, m: &RawMap) -> u64 {
+    let (start, page_size) = (m.meta.start, PAGE as u64);
+    let pages = (m.meta.end - start) / page_size;
+    let memory = memory_of(pid).ok().filter(|_| m.meta.prot & libc::PROT_READ as u32 != 0);
+    let is_there = |page: u64| memory.as_ref().is_none_or(|memory| memory.read_exact_at(&mut [0], start + page * page_size).is_ok());
+    let (mut reached, mut beyond) = (0, pages);
+    // Nearly always all of it is there.
+    let mut page = pages.saturating_sub(1);
+    while reached < beyond {
+        if is_there(page) { reached = page + 1 } else { beyond = page }
+        page = reached.midpoint(beyond);
+    }
+    reached * page_size
+}
+
 fn memory_of(pid: i32) -> io::Result<File> {
     File::open(format!("/proc/{pid}/mem"))
 }
@@ -160,7 +178,15 @@ mod tests {
     #[test]
     fn what_a_copy_shares_it_shares_still_when_it_was_read() {
         const LEN: usize = 8 << 20;
-        let memory = vec![7u8; LEN];
+        let prot = libc::PROT_READ | libc::PROT_WRITE;
+        // A mapping that no other test's memory is joined with: what they give back would be the copy's alone.
+        // SAFETY: new memory of this length, which stays.
+        let memory = unsafe {
+            let at = libc::mmap(std::ptr::null_mut(), LEN, prot, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0);
+            assert_eq!(libc::madvise(at, LEN, libc::MADV_DONTDUMP), 0);
+            std::slice::from_raw_parts_mut(at.cast::<u8>(), LEN)
+        };
+        memory.fill(7);
         // SAFETY: the child does nothing but wait for its end, which is the end of the test too.
         let child = match unsafe { fork() }.unwrap() {
             ForkResult::Parent { child } => child,
@@ -176,7 +202,7 @@ mod tests {
         let before = private(pid, address);
         let half = LEN as u64 / 2;
         read_remote(pid, &[(address, half), (address + half, half)], &mut out).unwrap();
-        assert!(out == memory && may_read(pid));
+        assert!(out == *memory && may_read(pid));
         assert!(private(pid, address) < before + (LEN >> 12) as u64, "it was copied");
         assert!(read_remote(pid, &[(8, 8)], &mut [0; 8]).is_err());
         kill(child, Signal::SIGKILL).unwrap();

@@ -139,6 +139,6 @@ fn is_young(c: &Candidate) -> bool {
 }
 
 /// A thread that waits for its vfork child sleeps uninterruptibly.
-fn in_vfork(pid: i32) -> bool {
+pub fn in_vfork(pid: i32) -> bool {
     procfs::states(pid).any(|s| s == 'D')
 }

@@ -1,17 +1,11 @@
 //! PAGEMAP_SCAN and the userfaultfd calls that go with it (Documentation/admin-guide/mm/pagemap.rst,
 //! userfaultfd.rst): which pages of another process were written to.
 
-use ckpt_sys::pagemap::{PAGEMAP_SCAN, ScanArg};
+use ckpt_sys::pagemap::{GUARD, PAGEMAP_SCAN, PRESENT, SWAPPED, ScanArg, WPALLOWED, WRITTEN};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-pub const WPALLOWED: u64 = 1 << 0;
-pub const WRITTEN: u64 = 1 << 1;
-const PRESENT: u64 = 1 << 3;
-const SWAPPED: u64 = 1 << 4;
-/// Since 6.17 (include/uapi/linux/fs.h).
-const GUARD: u64 = 1 << 8;
 const PM_SCAN_WP_MATCHING: u64 = 1;
 
 /// Regions at a time. With room for more than 512 the kernel (6.18) may answer a `walk_end` before what it reports.

@@ -87,7 +87,18 @@ fn check_elf(path: &Path, head: &[u8]) -> Result<(), ProgramError> {
     refuse_privileged(path)?;
     let ctx = goblin::container::Ctx::new(goblin::container::Container::Big, goblin::container::Endian::Little);
     let headers = ProgramHeader::parse(head, elf.e_phoff as usize, elf.e_phnum as usize, ctx).unwrap_or_default();
-    if headers.iter().any(|h| h.p_type == PT_INTERP) { Ok(()) } else { Err(ProgramError::Static(path.into())) }
+    if headers.iter().any(|h| h.p_type == PT_INTERP) || is_loader(path) { Ok(()) } else { Err(ProgramError::Static(path.into())) }
+}
+
+/// ld.so(8), which is a program too: the one that it is told to run can carry the library.
+pub fn is_loader(path: &Path) -> bool {
+    let name = path.file_name().map_or(&[][..], OsStrExt::as_bytes);
+    let has_name = || {
+        let bytes = std::fs::read(path).ok()?;
+        let elf = Elf::parse(&bytes).ok()?;
+        Some(elf.interpreter.is_none() && elf.soname.is_some_and(|n| n.starts_with("ld")))
+    };
+    name.starts_with(b"ld") && has_name() == Some(true)
 }
 
 /// The loader drops LD_PRELOAD where an exec changes the user, the group or the capabilities (AT_SECURE).

@@ -4,10 +4,13 @@ use crate::events::Resumed;
 use crate::limits::Raised;
 use crate::link::{Link, Listener, poll};
 use crate::members::{self, Candidate, Readiness};
+use crate::mappings::{self, ARENA};
 use crate::{obstacle, procfs};
+use ckpt_sys::handler_stack::{Cramped, LOOKED_AT, cramped};
 use ckpt_sys::flat::{Msg, PROTOCOL, Times, bytes_of, from_bytes, msg, stage};
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 #[derive(Debug, thiserror::Error)]
@@ -72,11 +75,13 @@ struct Early {
     since: Instant,
     /// Stopped by job control: woken until it is.
     stop_again: Option<StopAgain>,
+    /// It was seen in a handler without room for the signal.
+    crowded: bool,
 }
 
 impl Early {
     fn new() -> Early {
-        Early { since: Instant::now(), stop_again: None }
+        Early { since: Instant::now(), stop_again: None, crowded: false }
     }
 }
 
@@ -209,6 +214,12 @@ impl Quiesce<'_> {
                 if let Some(what) = obstacle::of(pid) {
                     return Err(QuiesceError::Obstacle { pid, name: c.stat.name.clone(), what });
                 }
+                let stack = stack_of(pid, tid);
+                let crowded = matches!(stack, HandlerStack::Crowded(_));
+                if crowded || matches!(stack, HandlerStack::Unknown) && early.get(&pid).is_some_and(|e| e.crowded) {
+                    early.entry(pid).or_insert_with(Early::new).crowded = true;
+                    return if Instant::now() < self.deadline { Ok(true) } else { Err(silent(c, begun, where_is(pid, tid))) };
+                }
                 let raised = Raised::none(pid);
                 let in_call = procfs::in_call(pid, tid);
                 let last_ran = procfs::last_ran(pid, tid).unwrap_or(0);
@@ -300,6 +311,9 @@ impl Quiesce<'_> {
     fn check_silent(&self, asked: &mut HashMap<i32, Asked>) -> Result<(), QuiesceError> {
         let now = Instant::now();
         for (&pid, a) in asked.iter_mut().filter(|(_, a)| a.link.is_none()) {
+            if now > self.deadline && members::in_vfork(pid) {
+                return Err(silent(&a.who, a.asked, "it waits in vfork for a child that neither execs nor ends".into()));
+            }
             if now > self.deadline && still_pending(pid, a.tid, self.signal) {
                 return Err(delayed(&a.who, a.asked));
             }
@@ -386,7 +400,6 @@ fn delayed(c: &Candidate, since: Instant) -> QuiesceError {
 }
 
 fn where_is(pid: i32, tid: i32) -> String {
-    const ARENA: u64 = 8 << 20;
     /// that a checkpoint without a thread of its own needs
     const DESCRIPTORS: u64 = 8;
     let open = std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count) as u64;
@@ -396,11 +409,51 @@ fn where_is(pid: i32, tid: i32) -> String {
     if let Some(limit) = soft_limit(pid, "Max address space").filter(|&l| procfs::stat(pid).is_some_and(|s| l < s.field(23) + ARENA)) {
         return format!("it may map no more memory, of which a checkpoint needs {} MB: its RLIMIT_AS is {limit}; start it with a higher one", ARENA >> 20);
     }
+    if let HandlerStack::Crowded(c) = stack_of(pid, tid) {
+        return format!("thread {tid} is in a signal handler on an alternate stack of {} bytes, of which {} are free and a checkpoint needs {}; give it a larger one (sigaltstack), or wait until it has returned", c.size, c.free, c.needed);
+    }
+    if let Some(what) = mappings::no_room(pid) {
+        return what;
+    }
     let state = procfs::stat(pid).map_or('?', |s| s.state);
     match procfs::in_call(pid, tid) {
         Some(c) => format!("it is in system call {} (state {state})", c[0] as i64),
         None => format!("its state is {state}"),
     }
+}
+
+/// Where the checkpoint signal would go.
+enum HandlerStack {
+    /// An alternate one without room for it: the kernel would kill the process.
+    Crowded(Cramped),
+    /// It runs, and may be in a handler.
+    Unknown,
+    Roomy,
+}
+
+/// Of a thread that runs nobody knows where its stack is: it is looked at again while it may be in a handler.
+fn stack_of(pid: i32, tid: i32) -> HandlerStack {
+    const LOOKS: u32 = 50;
+    const MOMENT: Duration = Duration::from_micros(200);
+    let mut call = procfs::in_call(pid, tid);
+    for _ in 0..LOOKS {
+        if call.is_some() || !may_be_in_handler(pid, tid) {
+            break;
+        }
+        std::thread::sleep(MOMENT);
+        call = procfs::in_call(pid, tid);
+    }
+    let Some(call) = call else { return if may_be_in_handler(pid, tid) { HandlerStack::Unknown } else { HandlerStack::Roomy } };
+    let mut above = vec![0; LOOKED_AT];
+    let read = std::fs::File::open(format!("/proc/{pid}/mem")).and_then(|m| m.read_at(&mut above, call[7])).unwrap_or(0);
+    // SAFETY: asks for a number.
+    let frame = unsafe { libc::getauxval(libc::AT_MINSIGSTKSZ) };
+    above.get(..read).and_then(|above| cramped(call[7], above, frame)).map_or(HandlerStack::Roomy, HandlerStack::Crowded)
+}
+
+/// It blocks a signal that has a handler.
+fn may_be_in_handler(pid: i32, tid: i32) -> bool {
+    procfs::status_of(&format!("{pid}/task/{tid}")).is_some_and(|s| procfs::status_hex(&s, "SigBlk") & procfs::status_hex(&s, "SigCgt") != 0)
 }
 
 /// A line of /proc/PID/limits, unless there is no limit. What could be raised has been.

@@ -50,27 +50,57 @@ pub fn finish(all: &mut [SharedMemory], aside: Option<Aside>, image: &ImageWrite
 /// Who writes what: per process, in the order given to `plan`.
 pub type Assignments = Vec<Vec<SharedRange>>;
 
-/// Finds shared memory in the maps of all processes, points the maps at it and divides the work.
-pub fn plan(maps: &mut [Vec<RawMap>], objects: &ObjectSet, reserve: &dyn Fn(u64) -> u64) -> (Vec<SharedMemory>, Assignments) {
+/// Finds shared memory in the maps of all processes, points the maps at it and divides the work. `there`: the bytes of a
+/// mapping, of the process with this number, that lie before the end of what it maps.
+pub fn plan(maps: &mut [Vec<RawMap>], objects: &ObjectSet, reserve: &dyn Fn(u64) -> u64, there: &dyn Fn(usize, &RawMap) -> u64) -> (Vec<SharedMemory>, Assignments) {
     let mut found: Vec<SharedMemory> = Vec::new();
     let mut index: HashMap<(u64, u64), u32> = HashMap::new();
     let mut work: Assignments = maps.iter().map(|_| Vec::new()).collect();
     for (process, maps) in maps.iter_mut().enumerate() {
         for m in maps.iter_mut() {
             let Some(kind) = kind_of(m, objects) else { continue };
-            let at = *index.entry((m.dev, m.ino)).or_insert_with(|| {
-                found.push(SharedMemory { dev: m.dev, ino: m.ino, name: m.path.clone(), size: 0, kind, pieces: Vec::new() });
-                found.len() as u32 - 1
-            });
+            let at = *index.entry((m.dev, m.ino)).or_insert_with(|| add(&mut found, m, kind));
             let object = &mut found[at as usize];
-            object.size = object.size.max(m.meta.offset + (m.meta.end - m.meta.start));
             m.meta.kind = MapKind::Shared(at);
-            if object.kind != SharedKind::Object {
-                work[process].extend(missing(object, m, reserve));
+            let bytes = if object.kind == SharedKind::Object { 0 } else { there(process, m) };
+            if bytes > 0 {
+                let end = m.meta.offset + bytes;
+                object.size = object.size.max(end);
+                work[process].extend(missing(object, m, end, reserve));
+            }
+        }
+    }
+    for (process, maps) in maps.iter_mut().enumerate() {
+        for m in maps.iter_mut().filter(|m| is_private_nameless(m)) {
+            let holds_all = |s: &SharedMemory| s.kind == SharedKind::Object || holds(s, m.meta.offset, m.meta.offset + there(process, m));
+            match index.get(&(m.dev, m.ino)) {
+                Some(&at) if holds_all(&found[at as usize]) => m.meta.kind = MapKind::Shared(at),
+                None if objects.inode_object(m.dev, m.ino).is_some() => {
+                    let at = add(&mut found, m, SharedKind::Object);
+                    index.insert((m.dev, m.ino), at);
+                    m.meta.kind = MapKind::Shared(at);
+                }
+                _ => {}
             }
         }
     }
     (found, work)
+}
+
+fn add(found: &mut Vec<SharedMemory>, m: &RawMap, kind: SharedKind) -> u32 {
+    found.push(SharedMemory { dev: m.dev, ino: m.ino, name: m.path.clone(), size: 0, kind, pieces: Vec::new() });
+    found.len() as u32 - 1
+}
+
+/// A private map of a file without a name: where somebody else holds that file, it comes back as one of it.
+fn is_private_nameless(m: &RawMap) -> bool {
+    !m.meta.shared && matches!(&m.meta.kind, MapKind::File(f) if f.deleted)
+}
+
+/// Private maps that come back with what they map: of them only the changed pages are the process's own.
+pub fn of_shared(maps: &[RawMap]) -> impl Iterator<Item = (u64, u64)> + '_ {
+    let private = maps.iter().map(|m| &m.meta).filter(|m| !m.shared && matches!(m.kind, MapKind::Shared(_)));
+    private.map(|m| (m.start, m.end - m.start))
 }
 
 fn kind_of(m: &RawMap, objects: &ObjectSet) -> Option<SharedKind> {
@@ -94,19 +124,30 @@ fn kind_of(m: &RawMap, objects: &ObjectSet) -> Option<SharedKind> {
     }
 }
 
-/// The part of the mapping that no process writes yet.
-fn missing(object: &mut SharedMemory, m: &RawMap, reserve: &dyn Fn(u64) -> u64) -> Vec<SharedRange> {
-    let (mut from, end) = (m.meta.offset, m.meta.offset + (m.meta.end - m.meta.start));
+/// The part of the mapping that no process writes yet, up to `end` of the object.
+fn missing(object: &mut SharedMemory, m: &RawMap, end: u64, reserve: &dyn Fn(u64) -> u64) -> Vec<SharedRange> {
+    let mut out = Vec::new();
+    for (from, to) in gaps(object, m.meta.offset, end) {
+        let (len, offset) = (to - from, reserve(to - from));
+        out.push(SharedRange { addr: m.meta.start + (from - m.meta.offset), len, offset });
+        object.pieces.push((from, BlobRef { offset, len }));
+    }
+    out
+}
+
+fn holds(object: &SharedMemory, from: u64, end: u64) -> bool {
+    gaps(object, from, end).is_empty()
+}
+
+/// What of a range of the object is in none of its pieces.
+fn gaps(object: &SharedMemory, mut from: u64, end: u64) -> Vec<(u64, u64)> {
     let mut covered: Vec<(u64, u64)> = object.pieces.iter().map(|(at, b)| (*at, at + b.len)).collect();
     covered.sort_unstable();
     covered.push((end, end));
     let mut out = Vec::new();
     for (start, stop) in covered {
         if start > from && from < end {
-            let len = start.min(end) - from;
-            let offset = reserve(len);
-            out.push(SharedRange { addr: m.meta.start + (from - m.meta.offset), len, offset });
-            object.pieces.push((from, BlobRef { offset, len }));
+            out.push((from, start.min(end)));
         }
         from = from.max(stop);
     }

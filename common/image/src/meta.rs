@@ -217,6 +217,13 @@ pub struct MapMeta {
     pub kind: MapKind,
 }
 
+impl MapMeta {
+    /// May what it maps be written through it, now or after an mprotect?
+    pub fn writes_through(&self) -> bool {
+        self.shared && (self.prot & libc::PROT_WRITE as u32 != 0 || self.advice & flat::plan::MAP_MAY_WRITE != 0)
+    }
+}
+
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub enum MapKind {
     Anonymous,

@@ -195,6 +195,18 @@ impl<'a, 'b> Capturing<'a, 'b> {
         });
     }
 
+    /// Neither a process of the computation nor one that looks after it.
+    pub fn is_outside(&self, pid: i32) -> bool {
+        let mut pid = pid;
+        while pid > 0 {
+            if pid as u32 == std::process::id() || self.set.processes.iter().any(|p| p.0 == pid) {
+                return false;
+            }
+            pid = parent(pid).unwrap_or(0);
+        }
+        true
+    }
+
     /// `process 7: descriptor 3 (pipe:[17])`
     pub fn describe(&self, id: ObjectId) -> String {
         let what = self.probe(id).describe();
@@ -237,7 +249,7 @@ impl<'a, 'b> Capturing<'a, 'b> {
             Class::File => Kind::File(file::capture(probe, self)?),
             Class::Directory => Kind::Directory(file::capture_directory(probe)?),
             Class::ProcFile => Kind::ProcFile(procfile::capture(probe, id, self)?),
-            Class::Reopen => Kind::Reopen(reopen::capture(probe, self)?),
+            Class::Reopen => Kind::Reopen(reopen::capture(probe, id, self)?),
             Class::Memfd => Kind::Memfd(memfd::capture(probe, self)?),
             Class::Pipe => Kind::Pipe(pipe::capture(probe, self)?),
             Class::Eventfd => Kind::Eventfd(eventfd::capture(probe)?),
@@ -245,7 +257,7 @@ impl<'a, 'b> Capturing<'a, 'b> {
             Class::Signalfd => Kind::Signalfd(signalfd::capture(probe)?),
             Class::Epoll => Kind::Epoll(epoll::EpollState::default()),
             Class::Inotify => Kind::Inotify(inotify::capture(probe, id, self)?),
-            Class::Pidfd => Kind::Pidfd(pidfd::capture(probe)?),
+            Class::Pidfd => Kind::Pidfd(pidfd::capture(probe, id, self)?),
             Class::Socket => return sock::capture(probe, id, self),
             Class::PtyMaster => Kind::Pty(pty::capture_master(probe, self)?),
             Class::PtySlave => pty::capture_slave(probe, self)?,
@@ -358,4 +370,9 @@ impl<'a, 'b> Capturing<'a, 'b> {
         }
         Ok(self.set)
     }
+}
+
+fn parent(pid: i32) -> Option<i32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
 }

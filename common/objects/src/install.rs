@@ -46,7 +46,7 @@ impl Rebuilt {
         let mut late = HashMap::new();
         let base = set.highest_fd() + 1;
         for entry in entries {
-            if late.contains_key(&entry.object) {
+            if late.contains_key(&entry.object) || self.fd(entry.object).is_some() {
                 continue;
             }
             let fail = |error| install_error(set, pid, entry, error);

@@ -32,4 +32,4 @@ pub use model::{BlobRef, FdEntry, Kind, Late, Object, ObjectId, ObjectSet, Range
 pub use kinds::tcpend::end_without_trace;
 pub use preflight::{preflight, PreflightOptions, Problem, Severity};
 pub use sys::raise_file_limit;
-pub use rebuild::{rebuild, AsProcess, BlobSource, PidMap, RebuildContext, Rebuilt, Terminal};
+pub use rebuild::{open_outside, rebuild, AsProcess, BlobSource, PidMap, RebuildContext, Rebuilt, Terminal};

@@ -32,6 +32,8 @@ pub struct RebuildContext<'a> {
     pub pid_of: PidMap,
     /// Numbers that the caller will use in the children; no object is put there.
     pub reserved: Vec<RawFd>,
+    /// What `open_outside` opened.
+    pub outside: &'a HashMap<ObjectId, OwnedFd>,
     /// None: pids are not ours to choose.
     pub as_process: Option<&'a AsProcess<'a>>,
 }
@@ -70,6 +72,20 @@ pub struct Rebuilding<'a> {
     memfds: HashMap<(u64, u64), OwnedFd>,
     pub unix: unixrebuild::Work,
     pub tcp: tcprebuild::Work,
+}
+
+/// What belongs to processes that are not of the computation. Before a namespace is entered, in which they have no
+/// numbers. Who has gone meanwhile is left out.
+pub fn open_outside(set: &ObjectSet) -> HashMap<ObjectId, OwnedFd> {
+    let open = |(id, object): (ObjectId, &Object)| {
+        let fd = match &object.kind {
+            Kind::Pidfd(state) if state.outside => pidfd::open_outside(state, object.flags).ok()?,
+            Kind::ProcFile(state) if state.outside => procfile::open_outside(state, object.flags).ok()?,
+            _ => return None,
+        };
+        Some((id, fd))
+    };
+    set.ids().filter_map(open).collect()
 }
 
 pub fn rebuild(set: &ObjectSet, ctx: &RebuildContext) -> Result<Rebuilt, RebuildError> {
@@ -294,6 +310,9 @@ impl<'a> Rebuilding<'a> {
             Kind::Udp(state) => udp::rebuild(state, self)?,
             Kind::Mqueue(state) => mqueue::open(state, flags, self)?,
             Kind::Inotify(_) => inotify::rebuild()?,
+            Kind::Pidfd(pidfd::PidfdState { outside: true, .. }) | Kind::ProcFile(procfile::ProcFileState { outside: true, .. }) => {
+                return self.ctx.outside.get(&id).map(OwnedFd::try_clone).transpose();
+            }
             // Opened with their relatives, or by `install`.
             Kind::Pipe(_)
             | Kind::Pty(_)
@@ -384,6 +403,7 @@ impl<'a> Rebuilding<'a> {
             let Some(fd) = self.memfds.get(&(object.dev, object.ino)) else {
                 continue;
             };
+            file::set_times(fd.as_raw_fd(), &state.attributes, state.times);
             memfd::seal(state, fd, self.is_installed(object.dev, object.ino)).map_err(|e| self.error(id, "sealing it", e))?;
         }
         for (index, fd) in &self.deleted {

@@ -102,9 +102,19 @@ pub fn peer_cred(fd: RawFd) -> Option<Cred> {
 pub struct Message {
     pub len: usize,
     pub from: Bytes,
+    pub flags: i32,
+    pub control: Control,
+}
+
+/// What comes with a message, as far as it is asked for.
+#[derive(Default)]
+pub struct Control {
     pub fds: Vec<OwnedFd>,
     pub cred: Option<Cred>,
-    pub flags: i32,
+    /// When it came (SO_TIMESTAMPNS).
+    pub stamp: Option<[i64; 2]>,
+    /// The address that it was sent to (IP_RECVORIGDSTADDR).
+    pub to: Bytes,
 }
 
 /// Room for SCM_MAX_FD descriptors, credentials and a label.
@@ -130,14 +140,12 @@ pub fn receive(fd: RawFd, buffer: &mut [u8], flags: i32) -> io::Result<Message> 
     // SAFETY: every buffer of the header is as long as it says.
     let len = unsafe { libc::recvmsg(fd, &mut header, flags) };
     let len = usize::try_from(len).map_err(|_| io::Error::last_os_error())?;
-    let (fds, cred) = received_control(&header)?;
     let named = (header.msg_namelen as usize).min(name.len());
     Ok(Message {
         len,
         from: name[..named].into(),
-        fds,
-        cred,
         flags: header.msg_flags,
+        control: received_control(&header)?,
     })
 }
 
@@ -163,9 +171,9 @@ pub fn peek_but_last(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
     usize::try_from(n).map_err(|_| io::Error::last_os_error())
 }
 
-fn received_control(header: &libc::msghdr) -> io::Result<(Vec<OwnedFd>, Option<Cred>)> {
+fn received_control(header: &libc::msghdr) -> io::Result<Control> {
     const SCM_PIDFD: i32 = 4;
-    let (mut fds, mut cred) = (Vec::new(), None);
+    let mut control = Control::default();
     // SAFETY: walks the control buffer that the kernel has just filled.
     unsafe {
         let mut cmsg = libc::CMSG_FIRSTHDR(header);
@@ -174,16 +182,18 @@ fn received_control(header: &libc::msghdr) -> io::Result<(Vec<OwnedFd>, Option<C
             let data = std::slice::from_raw_parts(libc::CMSG_DATA(cmsg), len);
             let numbers = data.chunks_exact(4).map(sys::from_bytes::<i32>);
             match ((*cmsg).cmsg_level, (*cmsg).cmsg_type) {
-                (libc::SOL_SOCKET, libc::SCM_RIGHTS) => numbers.map(sys::own).try_for_each(|fd| fd.map(|fd| fds.push(fd)))?,
-                (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) => cred = Cred::parse(data),
+                (libc::SOL_SOCKET, libc::SCM_RIGHTS) => numbers.map(sys::own).try_for_each(|fd| fd.map(|fd| control.fds.push(fd)))?,
+                (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) => control.cred = Cred::parse(data),
                 // The kernel makes a new one for whoever reads.
                 (libc::SOL_SOCKET, SCM_PIDFD) => numbers.for_each(|fd| drop(sys::own(fd))),
+                (libc::SOL_SOCKET, libc::SO_TIMESTAMPNS | SO_TIMESTAMPNS_NEW) => control.stamp = Some(sys::from_bytes(data)),
+                (libc::IPPROTO_IP, libc::IP_ORIGDSTADDR) | (libc::IPPROTO_IPV6, libc::IPV6_ORIGDSTADDR) => control.to = data.into(),
                 _ => {}
             }
             cmsg = libc::CMSG_NXTHDR(header, cmsg);
         }
     }
-    Ok((fds, cred))
+    Ok(control)
 }
 
 /// Never waits, raises no SIGPIPE.
@@ -298,6 +308,10 @@ pub fn capture(probe: &Probe, id: ObjectId, cx: &mut Capturing) -> io::Result<Op
             }
             Kind::Tcp(Box::new(state))
         }
+        (_, libc::SOCK_DGRAM, libc::IPPROTO_ICMP | libc::IPPROTO_ICMPV6) if inet => {
+            packet::warn_of_unread(probe, id, cx)?;
+            Kind::Udp(Box::new(udp::capture(probe, domain, protocol)?))
+        }
         (_, libc::SOCK_DGRAM, _) if inet => Kind::Udp(Box::new(udp::capture(probe, domain, protocol)?)),
         (libc::AF_NETLINK, _, _) if sys::poll(probe.fd, libc::POLLIN, 0)? & libc::POLLIN != 0 => {
             cx.refuse_for_now(id, "a message of the kernel waits in it, which cannot be put back; try again when it is read");
@@ -309,6 +323,7 @@ pub fn capture(probe: &Probe, id: ObjectId, cx: &mut Capturing) -> io::Result<Op
                 cx.refuse(id, "packets come or go by memory that it shares with the kernel (PACKET_RX_RING, PACKET_TX_RING), which cannot be put back; close it, or do without the ring");
                 return Ok(None);
             };
+            packet::warn_of_unread(probe, id, cx)?;
             Kind::Packet(state)
         }
         _ => {

@@ -10,6 +10,7 @@ use std::os::fd::RawFd;
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options(pub Vec<(i32, i32, Bytes)>);
 
+pub const IP_LOCAL_PORT_RANGE: i32 = 51;
 const IP_RECVERR_RFC4884: i32 = 26;
 const IPV6_RECVERR_RFC4884: i32 = 31;
 const SO_BUF_LOCK: i32 = 72;
@@ -21,6 +22,10 @@ const SO_PREFER_BUSY_POLL: i32 = 69;
 const SO_RESERVE_MEM: i32 = 73;
 const SO_TXREHASH: i32 = 74;
 const SO_RCVMARK: i32 = 75;
+pub const SO_TIMESTAMP_NEW: i32 = 63;
+pub const SO_TIMESTAMPNS_NEW: i32 = 64;
+pub const SO_TIMESTAMPING_NEW: i32 = 65;
+const SO_RCVPRIORITY: i32 = 82;
 const SO_PASSRIGHTS: i32 = 83;
 const SO_INQ: i32 = 84;
 
@@ -44,6 +49,9 @@ const SOCKET: &[i32] = &[
     libc::SO_TIMESTAMP,
     libc::SO_TIMESTAMPNS,
     libc::SO_TIMESTAMPING,
+    SO_TIMESTAMP_NEW,
+    SO_TIMESTAMPNS_NEW,
+    SO_TIMESTAMPING_NEW,
     libc::SO_MARK,
     libc::SO_NO_CHECK,
     libc::SO_DONTROUTE,
@@ -62,6 +70,7 @@ const SOCKET: &[i32] = &[
     SO_RESERVE_MEM,
     SO_TXREHASH,
     SO_RCVMARK,
+    SO_RCVPRIORITY,
     SO_PASSRIGHTS,
     SO_INQ,
     // These two in this order.
@@ -83,6 +92,7 @@ const TCP: &[i32] = &[
     libc::TCP_NOTSENT_LOWAT,
     libc::TCP_THIN_LINEAR_TIMEOUTS,
     libc::TCP_FASTOPEN,
+    TCP_FASTOPEN_KEY,
     libc::TCP_SAVE_SYN,
     libc::TCP_MAXSEG,
     libc::TCP_THIN_DUPACK,
@@ -93,6 +103,7 @@ const TCP: &[i32] = &[
     TCP_RTO_MAX_MS,
     libc::TCP_QUICKACK,
 ];
+const TCP_FASTOPEN_KEY: i32 = 33;
 const TCP_TX_DELAY: i32 = 37;
 const TCP_RTO_MAX_MS: i32 = 44;
 /// UDP_ENCAP, UDP_NO_CHECK6_TX, UDP_NO_CHECK6_RX, UDP_SEGMENT, UDP_GRO
@@ -131,6 +142,7 @@ const IP: &[i32] = &[
     libc::IP_RECVFRAGSIZE,
     libc::IP_PASSSEC,
     libc::IP_UNICAST_IF,
+    IP_LOCAL_PORT_RANGE,
     IP_RECVERR_RFC4884,
 ];
 const IPV6: &[i32] = &[
@@ -231,6 +243,33 @@ pub fn set_int(fd: RawFd, level: i32, name: i32, value: i32) -> io::Result<()> {
     setsockopt(fd, level, name, &value.to_ne_bytes())
 }
 
+/// An option that has another value for a while; put back when dropped.
+pub struct Turned {
+    fd: RawFd,
+    level: i32,
+    name: i32,
+    before: i32,
+}
+
+impl Turned {
+    pub fn start(fd: RawFd, level: i32, name: i32, value: i32) -> io::Result<Turned> {
+        let turned = Turned { fd, level, name, before: getsockopt_int(fd, level, name)? };
+        turned.set(value)?;
+        Ok(turned)
+    }
+
+    pub fn set(&self, value: i32) -> io::Result<()> {
+        set_int(self.fd, self.level, self.name, value)
+    }
+}
+
+impl Drop for Turned {
+    fn drop(&mut self) {
+        // It was readable, so it can be set.
+        let _ = self.set(self.before);
+    }
+}
+
 impl Options {
     pub fn read(fd: RawFd, domain: i32, protocol: i32) -> Options {
         let mut names: Vec<(i32, i32)> = SOCKET.iter().map(|n| (libc::SOL_SOCKET, *n)).collect();
@@ -311,7 +350,7 @@ pub fn filter(fd: RawFd) -> io::Result<Vec<u8>> {
 
 const INSTRUCTION: usize = size_of::<libc::sock_filter>();
 
-fn attach(fd: RawFd, code: &[u8]) {
+pub fn attach(fd: RawFd, code: &[u8]) {
     if code.is_empty() {
         return;
     }

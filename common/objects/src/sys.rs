@@ -261,10 +261,6 @@ pub fn become_user(uid: u32, gid: u32) {
     }
 }
 
-pub fn raw(fd: &impl AsRawFd) -> RawFd {
-    fd.as_raw_fd()
-}
-
 /// The process's own folder, put back when dropped.
 pub struct Folder(OwnedFd);
 

@@ -6,12 +6,14 @@ pub mod calls;
 pub mod crc;
 pub mod fault;
 pub mod flat;
+pub mod handler_stack;
 pub mod idtable;
 pub mod names;
 pub mod pagemap;
 pub mod procfs;
 pub mod raw;
 pub mod sched;
+pub mod seccomp;
 pub mod stand_in;
 
 pub use raw::{Errno, Result};

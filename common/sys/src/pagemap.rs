@@ -2,6 +2,16 @@
 
 pub const PAGEMAP_SCAN: usize = 0xC060_6610;
 
+// Categories of pages.
+pub const WPALLOWED: u64 = 1 << 0;
+pub const WRITTEN: u64 = 1 << 1;
+pub const FILE: u64 = 1 << 2;
+pub const PRESENT: u64 = 1 << 3;
+pub const SWAPPED: u64 = 1 << 4;
+pub const PFNZERO: u64 = 1 << 5;
+/// Since 6.17; a kernel that does not know it answers EINVAL.
+pub const GUARD: u64 = 1 << 8;
+
 /// `struct pm_scan_arg`: addresses in bytes, `vec` an array of `vec_len` regions of three words each.
 #[repr(C)]
 #[derive(Default)]

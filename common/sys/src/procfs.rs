@@ -62,9 +62,19 @@ pub fn wait_status(stat: &[u8]) -> Option<i32> {
 
 /// The processor that the thread last ran on: field 39 of /proc/PID/stat.
 pub fn processor(stat: &[u8]) -> Option<u32> {
+    number(field(stat, 39)?).map(|n| n as u32)
+}
+
+/// -20 to 19: field 19 there.
+pub fn nice(stat: &[u8]) -> Option<i32> {
+    let word = field(stat, 19)?;
+    word.strip_prefix(b"-").map_or_else(|| number(word), |digits| number(digits).map(|n| -n))
+}
+
+/// As proc(5) numbers them; from the third on.
+fn field(stat: &[u8], n: usize) -> Option<&[u8]> {
     let after_name = stat.iter().rposition(|&b| b == b')')? + 2;
-    let word = stat.get(after_name..)?.split(|&b| b == b' ').nth(36)?;
-    number(word).map(|n| n as u32)
+    stat.get(after_name..)?.split(|&b| b == b' ').nth(n.checked_sub(3)?)
 }
 
 /// `se.exec_start` of /proc/PID/sched, milliseconds with six decimals, as nanoseconds.
@@ -87,7 +97,16 @@ pub fn in_call(syscall: &[u8]) -> Option<InCall> {
 
 /// The mask behind a name like `SigBlk:\t` in /proc/PID/status.
 pub fn mask(status: &[u8], name: &[u8]) -> Option<u64> {
-    hex(status.split(|&b| b == b'\n').find_map(|l| l.strip_prefix(name))?)
+    hex(behind(status, name)?)
+}
+
+/// The number behind a name like `Seccomp_filters:\t` there.
+pub fn count(status: &[u8], name: &[u8]) -> Option<u64> {
+    number(behind(status, name)?).map(|n| n as u64)
+}
+
+fn behind<'a>(status: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    status.split(|&b| b == b'\n').find_map(|l| l.strip_prefix(name))
 }
 
 #[cfg(test)]
@@ -120,6 +139,8 @@ mod tests {
         assert_eq!(in_call(b"running\n"), None);
         assert_eq!((state(b"7 (a) b) Z 1"), state(b")")), (Some(b'Z'), None));
         assert_eq!(processor(b"7 (a) S 1"), None);
+        let stat = b"7 (a) b) S 1 7 7 0 -1 4 1 0 0 0 0 0 0 0 20 -5 1";
+        assert_eq!((nice(stat), nice(b"7 (a) S 1"), processor(stat)), (Some(-5), None, None));
         assert_eq!(mask(b"SigPnd:\t1\nSigBlk:\t00000000fffffffe\n", b"SigBlk:\t"), Some(0xffff_fffe));
     }
 }

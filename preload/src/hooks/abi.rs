@@ -60,6 +60,12 @@ macro_rules! hook {
                 if !hook!(@on $($on)?) {
                     return $name::next($($arg),*);
                 }
+                answer($($arg),*)
+            }
+            // The stack that the body wants is not taken where it is not entered: handlers and coroutines have little.
+            #[inline(never)]
+            #[allow(clippy::too_many_arguments)]
+            fn answer($($arg: $type),*) -> $ret {
                 $crate::hooks::abi::Answer::answer($body($($arg),*))
             }
         };

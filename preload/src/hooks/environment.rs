@@ -1,4 +1,4 @@
-//! The environment that a new program gets: the program's own plus our two variables.
+//! The environment that a new program gets: the program's own plus our variables.
 
 use super::abi::{array, bytes};
 use super::scratch::Scratch;
@@ -29,11 +29,11 @@ fn is_tool(path: &[u8]) -> bool {
     TOOLS.contains(&base)
 }
 
-/// A copy of the array with LD_PRELOAD in its old place (or last) and CKPT_AGENT behind everything.
+/// A copy of the array with LD_PRELOAD in its old place (or last) and the others behind everything.
 fn inject(scratch: &mut Scratch, envp: Strings, (preload, agent): (&CStr, &CStr), exec: Exec) -> Result<Strings> {
     let given = array(envp);
     let theirs = given.iter().find_map(|&e| bytes(e).strip_prefix(PRELOAD)).unwrap_or(&[]);
-    let slots = (given.len() + 3) * size_of::<*const c_char>();
+    let slots = (given.len() + 4) * size_of::<*const c_char>();
     let text = preload.to_bytes().len() + theirs.len() + 2;
     let stamped = agent.to_bytes().len() + STAMP;
     let block = scratch.reserve(slots + text + stamped)?;
@@ -44,7 +44,7 @@ fn inject(scratch: &mut Scratch, envp: Strings, (preload, agent): (&CStr, &CStr)
     let out: *mut *const c_char = block.cast();
     let mut n = 0;
     let mut push = |entry: *const c_char| {
-        // SAFETY: at most given.len() + 3 entries are pushed.
+        // SAFETY: at most given.len() + 4 entries are pushed.
         unsafe { out.add(n).write(entry) };
         n += 1;
     };
@@ -64,6 +64,9 @@ fn inject(scratch: &mut Scratch, envp: Strings, (preload, agent): (&CStr, &CStr)
         push(merged);
     }
     push(agent);
+    if let Some(filters) = crate::filters::variable() {
+        push(filters);
+    }
     push(core::ptr::null());
     Ok(out)
 }

@@ -13,6 +13,7 @@ mod fork;
 mod lock;
 mod mqueue;
 mod path_search;
+mod prctl;
 mod proc_contents;
 mod proc_dirs;
 pub mod proc_paths;
@@ -31,12 +32,12 @@ mod sysv;
 mod thread;
 mod timer;
 mod uring;
-mod user_dispatch;
 mod wait;
 
-pub use abi::{array, bytes, environment, errno, set_environment, set_errno};
+pub use abi::{array, bytes, environment, errno, load, set_environment, set_errno};
 pub use disposition::keep_handler;
 pub use process::Queued;
+pub use thread::own_descriptor;
 
 /// For the constructor: looks up what a child forked from many threads may call first, and may not look up, because
 /// another thread held the loader's lock (`signal-safety(7)`).

@@ -3,7 +3,7 @@
 use super::abi::{ask, kernel, load, set_errno};
 use super::disposition::raw_action;
 use super::process::{self, known, real, Queued};
-use super::{accept, descriptor, exec, fork, siginfo, sigmask, thread, user_dispatch, wait};
+use super::{accept, descriptor, exec, fork, prctl, siginfo, sigmask, thread, wait};
 use crate::ids;
 use ckpt_sys::raw::Result;
 use ckpt_sys::Errno;
@@ -11,7 +11,7 @@ use core::ffi::{c_int, c_long};
 use libc::pid_t;
 
 /// The numbers that `dispatch` wants to see.
-const SEEN: [c_long; 53] = [
+const SEEN: [c_long; 54] = [
     libc::SYS_getpid,
     libc::SYS_gettid,
     libc::SYS_getppid,
@@ -65,6 +65,7 @@ const SEEN: [c_long; 53] = [
     libc::SYS_accept,
     libc::SYS_accept4,
     libc::SYS_prctl,
+    libc::SYS_seccomp,
 ];
 
 const LIMIT: usize = 512;
@@ -173,8 +174,9 @@ fn answer(n: c_long, a: [usize; 6]) -> Result<usize> {
         libc::SYS_setpgid => pid(process::setpgid(id(0), id(1))),
         libc::SYS_ioctl => kernel(n, a),
         libc::SYS_io_uring_setup => Err(Errno(libc::ENOSYS)),
-        libc::SYS_prctl if user_dispatch::is_missing(int(0)) => pid(user_dispatch::prctl(int(0), a[1], a[2], a[3], a[4])),
+        libc::SYS_prctl if prctl::is_seen(int(0)) => pid(prctl::prctl(int(0), a[1], a[2], a[3], a[4])),
         libc::SYS_prctl => kernel(n, a),
+        libc::SYS_seccomp => prctl::seccomp(a[0], a[1], a[2]),
         libc::SYS_accept | libc::SYS_accept4 => accept::by_number(n, a),
         _ => signals(n, a),
     }

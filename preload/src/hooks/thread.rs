@@ -82,7 +82,7 @@ fn tid_offset() -> usize {
 
 /// `pthread_self()`: the descriptor's first words point to itself.
 #[cfg(target_arch = "x86_64")]
-fn own_descriptor() -> usize {
+pub fn own_descriptor() -> usize {
     let own: usize;
     // SAFETY: reads one word of the thread control block, whose layout is part of the ABI.
     unsafe { core::arch::asm!("mov {}, fs:[0x10]", out(reg) own, options(nostack, readonly, preserves_flags)) };

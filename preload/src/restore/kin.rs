@@ -248,6 +248,7 @@ fn restore(g: &Ground, head: &PlanHead) -> Outcome {
     super::process::before_threads(g, head)?;
     super::threads::start(g, head)?;
     super::process::timers(g, head)?;
+    super::process::thread_fds(g, head);
     super::await_go(g, head)
 }
 

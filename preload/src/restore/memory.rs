@@ -32,6 +32,9 @@ const RW: u32 = (libc::PROT_READ | libc::PROT_WRITE) as u32;
 /// Private memory is made writable to be filled; shared memory comes as it is, and so does what holds nothing: an
 /// unreadable reserve may be larger than the kernel would grant as writable.
 fn first_prot(m: &Map, reads: &[Read]) -> u32 {
+    if m.advice & plan::MAP_SHM != 0 {
+        return if attached_to_read(m) { libc::PROT_READ as u32 } else { RW };
+    }
     let next = reads.partition_point(|r| r.addr + r.len <= m.addr);
     let holds_something = reads.get(next).is_some_and(|r| r.addr < m.addr + m.len);
     if m.flags & libc::MAP_SHARED as u32 == 0 && holds_something { RW } else { m.prot }
@@ -59,26 +62,35 @@ pub fn map(g: &Ground) -> Outcome {
     Ok(())
 }
 
-/// A SysV segment: `fd` is its id. Only a whole one can be attached; of a part, the rest is unmapped.
+/// A SysV segment: `fd` is its id. Only a whole one can be attached; of a part, the rest is unmapped. A mapping may reach
+/// beyond its end.
 ///
 /// # Safety
 /// As mmap: the range must be free.
 unsafe fn attach(m: &Map) -> Result<usize> {
     let (addr, len, offset) = (m.addr as usize, m.len as usize, m.offset as usize);
-    let flags = if m.prot & libc::PROT_WRITE as u32 == 0 { libc::SHM_RDONLY } else { 0 };
-    let size = ckpt_sys::page_up(segment_size(m.fd)?);
+    let flags = if attached_to_read(m) { libc::SHM_RDONLY } else { 0 };
+    let mut size = ckpt_sys::page_up(segment_size(m.fd)?);
     // SAFETY: by the contract; a part is moved out of an attachment of our own.
     unsafe {
         if offset == 0 && size == len {
             return syscall3(libc::SYS_shmat, m.fd as usize, addr, flags as usize);
         }
-        let whole = syscall3(libc::SYS_shmat, m.fd as usize, 0, flags as usize)?;
+        let mut whole = syscall3(libc::SYS_shmat, m.fd as usize, 0, flags as usize)?;
+        if size < offset + len {
+            whole = syscall4(libc::SYS_mremap, whole, size, offset + len, libc::MREMAP_MAYMOVE as usize)?;
+            size = offset + len;
+        }
         let fixed = (libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED) as usize;
         syscall5(libc::SYS_mremap, whole + offset, len, len, fixed, addr)?;
         let _ = munmap(whole, offset);
         let _ = munmap(whole + offset + len, size.saturating_sub(offset + len));
     }
     Ok(addr)
+}
+
+fn attached_to_read(m: &Map) -> bool {
+    m.prot & libc::PROT_WRITE as u32 == 0 && m.advice & plan::MAP_MAY_WRITE == 0
 }
 
 fn segment_size(id: i32) -> Result<usize> {
@@ -105,7 +117,7 @@ pub fn finish(g: &Ground, head: &PlanHead) -> Outcome {
     let reads = g.table::<Read>(head.reads);
     for m in g.table::<Map>(head.maps) {
         let (addr, len) = (m.addr as usize, m.len as usize);
-        if m.prot != first_prot(m, reads) && m.advice & plan::MAP_SHM == 0 {
+        if m.prot != first_prot(m, reads) {
             // SAFETY: the plan's own mapping.
             at(step::PROTECT, m.addr, unsafe { syscall3(libc::SYS_mprotect, addr, len, m.prot as usize) })?;
         }

@@ -385,6 +385,7 @@ fn restore(g: &Ground, head: &PlanHead) -> Outcome {
     process::before_threads(g, head)?;
     threads::start(g, head)?;
     process::timers(g, head)?;
+    process::thread_fds(g, head);
     await_go(g, head)
 }
 

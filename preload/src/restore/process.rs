@@ -2,7 +2,7 @@
 
 use super::{Ground, Outcome, at, step};
 use ckpt_sys::calls::*;
-use ckpt_sys::flat::plan::{Descriptor, MqNotify, PlanHead, Rlimit};
+use ckpt_sys::flat::plan::{Descriptor, MqNotify, PlanHead, Rlimit, ThreadFd};
 use ckpt_sys::flat::{Control, SigAction, Timer};
 use ckpt_sys::idtable::{IdTable, VirtualPid};
 use ckpt_sys::raw::*;
@@ -93,6 +93,20 @@ pub fn timers(g: &Ground, head: &PlanHead) -> Outcome {
         let _ = prctl(PR_TIMER_CREATE_RESTORE_IDS, 0, 0, 0, 0);
     }
     Ok(())
+}
+
+/// After the threads. Until now there are pidfds of something that has ended in their places.
+pub fn thread_fds(g: &Ground, head: &PlanHead) {
+    for t in g.table::<ThreadFd>(head.thread_fds) {
+        // SAFETY: numbers only.
+        unsafe {
+            if let Ok(fd) = syscall2(libc::SYS_pidfd_open, real_tid(head, t.tid) as usize, t.flags as usize) {
+                let flags = if t.cloexec != 0 { libc::O_CLOEXEC } else { 0 };
+                let _ = syscall3(libc::SYS_dup3, fd, t.fd as usize, flags as usize);
+                close(fd as Fd);
+            }
+        }
+    }
 }
 
 /// Negative: the CPU time of a process or thread, whose id is in it (include/linux/posix-timers.h).

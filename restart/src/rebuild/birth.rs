@@ -58,6 +58,9 @@ impl Rebuild<'_> {
         tree.fork_all(&forest).map_err(|e| fork_failed(&e))?;
         let dead = || (0..late.len()).find(|&i| !late[i] && gate.pid(i) > 0 && self.is_gone(i));
         if !gate.wait_created(total, &|| dead().is_some()) {
+            if let Some(words) = gate.words() {
+                return Err(Failure(words, 1));
+            }
             let e = gate.failure().unwrap_or_else(|| io::ErrorKind::TimedOut.into());
             // Who fails says why, and ends.
             let killed_one = || dead().filter(|_| e.raw_os_error() == Some(libc::ETIMEDOUT)).map(|i| killed(&processes[i]));
@@ -142,7 +145,7 @@ impl Rebuild<'_> {
     fn enter_proc(&self, cwd: &[u8]) -> io::Result<()> {
         let pid = procfile::pid_of(cwd).unwrap_or_default();
         let rest = cwd.strip_prefix(format!("/proc/{pid}").as_bytes()).unwrap_or_default();
-        let state = ProcFileState { pid, rest: rest.strip_prefix(b"/").unwrap_or_default().into(), offset: 0, of_memory: false, dead: false };
+        let state = ProcFileState { pid, rest: rest.strip_prefix(b"/").unwrap_or_default().into(), offset: 0, of_memory: false, dead: false, outside: false };
         let now = self.shared_ids.table.to_real(VirtualPid(self.known.program_id(pid))).0;
         let folder = procfile::open(&state, now, libc::O_RDONLY | libc::O_DIRECTORY)?;
         Ok(nix::unistd::fchdir(folder)?)

@@ -29,7 +29,7 @@ use prepare::Prepared;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -53,8 +53,11 @@ pub struct Rebuild<'a> {
     pub loosened: &'a RefCell<Loosened>,
 }
 
-/// Files to map, by path and whether they are written through.
+/// Files to map, by path and whether they may be written through.
 type MapFiles = HashMap<(Vec<u8>, bool), OwnedFd>;
+
+/// Shared memory, by member, index, and whether it may be written through.
+type SharedSources = HashMap<(usize, u32, bool), Source>;
 
 impl Rebuild<'_> {
     /// The pid whose status is the foreground part's.
@@ -89,7 +92,7 @@ impl Rebuild<'_> {
         let mapped: Vec<RawFd> = files.values().map(AsRawFd::as_raw_fd).chain(shared.values().filter_map(Source::fd)).chain([id_table.1]).collect();
         let program = self.start(&prepared, &rebuilt, &mapped, gate)?;
         drop((rebuilt, files, shared, table));
-        let restored = self.wait_restored(&mut prepared).map_err(|failure| self.late(gate).unwrap_or(failure));
+        let restored = self.wait_restored(&mut prepared).map_err(|failure| gate.words().map(|words| Failure(words, 1)).or_else(|| self.late(gate)).unwrap_or(failure));
         // Who waits at the gate for one that is gone would do so until the deadline.
         restored.inspect_err(|_| gate.fail(libc::ECANCELED))?;
         drop(sysv);
@@ -176,6 +179,7 @@ impl Rebuild<'_> {
             blobs: &m.file,
             pid_of: Rc::clone(pid_of),
             reserved: Vec::new(),
+            outside: &m.outside,
             as_process: Some(as_process),
         };
         Ok(ckpt_objects::rebuild(&m.meta.objects, &ctx)?)
@@ -210,24 +214,32 @@ impl Rebuild<'_> {
         Some(memory::saved_file(member, &member.meta.files[i]))
     }
 
-    /// Descriptor (or SysV id) of each piece of shared memory, by member and index.
-    fn shared_memory(&self, base: i32, rebuilt: &[Rebuilt], sysv: &[Restored]) -> Result<HashMap<(usize, u32), Source>, Failure> {
+    /// Descriptor (or SysV id) of each piece of shared memory.
+    fn shared_memory(&self, base: i32, rebuilt: &[Rebuilt], sysv: &[Restored]) -> Result<SharedSources, Failure> {
         let mut out = HashMap::new();
         for (mi, m) in self.members.iter().enumerate() {
             for (i, s) in m.meta.shared.iter().enumerate() {
                 let name = String::from_utf8_lossy(&s.name);
                 let failed = |e: io::Error| Failure(format!("shared memory {name}: {e}"), 1);
-                let source = match s.kind {
+                let made;
+                let object = match s.kind {
                     SharedKind::Object => {
                         let object = m.meta.objects.inode_object(s.dev, s.ino).and_then(|id| rebuilt[mi].fd(id));
-                        let object = object.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
-                        let object = for_mapping(object, is_written(m, i)).map_err(failed)?;
-                        Source::Fd(move_up(object, base)?)
+                        Ok(object.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?)
                     }
-                    SharedKind::SysV { id, .. } => Source::SysV(sysv::id_now(&sysv[mi], id)),
-                    _ => Source::Fd(move_up(memory::shared(m, s).map_err(failed)?, base)?),
+                    SharedKind::SysV { id, .. } => Err(sysv::id_now(&sysv[mi], id)),
+                    _ => {
+                        made = memory::shared(m, s).map_err(failed)?;
+                        Ok(made.as_fd())
+                    }
                 };
-                out.insert((mi, i as u32), source);
+                for written in [false, true].into_iter().filter(|&written| is_mapped(m, i as u32, written)) {
+                    let source = match object {
+                        Ok(object) => Source::Fd(move_up(for_mapping(object, written).map_err(failed)?, base)?),
+                        Err(id) => Source::SysV(id),
+                    };
+                    out.insert((mi, i as u32, written), source);
+                }
             }
         }
         Ok(out)
@@ -248,20 +260,25 @@ impl Source {
     }
 }
 
-fn is_written(m: &Member, shared: usize) -> bool {
-    let maps = m.meta.processes.iter().filter_map(|p| p.body.as_ref()).flat_map(|b| &b.maps);
-    maps.filter(|map| matches!(map.kind, MapKind::Shared(i) if i as usize == shared)).any(|map| map.prot & libc::PROT_WRITE as u32 != 0)
+fn is_mapped(m: &Member, shared: u32, written: bool) -> bool {
+    let mut maps = m.meta.processes.iter().filter_map(|p| p.body.as_ref()).flat_map(|b| &b.maps);
+    maps.any(|map| map.kind == MapKind::Shared(shared) && map.writes_through() == written)
 }
 
-/// A program may map memory to write and keep a read-only descriptor alone.
+/// The rights of the description decide what mprotect grants later; a program need not have kept the one that it mapped.
 fn for_mapping(object: BorrowedFd, written: bool) -> io::Result<OwnedFd> {
     // SAFETY: only asks.
-    let read_only = unsafe { libc::fcntl(object.as_raw_fd(), libc::F_GETFL) } & libc::O_ACCMODE == libc::O_RDONLY;
-    if written && read_only {
-        let path = format!("/proc/self/fd/{}", object.as_raw_fd());
-        return Ok(std::fs::File::options().read(true).write(true).open(path)?.into());
+    let rights = unsafe { libc::fcntl(object.as_raw_fd(), libc::F_GETFL) } & libc::O_ACCMODE;
+    if rights == if written { libc::O_RDWR } else { libc::O_RDONLY } {
+        return object.try_clone_to_owned();
     }
-    object.try_clone_to_owned()
+    let path = format!("/proc/self/fd/{}", object.as_raw_fd());
+    match std::fs::File::options().read(true).write(written).open(path) {
+        Ok(file) => Ok(file.into()),
+        // A mode that lets nobody open it any more: too many rights are better than none.
+        Err(_) if !written && rights == libc::O_RDWR => object.try_clone_to_owned(),
+        Err(e) => Err(e),
+    }
 }
 
 /// Private mappings of files that are gone were saved whole and come back without a file.
@@ -270,7 +287,7 @@ fn anonymous_now(m: &MapMeta, f: &FileIdentity) -> bool {
 }
 
 fn file_key(m: &MapMeta, f: &FileIdentity) -> (Vec<u8>, bool) {
-    (f.path.clone(), m.shared && m.prot & libc::PROT_WRITE as u32 != 0)
+    (f.path.clone(), m.writes_through())
 }
 
 /// To a number that no process of the program uses.

@@ -1,6 +1,6 @@
 //! What each process needs to start: its plan, its binary, what fills its memory.
 
-use super::{MapFiles, Rebuild, Source, anonymous_now, file_key, move_up};
+use super::{MapFiles, Rebuild, SharedSources, Source, anonymous_now, file_key, move_up};
 use crate::chain::Chain;
 use crate::ids::Ids;
 use crate::image_set::Member;
@@ -14,7 +14,7 @@ use ckpt_image::chain::Piece;
 use ckpt_image::{Body, Credentials, MapKind, MapMeta, ProcessMeta, RunState, SharedKind};
 use ckpt_objects::{FdEntry, Kind, ObjectSet, Rebuilt, ipc};
 use ckpt_sys::fault::Stage;
-use ckpt_sys::flat::plan::{self, MqNotify, Read};
+use ckpt_sys::flat::plan::{self, MqNotify, Read, ThreadFd};
 use ckpt_sys::flat::{Run, SemUndo};
 use std::collections::HashMap;
 use std::io;
@@ -61,7 +61,7 @@ pub(super) struct Given<'a> {
     /// first number that no process of the program uses
     pub base: i32,
     pub files: &'a MapFiles,
-    pub shared: &'a HashMap<(usize, u32), Source>,
+    pub shared: &'a SharedSources,
     pub id_table: (u64, i32),
 }
 
@@ -81,7 +81,7 @@ impl Rebuild<'_> {
         let map_fd = |map: &MapMeta| -> Option<i32> {
             match &map.kind {
                 MapKind::File(f) if !anonymous_now(map, f) => files.get(&file_key(map, f)).map(AsRawFd::as_raw_fd),
-                MapKind::Shared(i) => match shared.get(&(member, *i))? {
+                MapKind::Shared(i) => match shared.get(&(member, *i, map.writes_through()))? {
                     Source::Fd(fd) => Some(fd.as_raw_fd()),
                     Source::SysV(id) => Some(*id),
                 },
@@ -120,6 +120,7 @@ impl Rebuild<'_> {
             undo: &undo,
             told: &told_stops(m, m.meta.processes[process].pid),
             notifies: &notifies(&m.meta.objects, m.meta.processes[process].pid),
+            thread_fds: &thread_fds(&m.meta.objects, descriptors.unwrap_or(&[]), body),
             fds: descriptors.unwrap_or(&[]),
             relations: &relations,
             late: &|id| m.meta.objects.late(id, m.meta.processes[process].pid),
@@ -237,6 +238,18 @@ impl Rebuild<'_> {
 fn told_stops(m: &Member, parent: i32) -> Vec<i32> {
     let told = m.meta.processes.iter().filter(|p| p.ppid == parent && p.state == RunState::Stopped && p.stop_told);
     told.map(|p| p.pid).collect()
+}
+
+/// A thread is there only when the restorer has made it.
+fn thread_fds(set: &ObjectSet, descriptors: &[FdEntry], body: &Body) -> Vec<ThreadFd> {
+    let of_thread = |e: &FdEntry| {
+        let object = set.object(e.object);
+        let Kind::Pidfd(state) = &object.kind else { return None };
+        let ours = state.thread && body.threads.iter().any(|t| t.0.tid == state.pid) && state.pid != body.record.0.pid;
+        let flags = (libc::O_EXCL | object.flags & libc::O_NONBLOCK) as u32;
+        ours.then_some(ThreadFd { fd: e.number, tid: state.pid, flags, cloexec: e.cloexec.into() })
+    };
+    descriptors.iter().filter_map(of_thread).collect()
 }
 
 /// Which queues the process waits for. An exec makes the kernel forget (`self_exec_id`), so the restorer asks again.

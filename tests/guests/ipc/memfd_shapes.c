@@ -1,6 +1,7 @@
-// Memory files: sealed while mapped, read-only views, reopened with offsets of their own, in flight, executable, huge, a deleted /dev/shm file.
-// args: sealed future views inflight deleted_shm secret exec hole
+// Memory files: sealed while mapped, read-only views, reopened with offsets of their own, in flight, executable, huge, a deleted /dev/shm file, times and attributes.
+// args: sealed future views inflight deleted_shm secret exec hole attributes
 #include "../guest.h"
+#include <sys/xattr.h>
 int main(int argc, char **argv)
 {
     (void)argc;
@@ -24,6 +25,17 @@ int main(int argc, char **argv)
         CHECK_EQ("private", 'p', priv[5]);
         CHECK_EQ("write", -1, pwrite(fd, "x", 1, 0));
         CHECK_EQ("grow", -1, ftruncate(fd, 1 << 20));
+    } else if (guest_is(argv, "attributes")) {
+        struct timespec then[2] = {{1000000000, 5}, {900000000, 7}};
+        struct stat st;
+        int has = fsetxattr(fd, "user.color", "blue", 4, 0) == 0;
+        SYS(futimens(fd, then));
+        SYS(fcntl(fd, F_ADD_SEALS, F_SEAL_GROW));
+        guest_ready();
+        SYS(fstat(fd, &st));
+        CHECK_EQ("last change", 900000000, st.st_mtim.tv_sec);
+        CHECK_EQ("ns", 7, st.st_mtim.tv_nsec);
+        CHECK(!has || (fgetxattr(fd, "user.color", buf, sizeof buf) == 4 && !strcmp(buf, "blue")));
     } else if (guest_is(argv, "future")) {
         SYS(fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE));
         guest_ready();

@@ -22,7 +22,9 @@ int main(void)
     signal(SIGUSR1, handler);
     struct sigevent ev = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1};
     SYS(mq_notify(n, &ev));
+    int flags = SYS(fcntl(q, F_GETFL));
     guest_ready();
+    CHECK_EQ("F_GETFL", flags, SYS(fcntl(q, F_GETFL)));
     SYS(mq_getattr(q, &got));
     CHECK_EQ("maxmsg", 5, got.mq_maxmsg);
     CHECK_EQ("messages", 3, got.mq_curmsgs);

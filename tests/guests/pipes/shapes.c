@@ -1,5 +1,5 @@
-// Pipes in odd shapes: spliced pages, many small packets and one large, O_NONBLOCK on one end, both in one table twice, SIGIO owner, in poll.
-// args: spliced mixed flags full_small vmsplice packets_full resized
+// Pipes in odd shapes: spliced pages, many small packets and one large, O_NONBLOCK on one end, both in one table twice, SIGIO owner, in poll; its mode.
+// args: spliced mixed flags full_small vmsplice packets_full resized mode
 #include "../guest.h"
 int main(int argc, char **argv)
 {
@@ -69,6 +69,19 @@ int main(int argc, char **argv)
         CHECK_EQ("full", -1, write(p[1], "x", 1));
         for (int i = 0; i < n; i++)
             CHECK_EQ("packet", 1 + i % 7, SYS(read(p[0], got, 4096)));
+    } else if (guest_is(argv, "mode")) {
+        struct stat st;
+        char path[64];
+        sprintf(path, "/proc/self/fd/%d", p[0]);
+        CHECK_EQ("write", 5, write(p[1], buf, 5));
+        SYS(fchmod(p[0], 0440));
+        guest_ready();
+        SYS(fstat(p[1], &st));
+        CHECK_EQ("F_GETFL", O_RDONLY, SYS(fcntl(p[0], F_GETFL)));
+        CHECK_EQ("F_GETFL", O_WRONLY, SYS(fcntl(p[1], F_GETFL)));
+        CHECK_EQ("mode", 0440, st.st_mode & 07777);
+        CHECK(geteuid() == 0 || open(path, O_WRONLY) == -1);
+        CHECK_EQ("read", 5, SYS(read(p[0], got, 9)));
     } else {
         SYS(fcntl(p[1], F_SETPIPE_SZ, 1 << 20));
         CHECK_EQ("write", 700000, write(p[1], buf, 700000));

@@ -75,7 +75,9 @@ static void unusual(int s)
     set(s, IPPROTO_TCP, TCP_SYNCNT, 3), set(s, IPPROTO_TCP, TCP_LINGER2, 30), set(s, IPPROTO_TCP, TCP_DEFER_ACCEPT, 5), set(s, IPPROTO_TCP, TCP_WINDOW_CLAMP, 50000), set(s, IPPROTO_TCP, TCP_QUICKACK, 0);
     set(s, IPPROTO_TCP, TCP_USER_TIMEOUT, 4321), set(s, IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS, 1), set(s, IPPROTO_TCP, TCP_NOTSENT_LOWAT, 8192), set(s, IPPROTO_TCP, TCP_SAVE_SYN, 1), set(s, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, 1);
     set(s, IPPROTO_TCP, TCP_INQ, 1), set(s, IPPROTO_TCP, 37, 1000);
+    set(s, SOL_SOCKET, 82 /* RCVPRIORITY */, 1), set(s, IPPROTO_IP, 51 /* LOCAL_PORT_RANGE */, 45900 << 16 | 45100);
     setsockopt(s, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
+    setsockopt(s, IPPROTO_TCP, TCP_FASTOPEN_KEY, "0123456789abcdef", 16);
     set(s, IPPROTO_UDP, 101 /* NO_CHECK6_TX */, 1), set(s, IPPROTO_UDP, 102, 1), set(s, IPPROTO_UDP, 103 /* SEGMENT */, 1200), set(s, IPPROTO_UDP, 104 /* GRO */, 1);
 }
 static int make(const char *what)
@@ -111,6 +113,8 @@ int main(int argc, char **argv)
                 SYS(listen(s[i], 5));
         unusual(s[1]);
     }
+    // One setting for old and new times.
+    set(s[2], SOL_SOCKET, 64 /* SO_TIMESTAMPNS_NEW */, 1), set(s[2], SOL_SOCKET, 65 /* SO_TIMESTAMPING_NEW */, 16);
     for (int i = 0; i < 3; i++)
         read_all(s[i], before[i]);
     guest_ready();

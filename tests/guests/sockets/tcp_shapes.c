@@ -1,5 +1,5 @@
-// TCP in odd shapes: to itself, urgent byte, corked, closed with data, reset, both shut, refused, connecting, orphan, v4 in v6.
-// args: itself urgent urgent_corked corked closed reset both_shut refused connecting no_listener mapped reuseport fin_queued time_wait
+// TCP in odd shapes: to itself, urgent byte, corked, closed with data, reset, both shut, refused, connecting, orphan, v4 in v6, signed.
+// args: itself urgent urgent_corked corked closed reset both_shut refused connecting no_listener mapped reuseport fin_queued time_wait signed
 #include "../guest.h"
 static int reuse;
 static int pair(int s[2], int family)
@@ -25,9 +25,26 @@ static int port_of(int fd)
     SYS(getsockname(fd, (void *)&a, &len));
     return ntohs(a.sin_port);
 }
+// Refused: the key cannot be read back. Only root is told of it.
+static void signing(void)
+{
+    struct tcp_md5sig key = {.tcpm_keylen = 6, .tcpm_key = "secret"};
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    memcpy(&key.tcpm_addr, &a, sizeof a);
+    int l = SYS(socket(AF_INET, SOCK_STREAM, 0));
+    if (geteuid() || setsockopt(l, IPPROTO_TCP, TCP_MD5SIG, &key, sizeof key))
+        SKIP("not for this user, or not in this kernel");
+    SYS(bind(l, (void *)&a, sizeof a)), SYS(listen(l, 1));
+    guest_refused("TCP_MD5SIG");
+    guest_ready();
+}
 int main(int argc, char **argv)
 {
     (void)argc;
+    if (guest_is(argv, "signed")) {
+        signing();
+        return 0;
+    }
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof a;
     // What is in TIME_WAIT would keep the port from an ordinary user for a minute.

@@ -1,5 +1,6 @@
 // A listening UNIX socket, bound by path or abstract, with connections (and their data) in its backlog, one accepted.
-// args: path abstract seqpacket data
+// One that was shut down stays so.
+// args: path abstract seqpacket data shut
 #include "../guest.h"
 int main(int argc, char **argv)
 {
@@ -20,6 +21,18 @@ int main(int argc, char **argv)
         SYS(connect(c[i], (void *)&a, alen));
         if (i == 0 || data)
             CHECK_EQ("send", 2, send(c[i], "h0", 2, 0));
+    }
+    if (guest_is(argv, "shut")) {
+        int s = SYS(accept(l, NULL, NULL)), n = SYS(socket(AF_UNIX, type, 0));
+        close(SYS(accept(l, NULL, NULL))), close(SYS(accept(l, NULL, NULL)));
+        SYS(shutdown(l, SHUT_RD));
+        guest_ready();
+        CHECK_EQ("accept", -1, accept(l, NULL, NULL));
+        CHECK_EQ("errno", EINVAL, (accept(l, NULL, NULL), errno));
+        CHECK_EQ("connect", -1, connect(n, (void *)&a, alen));
+        CHECK_EQ("errno", ECONNREFUSED, (connect(n, (void *)&a, alen), errno));
+        CHECK_EQ("the accepted one", 2, SYS(recv(s, buf, 2, 0)));
+        return 0;
     }
     int first = SYS(accept(l, NULL, NULL));
     guest_ready();

@@ -26,6 +26,7 @@ int main(int argc, char **argv)
         SYS(grantpt(n)), SYS(unlockpt(n));
         strcpy(name, ptsname(n));
         guest_ready();
+        CHECK_EQ("not hung up", 0, poll(&(struct pollfd){n, POLLIN, 0}, 1, 0));
         strcpy(name, ptsname(n));
         int o = SYS(open(name, O_RDWR | O_NOCTTY));
         SYS(write(o, "x", 1));

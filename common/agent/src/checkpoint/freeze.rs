@@ -47,35 +47,33 @@ impl Checkpoint<'_> {
             p.kept = self.track(p, maps);
         }
         let held = self.holds();
-        for (p, _) in &mut owners {
+        for (p, maps) in &mut owners {
             p.taken = (!held && is_little(p)).then(Taken::default);
-            self.ask_to_freeze(p, held)?;
+            self.ask_to_freeze(p, maps, held)?;
         }
-        owners.iter_mut().try_for_each(|(p, _)| self.frozen_or_held(p, held))
+        owners.iter_mut().try_for_each(|(p, maps)| self.frozen_or_held(p, maps, held))
     }
 
     /// Where there is no room for a copy (ENOMEM, RLIMIT_NPROC), the program waits.
-    fn frozen_or_held(&self, p: &mut Process, held: bool) -> Result<(), CheckpointError> {
+    fn frozen_or_held(&self, p: &mut Process, maps: &[RawMap], held: bool) -> Result<(), CheckpointError> {
         match self.frozen(p, held) {
             Err(e) if self.pause_mode() == PauseMode::Auto && !held => {
                 self.choices.hold(format!("held: {e}"));
                 (p.taken, p.frozen) = (None, p.stopped.who.stat.pid);
-                self.ask_to_freeze(p, true)?;
+                self.ask_to_freeze(p, maps, true)?;
                 self.frozen(p, true)
             }
             other => other,
         }
     }
 
-    fn ask_to_freeze(&self, p: &mut Process, held: bool) -> Result<(), CheckpointError> {
+    fn ask_to_freeze(&self, p: &mut Process, maps: &[RawMap], held: bool) -> Result<(), CheckpointError> {
         let (writer, theirs) = link::pair()?;
-        let ranges: Vec<u8> = p
-            .flags
-            .forkless()
-            .iter()
-            .flat_map(|&(addr, len, offset)| bytes_of(&SharedRange { addr, len, offset }).to_vec())
-            .take(4000)
-            .collect();
+        // So many fit into a message; of a mapping that is not named every page is written, which is too much, not wrong.
+        const MOST: usize = 4000 / size_of::<SharedRange>();
+        let of_shared = shared::of_shared(maps).map(|(addr, len)| (addr, len, 2));
+        let ranges = p.flags.forkless().into_iter().chain(of_shared).take(MOST);
+        let ranges: Vec<u8> = ranges.flat_map(|(addr, len, offset)| bytes_of(&SharedRange { addr, len, offset }).to_vec()).collect();
         let freeze = Msg { kind: msg::FREEZE, arg: (held || p.taken.is_some()) as u64, arg2: p.kept.is_some() as u64, ..Msg::default() };
         let sheet = limits::sheet_for(p.stopped.who.stat.pid);
         let fds: Vec<_> = [&theirs].into_iter().chain(&sheet).map(AsRawFd::as_raw_fd).collect();

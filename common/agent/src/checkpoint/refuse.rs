@@ -2,7 +2,7 @@
 
 use super::freeze::gone;
 use super::{CheckpointError, Process};
-use crate::apart;
+use crate::{apart, mappings};
 use crate::sharing::{self, Sharing};
 use ckpt_image::{Apart, Body};
 use ckpt_objects::{Kind, ObjectSet};
@@ -73,6 +73,9 @@ fn is_too_long(pid: i32) -> bool {
 pub(super) fn refuse(p: &Process, body: &Body) -> Result<(), CheckpointError> {
     let pid = p.stopped.who.stat.pid;
     let no = |what: &str| Err(CheckpointError::Process { pid, what: what.into() });
+    if let Some(what) = mappings::too_many(body.maps.len()) {
+        return no(&what);
+    }
     match () {
         _ if body.root != b"/" && !body.root.is_empty() => no("it has called chroot, which is not supported; start it without, or ckpt_launch inside"),
         // Its links are gone with it.

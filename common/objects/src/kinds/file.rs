@@ -144,12 +144,17 @@ pub fn save_deleted(probe: &Probe, path: &Bytes, cx: &mut Capturing) -> io::Resu
         path: path.clone(),
         mode: stat.st_mode & 0o7777,
         owner: (stat.st_uid, stat.st_gid),
-        times: [(stat.st_atime, stat.st_atime_nsec), (stat.st_mtime, stat.st_mtime_nsec)],
+        times: times(stat),
         attributes,
         unnamed: probe.flags & UNNAMED != 0 || is_unnamed(path, stat.st_ino),
         content,
     });
     Ok(cx.set.deleted.len() as u32 - 1)
+}
+
+/// Last access and last change.
+pub fn times(stat: &libc::stat) -> [(i64, i64); 2] {
+    [(stat.st_atime, stat.st_atime_nsec), (stat.st_mtime, stat.st_mtime_nsec)]
 }
 
 /// What O_TMPFILE makes goes by its number until it is linked.
@@ -182,7 +187,8 @@ pub fn save_content(probe: &Probe, cx: &mut Capturing) -> io::Result<Content> {
 
 /// A file whose mode forbids its owner to read it is made readable for the moment.
 fn open_to_read(probe: &Probe) -> io::Result<OwnedFd> {
-    let opened = sys::reopen(probe.fd, libc::O_RDONLY);
+    // Where it is ours the time of the last access stays.
+    let opened = sys::reopen(probe.fd, libc::O_RDONLY | libc::O_NOATIME).or_else(|_| sys::reopen(probe.fd, libc::O_RDONLY));
     let mode = probe.stat.st_mode & 0o7777;
     let denied = matches!(&opened, Err(e) if e.raw_os_error() == Some(libc::EACCES));
     // SAFETY: numbers only.
@@ -399,15 +405,19 @@ pub fn create_deleted(file: &DeletedFile, rb: &Rebuilding) -> io::Result<OwnedFd
 
 /// Owner, mode and times, when all is written. What is refused stays ours, and private.
 pub fn finish_deleted(file: &DeletedFile, fd: RawFd) {
-    let time = |(tv_sec, tv_nsec)| libc::timespec { tv_sec, tv_nsec };
-    let times = file.times.map(time);
-    // SAFETY: numbers, and an array of two times.
+    // SAFETY: numbers only.
     unsafe {
         libc::fchown(fd, file.owner.0, file.owner.1);
         libc::fchmod(fd, file.mode);
     }
-    super::attributes::set(fd, &file.attributes);
-    // SAFETY: as above.
+    set_times(fd, &file.attributes, file.times);
+}
+
+/// Extended attributes, and the times, which these would change.
+pub fn set_times(fd: RawFd, attributes: &[(Bytes, Bytes)], times: [(i64, i64); 2]) {
+    super::attributes::set(fd, attributes);
+    let times = times.map(|(tv_sec, tv_nsec)| libc::timespec { tv_sec, tv_nsec });
+    // SAFETY: an array of two times.
     unsafe { libc::futimens(fd, times.as_ptr()) };
 }
 

@@ -19,6 +19,9 @@ pub struct MemfdState {
     /// Block size of hugetlbfs, 0 for ordinary memory.
     pub huge: u64,
     pub size: u64,
+    pub attributes: Vec<(Bytes, Bytes)>,
+    /// Last access and last change.
+    pub times: [(i64, i64); 2],
     /// Saved by the first description of the inode only.
     pub content: Option<Content>,
     pub offset: u64,
@@ -47,6 +50,8 @@ pub fn capture(probe: &Probe, cx: &mut Capturing) -> io::Result<MemfdState> {
         mode: probe.stat.st_mode & 0o7777,
         huge,
         size,
+        attributes: super::attributes::of(probe.fd),
+        times: file::times(&probe.stat),
         content,
         offset: sys::lseek(probe.fd, 0, libc::SEEK_CUR)?,
     })

@@ -191,16 +191,19 @@ pub fn open(end: &MqueueEnd, flags: i32, rb: &Rebuilding) -> io::Result<OwnedFd>
     let mut attributes: libc::mq_attr = unsafe { mem::zeroed() };
     attributes.mq_maxmsg = queue.max_messages;
     attributes.mq_msgsize = queue.message_size;
-    let flags = flags & (libc::O_ACCMODE | libc::O_NONBLOCK) | libc::O_CREAT | libc::O_CLOEXEC;
+    // F_GETFL shows O_CLOEXEC here as it was asked for; what comes out is closed on exec in any case.
+    let flags = flags & (libc::O_ACCMODE | libc::O_NONBLOCK | libc::O_CLOEXEC) | libc::O_CREAT;
     // SAFETY: a NUL-terminated name and filled attributes.
-    sys::own(unsafe {
+    let fd = sys::own(unsafe {
         libc::mq_open(
             name.as_ptr(),
             flags,
             queue.mode as libc::mode_t,
             &mut attributes as *mut _,
         )
-    })
+    })?;
+    sys::fcntl(fd.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC)?;
+    Ok(fd)
 }
 
 /// The queue may have survived: what it holds now is replaced by what it held then.

@@ -3,8 +3,11 @@
 use super::multicast::{self, Membership};
 use super::packetdiag;
 use crate::bytes::Bytes;
+use crate::capture::Capturing;
+use crate::model::ObjectId;
 use crate::probe::Probe;
 use crate::sock::{self, Options, Stage};
+use crate::sys;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -43,6 +46,14 @@ pub fn capture(probe: &Probe, domain: i32, kind: i32, protocol: i32) -> io::Resu
         groups: multicast::capture(probe.fd, domain),
         options,
     }))
+}
+
+/// Nobody can send them once more as they came.
+pub fn warn_of_unread(probe: &Probe, id: ObjectId, cx: &mut Capturing) -> io::Result<()> {
+    if sys::poll(probe.fd, libc::POLLIN, 0)? & libc::POLLIN != 0 {
+        cx.risk(format!("{}: packets that wait in it to be read are lost at a restart", cx.describe(id)));
+    }
+    Ok(())
 }
 
 const SOL_RAW: i32 = 255;

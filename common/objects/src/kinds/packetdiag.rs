@@ -1,6 +1,6 @@
 //! packet_diag: what a packet socket has that no getsockopt tells.
 
-use super::tcpdiag::{answers, SOCK_DIAG_BY_FAMILY};
+use super::tcpdiag::{answers, attributes, SOCK_DIAG_BY_FAMILY};
 use crate::bytes::Bytes;
 use crate::sys;
 use std::io;
@@ -46,21 +46,14 @@ fn request() -> Vec<u8> {
     message
 }
 
-/// Attributes: length, kind, content, padding.
-fn read(mut attributes: &[u8]) -> Extras {
+fn read(all: &[u8]) -> Extras {
     let mut found = Extras::default();
-    while attributes.len() >= 4 {
-        let len = usize::from(sys::from_bytes::<u16>(attributes));
-        let kind = sys::from_bytes::<u16>(&attributes[2..]);
-        if len < 4 || len > attributes.len() {
-            break;
-        }
+    for (kind, content) in attributes(all) {
         match kind {
-            MEMBERSHIPS => found.memberships = attributes[4..len].chunks_exact(MEMBERSHIP).flat_map(memberships).collect(),
+            MEMBERSHIPS => found.memberships = content.chunks_exact(MEMBERSHIP).flat_map(memberships).collect(),
             RX_RING | TX_RING => found.ring = true,
             _ => {}
         }
-        attributes = &attributes[len.next_multiple_of(4).min(attributes.len())..];
     }
     found
 }

@@ -1,5 +1,7 @@
 //! pidfd: which process it means. Opened by `install`, when the tree exists.
 
+use crate::capture::Capturing;
+use crate::model::ObjectId;
 use crate::probe::Probe;
 use crate::sys;
 use serde::{Deserialize, Serialize};
@@ -11,21 +13,35 @@ pub struct PidfdState {
     /// -1: the process was already gone and reaped.
     pub pid: i32,
     pub thread: bool,
+    /// The process is not of the computation: opened by `open_outside`, if it is there.
+    pub outside: bool,
 }
 
-pub fn capture(probe: &Probe) -> io::Result<PidfdState> {
-    Ok(PidfdState {
-        pid: probe.info_dec("Pid")? as i32,
-        thread: probe.flags & libc::O_EXCL != 0,
-    })
+pub fn capture(probe: &Probe, id: ObjectId, cx: &mut Capturing) -> io::Result<PidfdState> {
+    let pid = probe.info_dec("Pid")? as i32;
+    let outside = pid >= 0 && cx.is_outside(pid);
+    if outside {
+        // Of one outside of our namespace nobody tells the number.
+        let then = if pid == 0 { "after a restart it has ended" } else { "a restart opens what has its number then" };
+        cx.risk(format!("{}: that process is not of the computation; {then}", cx.describe(id)));
+    }
+    Ok(PidfdState { pid, thread: probe.flags & libc::O_EXCL != 0, outside })
+}
+
+/// Where its number still means what it did: before another namespace is entered.
+pub fn open_outside(state: &PidfdState, flags: i32) -> io::Result<OwnedFd> {
+    pidfd_open(state.pid, open_flags(state, flags))
+}
+
+fn open_flags(state: &PidfdState, flags: i32) -> i32 {
+    flags & libc::O_NONBLOCK | if state.thread { libc::O_EXCL } else { 0 }
 }
 
 /// `pid` is the process's pid now.
 pub fn open(state: &PidfdState, pid: i32, flags: i32) -> io::Result<OwnedFd> {
     let waits_not = flags & libc::O_NONBLOCK;
-    if state.pid > 0 {
-        let flags = waits_not | if state.thread { libc::O_EXCL } else { 0 };
-        match pidfd_open(pid, flags) {
+    if state.pid > 0 && !state.outside {
+        match pidfd_open(pid, open_flags(state, flags)) {
             Err(e) if e.raw_os_error() == Some(libc::ESRCH) => {}
             result => return result,
         }

@@ -26,6 +26,7 @@ pub struct PipeBuffer {
     pub content: Vec<Bytes>,
     /// The last one is a packet too.
     pub packet_mode: bool,
+    pub mode: u32,
     pub fifo: Option<Fifo>,
 }
 
@@ -33,7 +34,6 @@ pub struct PipeBuffer {
 pub struct Fifo {
     pub path: Bytes,
     pub deleted: bool,
-    pub mode: u32,
     /// Open for reading, and no writer has come yet: no hang-up either.
     pub awaits_writer: bool,
 }
@@ -50,6 +50,7 @@ pub fn capture(probe: &Probe, cx: &mut Capturing) -> io::Result<PipeEnd> {
         size,
         content: Vec::new(),
         packet_mode: false,
+        mode: probe.stat.st_mode & 0o7777,
         fifo,
     });
     Ok(PipeEnd {
@@ -63,7 +64,6 @@ fn fifo(probe: &Probe) -> Fifo {
     Fifo {
         path: stem.unwrap_or(&probe.link).into(),
         deleted,
-        mode: probe.stat.st_mode & 0o7777,
         awaits_writer: false,
     }
 }
@@ -164,12 +164,15 @@ fn refill(fd: RawFd, content: &[Bytes], packet_mode: bool) -> io::Result<()> {
     Ok(())
 }
 
+/// As the kernel shows it; to a program of 64 bits it is 0 in C.
+const O_LARGEFILE: i32 = 0o100000;
+
 /// Makes the pipe, fills it, and opens every description of it.
 pub fn rebuild(rb: &mut Rebuilding, pipe: u32, members: &[ObjectId]) -> io::Result<()> {
     let set = rb.set;
     let buffer = &set.pipes[pipe as usize];
     if let Some(fifo) = buffer.fifo.as_ref().filter(|f| f.awaits_writer && buffer.content.is_empty()) {
-        return open_readers(fifo, members, rb);
+        return open_readers(fifo, buffer.mode, members, rb);
     }
     let (reader, writer) = create(buffer, rb)?;
     if sys::fcntl(writer.as_raw_fd(), libc::F_GETPIPE_SZ, 0)? != buffer.size {
@@ -182,14 +185,21 @@ pub fn rebuild(rb: &mut Rebuilding, pipe: u32, members: &[ObjectId]) -> io::Resu
         }
     }
     refill(writer.as_raw_fd(), &buffer.content, buffer.packet_mode)?;
+    // What pipe(2) made has not O_LARGEFILE, which every open adds.
+    let mut made = if buffer.fifo.is_none() { vec![(libc::O_RDONLY, sys::dup(reader.as_raw_fd())?), (libc::O_WRONLY, writer)] } else { Vec::new() };
     for id in members {
-        let flags = set.object(*id).flags & (libc::O_ACCMODE | libc::O_NONBLOCK | libc::O_APPEND);
-        // Both ends are held here, so no open blocks.
-        let fd = sys::reopen(reader.as_raw_fd(), flags)?;
+        let flags = set.object(*id).flags;
+        let as_made = made.iter().position(|m| m.0 == flags & (libc::O_ACCMODE | O_LARGEFILE));
+        let fd = match as_made {
+            Some(index) => made.remove(index).1,
+            // Both ends are held here, so no open blocks.
+            None => sys::reopen(reader.as_raw_fd(), flags & (libc::O_ACCMODE | libc::O_NONBLOCK | libc::O_APPEND))?,
+        };
         rb.put(*id, fd)?;
     }
-    if let Some(fifo) = &buffer.fifo {
-        narrow(fifo, reader.as_raw_fd());
+    match buffer.fifo {
+        Some(_) => narrow(buffer.mode, reader.as_raw_fd()),
+        None => set_mode(buffer.mode, reader.as_raw_fd()),
     }
     Ok(())
 }
@@ -197,46 +207,50 @@ pub fn rebuild(rb: &mut Rebuilding, pipe: u32, members: &[ObjectId]) -> io::Resu
 fn create(buffer: &PipeBuffer, rb: &Rebuilding) -> io::Result<(OwnedFd, OwnedFd)> {
     let Some(fifo) = &buffer.fifo else { return sys::pipe(0) };
     // Reading and writing at once never waits for the other end.
-    let both = open_fifo(fifo, libc::O_RDWR | libc::O_NONBLOCK, rb)?;
+    let both = open_fifo(fifo, buffer.mode, libc::O_RDWR | libc::O_NONBLOCK, rb)?;
     let writer = sys::reopen(both.as_raw_fd(), libc::O_WRONLY | libc::O_NONBLOCK)?;
     Ok((both, writer))
 }
 
 /// No writer is there at any time, or the readers would see it hang up.
-fn open_readers(fifo: &Fifo, members: &[ObjectId], rb: &mut Rebuilding) -> io::Result<()> {
-    let first = open_fifo(fifo, libc::O_RDONLY | libc::O_NONBLOCK, rb)?;
+fn open_readers(fifo: &Fifo, mode: u32, members: &[ObjectId], rb: &mut Rebuilding) -> io::Result<()> {
+    let first = open_fifo(fifo, mode, libc::O_RDONLY | libc::O_NONBLOCK, rb)?;
     for id in members {
         let fd = sys::reopen(first.as_raw_fd(), libc::O_RDONLY | libc::O_NONBLOCK)?;
         rb.put(*id, fd)?;
     }
-    narrow(fifo, first.as_raw_fd());
+    narrow(mode, first.as_raw_fd());
     Ok(())
 }
 
 /// One that was made again could be opened by us until now, whatever its mode.
-fn narrow(fifo: &Fifo, fd: RawFd) {
-    let widened = fifo.mode & USABLE != USABLE && sys::fstat(fd).is_ok_and(|now| now.st_mode & 0o7777 == fifo.mode | USABLE);
+fn narrow(mode: u32, fd: RawFd) {
+    let widened = mode & USABLE != USABLE && sys::fstat(fd).is_ok_and(|now| now.st_mode & 0o7777 == mode | USABLE);
     if widened {
-        // SAFETY: an open descriptor.
-        let _ = unsafe { libc::fchmod(fd, fifo.mode) };
+        set_mode(mode, fd);
     }
 }
 
+fn set_mode(mode: u32, fd: RawFd) {
+    // SAFETY: numbers only.
+    unsafe { libc::fchmod(fd, mode) };
+}
+
 /// Under its name, made again if it is gone. One that the program had unlinked gets a name for a moment.
-fn open_fifo(fifo: &Fifo, flags: i32, rb: &Rebuilding) -> io::Result<OwnedFd> {
+fn open_fifo(fifo: &Fifo, mode: u32, flags: i32, rb: &Rebuilding) -> io::Result<OwnedFd> {
     let path = rb.map_path(&fifo.path);
     if fifo.deleted {
         let folder = path.parent().unwrap_or(Path::new("/"));
         let spare = sys::spare_name();
         let places = [path.clone(), folder.join(&spare), std::env::temp_dir().join(&spare)];
-        let made = places.iter().find(|p| make_fifo(p, fifo.mode).is_ok());
+        let made = places.iter().find(|p| make_fifo(p, mode).is_ok());
         let place = made.ok_or_else(|| io::Error::other("no place to make an unlinked fifo again"))?;
         let opened = sys::open(place, flags, 0);
         std::fs::remove_file(place)?;
         return opened;
     }
     // EEXIST: it is still there.
-    let _ = make_fifo(&path, fifo.mode);
+    let _ = make_fifo(&path, mode);
     let fd = sys::open(&path, flags, 0)?;
     match sys::fstat(fd.as_raw_fd())?.st_mode & libc::S_IFMT {
         libc::S_IFIFO => Ok(fd),

@@ -42,6 +42,8 @@ pub struct PtyState {
     pub foreground: i32,
     /// Typed, not read.
     pub to_slave: Vec<Typed>,
+    /// Typed behind that: the line discipline, being full, has not seen it.
+    pub untold: Bytes,
     /// Printed, not read.
     pub to_master: Bytes,
 }
@@ -144,11 +146,14 @@ pub fn drain(cx: &mut Capturing) -> Result<(), (ObjectId, io::Error)> {
         }
         let master = cx.probe(id).fd;
         let state = &cx.set.ptys[pty];
-        let found = ptydata::save(master, state, &|| open_slave(master, libc::O_RDWR | libc::O_NONBLOCK));
+        let is_slave = |id: ObjectId| matches!(cx.kind(id), Some(Kind::Pty(end)) if end.pty as usize == pty && !end.master);
+        let is_open = cx.ids().any(is_slave);
+        let found = ptydata::save(master, state, is_open, &|| open_slave(master, libc::O_RDWR | libc::O_NONBLOCK));
         let found = found.map_err(|e| (id, e))?;
         let state = &mut cx.set.ptys[pty];
         state.stopped = found.stopped;
         state.to_slave = found.to_slave;
+        state.untold = Bytes(found.untold);
         state.to_master = Bytes(found.to_master);
     }
     Ok(())
@@ -198,7 +203,7 @@ fn one(state: &PtyState, master: ObjectId, slaves: &[ObjectId], rb: &mut Rebuild
         let slave = open_slave(raw, set.object(*id).flags & (libc::O_ACCMODE | libc::O_NONBLOCK))?;
         rb.put(*id, slave)?;
     }
-    let data = !state.to_master.is_empty() || !state.to_slave.is_empty();
+    let data = !(state.to_master.is_empty() && state.to_slave.is_empty() && state.untold.is_empty());
     if data || state.hung_up || state.stopped {
         let helper = open_slave(raw, libc::O_RDWR | libc::O_NONBLOCK)?;
         ptydata::refill_new(raw, helper.as_raw_fd(), state)?;

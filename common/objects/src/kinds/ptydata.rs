@@ -83,8 +83,20 @@ impl Termios {
         }
     }
 
+    /// Nothing is echoed or acted on, and what becomes a line would have become one: what is longer gets lost.
+    fn unseen(&self) -> Termios {
+        let mut quiet = self.transparent(self.by_lines().then_some(0));
+        if self.by_lines() {
+            quiet.cc[libc::VEOL2] = self.cc[libc::VEOF];
+            if self.iflag & libc::ICRNL != 0 {
+                quiet.cc[libc::VEOL] = b'\r';
+            }
+        }
+        quiet
+    }
+
     fn by_lines(&self) -> bool {
-        self.lflag & libc::ICANON != 0
+        self.lflag & (libc::ICANON | libc::EXTPROC) == libc::ICANON
     }
 }
 
@@ -118,16 +130,24 @@ pub struct Typed {
 #[derive(Default)]
 pub struct Found {
     pub to_slave: Vec<Typed>,
+    pub untold: Vec<u8>,
     pub to_master: Vec<u8>,
     pub stopped: bool,
 }
 
+/// What the line discipline takes. The rest waits in front of it, as it was written.
+const TAKEN: usize = 4095;
+/// What can wait there. The kernel counts half of the memory; at 8192 it still adds a piece of the longest kind.
+const WAITING: usize = 2 * 8192 + LONG;
+const LONG: usize = 2 * LONGEST;
+const LONGEST: usize = 1792;
+
 type Opener<'a> = &'a dyn Fn() -> io::Result<OwnedFd>;
 
-pub fn save(master: RawFd, state: &PtyState, open_slave: Opener) -> io::Result<Found> {
+pub fn save(master: RawFd, state: &PtyState, is_open: bool, open_slave: Opener) -> io::Result<Found> {
     let printed = sys::poll(master, libc::POLLIN, 0)? & libc::POLLIN != 0;
-    // Without an open slave there is nobody whose input could wait.
-    let slave = if state.locked || (state.hung_up && !printed) {
+    // Without an open slave there is nobody whose input could wait. One that we open and close hangs up.
+    let slave = if state.locked || ((state.hung_up || !is_open) && !printed) {
         None
     } else {
         open_slave().ok()
@@ -142,67 +162,99 @@ pub fn save(master: RawFd, state: &PtyState, open_slave: Opener) -> io::Result<F
     if !state.fixed.is_empty() {
         fix(master, &[0; FIXED]);
     }
-    let saved = exchange(master, slave, state);
-    // Settings go back whatever happened in between.
-    let settings = state.termios.write(slave);
+    let saved = unblocked(master, || exchange(master, slave, &state.termios));
     fix(master, &state.fixed);
     if state.packet {
         sys::ioctl_set(master, libc::TIOCPKT, &1i32)?;
     }
     let saved = saved?;
-    settings?;
+    if saved.untold.len() > WAITING || saved.to_master.len() > TAKEN + WAITING {
+        return Err(io::Error::other("it holds more than a new terminal takes; try again when some of it was read"));
+    }
     Ok(saved)
 }
 
-fn exchange(master: RawFd, slave: RawFd, state: &PtyState) -> io::Result<Found> {
-    let to_master = read_ready(master)?;
+/// Both ends are full at times, and what is put back must not wait for room.
+fn unblocked<T>(master: RawFd, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let flags = sys::fcntl(master, libc::F_GETFL, 0)?;
+    sys::fcntl(master, libc::F_SETFL, flags | libc::O_NONBLOCK)?;
+    let done = work();
+    sys::fcntl(master, libc::F_SETFL, flags)?;
+    done
+}
+
+fn exchange(master: RawFd, slave: RawFd, termios: &Termios) -> io::Result<Found> {
+    let mut found = Found { to_master: read_ready(master)?, ..Found::default() };
     // With nothing on its way to the master, only a stop keeps it from being printed on.
-    let stopped = sys::poll(slave, libc::POLLOUT, 0)? & libc::POLLOUT == 0;
-    if stopped {
+    found.stopped = sys::poll(slave, libc::POLLOUT, 0)? & libc::POLLOUT == 0;
+    let taken = take(master, slave, termios, &mut found);
+    // What was taken goes back, and so do the settings, whatever happened in between.
+    let back = put_back(master, slave, termios, &found);
+    taken.and(back).map(|()| found)
+}
+
+fn take(master: RawFd, slave: RawFd, termios: &Termios, found: &mut Found) -> io::Result<()> {
+    if found.stopped {
         flow(slave, libc::TCOON)?;
     }
-    let to_slave = read_typed(slave, &state.termios);
-    let mut found = Found { to_slave: Vec::new(), to_master, stopped };
-    let refilled = match to_slave {
-        Ok(typed) => {
-            found.to_slave = typed;
-            refill(master, slave, &state.termios, &found.to_slave, &found.to_master)
-        }
-        Err(e) => refill(master, slave, &state.termios, &[], &found.to_master).and(Err(e)),
-    };
-    if stopped {
+    termios.unseen().write(slave)?;
+    found.to_master.extend(read_ready(master)?);
+    read_typed(slave, termios, found)
+}
+
+fn put_back(master: RawFd, slave: RawFd, termios: &Termios, found: &Found) -> io::Result<()> {
+    let filled = refill(master, slave, termios, &found.to_slave, &found.to_master);
+    let settings = termios.write(slave);
+    // Now the line discipline may see it, if it has room.
+    let waits = write_waiting(master, &found.untold);
+    if found.stopped {
         flow(slave, libc::TCOOFF)?;
     }
-    refilled.map(|()| found)
+    filled.and(settings).and(waits)
 }
 
 fn flow(slave: RawFd, action: i32) -> io::Result<()> {
     sys::ioctl_value(slave, libc::TCXONC, i64::from(action)).map(drop)
 }
 
-/// Whole lines one by one, as only canonical mode tells where ^D was; then the beginning of the last line.
-fn read_typed(slave: RawFd, termios: &Termios) -> io::Result<Vec<Typed>> {
-    let mut found = Vec::new();
+/// Whole lines one by one, as only canonical mode tells where ^D was; then the beginning of the last line. What had
+/// waited in front of the line discipline is read behind that.
+fn read_typed(slave: RawFd, termios: &Termios, found: &mut Found) -> io::Result<()> {
+    // Without the beginning of a line.
+    let mut seen = sys::readable_bytes(slave)?;
+    let mut rest = Vec::new();
     if termios.by_lines() {
         let mut line = [0; 8192];
+        let mut room = TAKEN;
         // A terminal holds 4096 bytes: no more lines than that.
-        while found.len() < 4096 && sys::poll(slave, libc::POLLIN, 0)? & libc::POLLIN != 0 {
+        while found.to_slave.len() < 4096 && sys::poll(slave, libc::POLLIN, 0)? & libc::POLLIN != 0 {
             let n = match sys::read(slave, &mut line) {
                 Ok(n) => n,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                 Err(e) => return Err(e),
             };
             let data = &line[..n];
+            if n > seen {
+                // It was completed just now.
+                rest.extend(data);
+                room = room.min(n - 1);
+                break;
+            }
+            seen -= n;
             let ends = |c: &u8| *c == b'\n' || *c != 0 && (*c == termios.cc[libc::VEOL] || *c == termios.cc[libc::VEOL2]);
-            found.push(Typed { data: data.into(), end_of_file: !data.last().is_some_and(ends) });
+            let end_of_file = !data.last().is_some_and(ends);
+            room = room.saturating_sub(n + usize::from(end_of_file));
+            found.to_slave.push(Typed { data: data.into(), end_of_file });
         }
+        seen = room;
     }
     termios.transparent(None).write(slave)?;
-    let rest = read_ready(slave)?;
+    rest.extend(read_ready(slave)?);
+    found.untold = rest.split_off(seen.min(rest.len()));
     if !rest.is_empty() {
-        found.push(Typed { data: Bytes(rest), end_of_file: false });
+        found.to_slave.push(Typed { data: Bytes(rest), end_of_file: false });
     }
-    Ok(found)
+    Ok(())
 }
 
 /// Before the real settings apply again all that was typed has passed the line discipline: else it would be echoed.
@@ -220,9 +272,9 @@ fn refill(master: RawFd, slave: RawFd, termios: &Termios, typed: &[Typed], to_ma
             type_seen(master, slave, &quiet, &piece.data)?;
             continue;
         }
-        write_ready(master, &piece.data)?;
+        write_all(master, &piece.data)?;
         if piece.end_of_file {
-            write_ready(master, &[end_of_file])?;
+            write_all(master, &[end_of_file])?;
         }
         countable += if whole { piece.data.len() } else { 0 };
     }
@@ -231,7 +283,12 @@ fn refill(master: RawFd, slave: RawFd, termios: &Termios, typed: &[Typed], to_ma
     if !typed.is_empty() {
         arrived(slave, countable)?;
     }
-    write_ready(slave, to_master)?;
+    let (taken, waiting) = to_master.split_at(to_master.len().min(TAKEN));
+    write_all(slave, taken)?;
+    if !waiting.is_empty() {
+        arrived(master, taken.len())?;
+        write_waiting(slave, waiting)?;
+    }
     sys::poll(master, libc::POLLIN, 0).map(drop)
 }
 
@@ -240,7 +297,7 @@ fn refill(master: RawFd, slave: RawFd, termios: &Termios, typed: &[Typed], to_ma
 fn type_seen(master: RawFd, slave: RawFd, quiet: &Termios, data: &[u8]) -> io::Result<()> {
     Termios { lflag: quiet.lflag | libc::ECHO, ..quiet.clone() }.write(slave)?;
     for piece in data.chunks(256) {
-        write_ready(master, piece)?;
+        write_all(master, piece)?;
         let mut seen = 0;
         while seen < piece.len() {
             if sys::poll(master, libc::POLLIN, 1000)? & libc::POLLIN == 0 {
@@ -264,8 +321,13 @@ fn arrived(slave: RawFd, countable: usize) -> io::Result<()> {
 }
 
 pub fn refill_new(master: RawFd, slave: RawFd, state: &PtyState) -> io::Result<()> {
-    refill(master, slave, &state.termios, &state.to_slave, &state.to_master)?;
-    if state.stopped { flow(slave, libc::TCOOFF) } else { Ok(()) }
+    let found = Found {
+        to_slave: state.to_slave.clone(),
+        untold: state.untold.to_vec(),
+        to_master: state.to_master.to_vec(),
+        stopped: state.stopped,
+    };
+    unblocked(master, || put_back(master, slave, &state.termios, &found))
 }
 
 /// Everything that can be read; the kernel hands on the rest of a full buffer a moment after a read.
@@ -285,24 +347,35 @@ fn read_ready(fd: RawFd) -> io::Result<Vec<u8>> {
     Ok(data)
 }
 
-fn write_ready(fd: RawFd, mut data: &[u8]) -> io::Result<()> {
+/// In small pieces: their memory is kept when they were read, and used again before room is asked for. In other pieces it
+/// would be room for more than there was.
+fn write_all(fd: RawFd, data: &[u8]) -> io::Result<()> {
+    write_by(fd, data, 256)
+}
+
+/// What the line discipline has no room for.
+fn write_waiting(fd: RawFd, data: &[u8]) -> io::Result<()> {
+    let last = if data.len() > 2 * 8192 { LONG } else { 0 };
+    let (first, last) = data.split_at(data.len() - last);
+    write_all(fd, first)?;
+    write_by(fd, last, LONGEST)
+}
+
+fn write_by(fd: RawFd, mut data: &[u8], piece: usize) -> io::Result<()> {
     let mut stalled = 0;
     while !data.is_empty() {
-        if sys::poll(fd, libc::POLLOUT, 10)? & libc::POLLOUT == 0 {
-            stalled += 1;
-            if stalled > 100 {
-                return Err(io::Error::other(format!(
-                    "{} bytes do not fit back into the terminal",
-                    data.len()
-                )));
-            }
-            continue;
-        }
-        // Small pieces: a blocking end must not wait for room for all.
-        let piece = data.len().min(256);
+        // Small ones at last: there may be memory of such.
+        let piece = data.len().min(if stalled < 20 { piece } else { 256 });
         match sys::write(fd, &data[..piece]) {
             Ok(n) => data = &data[n..],
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => stalled += 1,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock && stalled < 100 => {
+                // Memory whose content has arrived is free a moment later.
+                sys::poll(fd, 0, 10)?;
+                stalled += 1;
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                return Err(io::Error::other(format!("{} bytes do not fit back into the terminal", data.len())));
+            }
             Err(e) => return Err(e),
         }
     }

@@ -3,6 +3,7 @@
 use super::file;
 use crate::bytes::Bytes;
 use crate::capture::Capturing;
+use crate::model::ObjectId;
 use crate::probe::Probe;
 use crate::rebuild::Rebuilding;
 use crate::sys;
@@ -26,7 +27,11 @@ pub struct ReopenState {
     pub content: Option<u32>,
 }
 
-pub fn capture(probe: &Probe, cx: &mut Capturing) -> io::Result<ReopenState> {
+pub fn capture(probe: &Probe, id: ObjectId, cx: &mut Capturing) -> io::Result<ReopenState> {
+    let is_ours = |kind: &str| sys::stat(Path::new(&format!("/proc/self/ns/{kind}"))).is_ok_and(|own| own.st_ino == probe.stat.st_ino);
+    if namespace(&probe.link).is_some_and(|kind| !is_ours(kind)) {
+        cx.refuse(id, "it is another namespace than the one that the computation was started in, which cannot be made again; close it");
+    }
     let deleted = probe.stat.st_nlink == 0 && probe.link.ends_with(b" (deleted)");
     let path = if deleted {
         &probe.link[..probe.link.len() - 10]
@@ -59,7 +64,8 @@ fn link_target(fd: RawFd) -> io::Result<Bytes> {
 /// `inode`: device and number it had.
 pub fn rebuild(state: &ReopenState, flags: i32, inode: (u64, u64), rb: &mut Rebuilding) -> io::Result<OwnedFd> {
     if let Some(kind) = namespace(&state.path) {
-        return own_namespace(kind, inode.1);
+        // That of the program's surroundings then: that of ours now.
+        return sys::open(Path::new(&format!("/proc/self/ns/{kind}")), flags, 0);
     }
     if let Some(content) = state.content {
         return sys::reopen(rb.deleted_file(content as usize)?, flags & !libc::O_CREAT);
@@ -79,16 +85,6 @@ fn namespace(path: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(path).ok()?;
     let (kind, rest) = text.split_once(":[")?;
     (!kind.contains('/') && rest.ends_with(']')).then_some(kind)
-}
-
-fn own_namespace(kind: &str, ino: u64) -> io::Result<OwnedFd> {
-    let fd = sys::open(Path::new(&format!("/proc/self/ns/{kind}")), libc::O_RDONLY, 0)?;
-    if sys::fstat(sys::raw(&fd))?.st_ino != ino {
-        return Err(io::Error::other(
-            "that namespace is gone; a restart happens in one namespace",
-        ));
-    }
-    Ok(fd)
 }
 
 /// A name that existed only through the descriptor: make it, open it, remove it.

@@ -6,11 +6,12 @@ use crate::bytes::Bytes;
 use crate::capture::Capturing;
 use crate::model::{Kind, ObjectId};
 use crate::probe::Probe;
-use crate::sock::{self, Options};
+use crate::sock::{self, Options, Turned};
 use crate::sys;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::io;
+use std::os::fd::RawFd;
 
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct TcpState {
@@ -144,8 +145,19 @@ pub fn place(name: &[u8]) -> Option<Place> {
     }
 }
 
-fn is_any(address: &[u8; 16]) -> bool {
+pub fn is_any(address: &[u8; 16]) -> bool {
     address[..10].iter().all(|b| *b == 0) && address[12..].iter().all(|b| *b == 0)
+}
+
+pub fn is_bound(name: &[u8]) -> bool {
+    place(name).is_some_and(|(address, port)| port != 0 || !is_any(&address))
+}
+
+/// An address without a port is one whose port connect chooses.
+pub fn bind_again(fd: RawFd, name: &[u8]) -> io::Result<()> {
+    let later = place(name).is_some_and(|p| p.1 == 0);
+    let _later = later.then(|| Turned::start(fd, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1));
+    sock::bind(fd, name)
 }
 
 fn states(cx: &Capturing) -> Vec<(ObjectId, TcpState)> {
@@ -161,6 +173,12 @@ pub fn relate(cx: &mut Capturing) {
     let all = states(cx);
     if all.is_empty() {
         return;
+    }
+    let signed = tcpdiag::signed().unwrap_or_default();
+    for (id, _) in &all {
+        if signed.contains(&cx.probe(*id).stat.st_ino) {
+            cx.refuse(*id, "it signs what it sends (TCP_MD5SIG), with a key that cannot be read back; close it and try again");
+        }
     }
     let mut by_ends: HashMap<(Place, Place), ObjectId> = HashMap::new();
     for (id, state) in &all {

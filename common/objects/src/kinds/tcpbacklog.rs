@@ -7,7 +7,7 @@ use super::{tcpdata, tcpdiag, tcprebuild};
 use crate::bytes::Bytes;
 use crate::capture::Capturing;
 use crate::model::{Kind, ObjectId};
-use crate::sock;
+use crate::sock::{self, Turned};
 use crate::sys;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -155,8 +155,8 @@ fn disconnect(client: RawFd) -> io::Result<()> {
 }
 
 fn reconnect(client: RawFd, name: &Bytes, target: &Bytes) -> io::Result<()> {
-    let connected = tcprebuild::narrow(client, name).and_then(|()| tcprebuild::connect(client, target));
-    tcprebuild::widen_range(client);
+    let narrow = |port| Turned::start(client, libc::IPPROTO_IP, sock::IP_LOCAL_PORT_RANGE, port);
+    let connected = tcprebuild::only_port_of(name).and_then(narrow).and_then(|_narrow| tcprebuild::connect(client, target));
     connected.or_else(|_| {
         rebind(client, name)?;
         tcprebuild::connect(client, target)

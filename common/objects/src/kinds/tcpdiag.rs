@@ -102,6 +102,37 @@ fn name(family: i32, port: &[u8], address: &[u8]) -> Bytes {
     Bytes(name)
 }
 
+/// Inodes of sockets that sign their segments (TCP_MD5SIG), which the kernel tells root only.
+pub fn signed() -> io::Result<Vec<u64>> {
+    const INFO: u8 = 1 << 1;
+    const MD5SIG: u16 = 18;
+    let mut found = Vec::new();
+    // SAFETY: no memory involved.
+    if unsafe { libc::geteuid() } != 0 {
+        return Ok(found);
+    }
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        // The keys come with the struct tcp_info.
+        let all = dump_with(INFO, family)?;
+        let signs = all.iter().filter(|m| attributes(&m[88..]).any(|a| a.0 == MD5SIG));
+        found.extend(signs.map(|m| u64::from(sys::from_bytes::<u32>(&m[84..88]))));
+    }
+    Ok(found)
+}
+
+/// Kind and content of each.
+pub(super) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let len = usize::from(sys::from_bytes::<u16>(bytes));
+        if len < 4 || len > bytes.len() {
+            return None;
+        }
+        let found = (sys::from_bytes::<u16>(&bytes[2..]), &bytes[4..len]);
+        bytes = &bytes[len.next_multiple_of(4).min(bytes.len())..];
+        Some(found)
+    })
+}
+
 /// Where a socket connects to; getpeername tells only when it is connected.
 pub fn destination(family: i32, inode: u64) -> io::Result<Option<Bytes>> {
     let is_it = |m: &&Vec<u8>| u64::from(sys::from_bytes::<u32>(&m[84..88])) == inode;
@@ -111,7 +142,14 @@ pub fn destination(family: i32, inode: u64) -> io::Result<Option<Bytes>> {
 
 /// One message for each TCP socket of the family.
 fn dump(family: i32) -> io::Result<Vec<Vec<u8>>> {
-    let mut found = answers(&request(SOCK_DIAG_BY_FAMILY, libc::NLM_F_ROOT | libc::NLM_F_MATCH, family, &[0; 48]))?;
+    dump_with(0, family)
+}
+
+/// `extensions`: a bit for each kind of attribute.
+fn dump_with(extensions: u8, family: i32) -> io::Result<Vec<Vec<u8>>> {
+    let mut asked = request(SOCK_DIAG_BY_FAMILY, libc::NLM_F_ROOT | libc::NLM_F_MATCH, family, &[0; 48]);
+    asked[18] = extensions;
+    let mut found = answers(&asked)?;
     found.retain(|message| message.len() >= 88);
     Ok(found)
 }

@@ -1,7 +1,7 @@
 //! TCP sockets again, with the addresses they had. Connections come first, through listeners of the moment; then the
 //! program's own listeners and their backlogs.
 
-use super::tcp::{self, place, Over, Peer, TcpState};
+use super::tcp::{self, bind_again, is_bound, place, Over, Peer, TcpState};
 use super::{tcpbacklog, tcpdata, tcpdiag};
 use crate::bytes::Bytes;
 use crate::model::{Kind, ObjectId};
@@ -98,12 +98,10 @@ impl<'a> End<'a> {
 
     /// Takes back what `take_port` has set.
     fn let_go(&self, fd: RawFd) {
-        let late = self
-            .options
-            .and_then(|o| o.get(libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT))
-            .unwrap_or(0);
-        let _ = sock::set_int(fd, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, late);
-        widen_range(fd);
+        for name in [libc::IP_BIND_ADDRESS_NO_PORT, sock::IP_LOCAL_PORT_RANGE] {
+            let before = self.options.and_then(|o| o.get(libc::IPPROTO_IP, name)).unwrap_or(0);
+            let _ = sock::set_int(fd, libc::IPPROTO_IP, name, before);
+        }
     }
 }
 
@@ -231,21 +229,15 @@ fn take_port(fd: RawFd, end: End, choose: Port) -> io::Result<()> {
             address[2..4].fill(0);
             sock::set_int(fd, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)?;
             sock::bind(fd, &address)?;
-            narrow(fd, end.name)
+            sock::set_int(fd, libc::IPPROTO_IP, sock::IP_LOCAL_PORT_RANGE, only_port_of(end.name)?)
         }
     }
 }
 
-const IP_LOCAL_PORT_RANGE: i32 = 51;
-
-/// `connect` will choose exactly this port (Linux 6.3).
-pub fn narrow(fd: RawFd, name: &Bytes) -> io::Result<()> {
+/// The range of ports with which `connect` will choose exactly this one (Linux 6.3).
+pub fn only_port_of(name: &Bytes) -> io::Result<i32> {
     let port = u32::from(place(name).ok_or(io::ErrorKind::InvalidInput)?.1);
-    sock::set_int(fd, libc::IPPROTO_IP, IP_LOCAL_PORT_RANGE, (port << 16 | port) as i32)
-}
-
-pub fn widen_range(fd: RawFd) {
-    let _ = sock::set_int(fd, libc::IPPROTO_IP, IP_LOCAL_PORT_RANGE, 0);
+    Ok((port << 16 | port) as i32)
 }
 
 /// Loopback answers at once; anything else is not where the listener is.
@@ -375,7 +367,7 @@ fn connect_and_leave(fd: RawFd, target: &[u8]) -> io::Result<()> {
 /// Listeners, bound and fresh sockets.
 fn single(id: ObjectId, state: &TcpState, rb: &mut Rebuilding) -> io::Result<()> {
     let fd = End::of(state).socket()?;
-    if place(&state.name).is_some_and(|p| p.1 != 0) {
+    if is_bound(&state.name) {
         let port = place(&state.name).map_or(0, |p| p.1);
         bind_patiently(fd.as_raw_fd(), &state.name, port)
             .map_err(|e| io::Error::other(format!("TCP port {port}: {e}; free it and try again")))?;
@@ -390,7 +382,7 @@ fn single(id: ObjectId, state: &TcpState, rb: &mut Rebuilding) -> io::Result<()>
 fn bind_patiently(fd: RawFd, name: &Bytes, port: u16) -> io::Result<()> {
     let deadline = Instant::now() + tcpdiag::TIME_WAIT_ENDS;
     loop {
-        let error = match sock::bind(fd, name) {
+        let error = match bind_again(fd, name) {
             Err(e) if e.raw_os_error() == Some(libc::EADDRINUSE) => e,
             done => return done,
         };

@@ -1,19 +1,27 @@
 //! UDP (and ping) sockets: name, peer, options; waiting datagrams by MSG_PEEK, sent again at restart.
 
 use super::multicast::{self, Membership};
-use super::tcp::place;
+use super::messages;
+use super::tcp::{bind_again, is_any, is_bound, place};
 use super::tcprebuild::in_domain;
-use super::udphold;
-use super::unixqueue::PeekOffset;
+use super::{udpgroup, udphold};
 use crate::bytes::Bytes;
 use crate::model::{Kind, ObjectId};
 use crate::probe::Probe;
 use crate::rebuild::Rebuilding;
-use crate::sock::{self, Options, Stage};
+use crate::sock::{self, Options, Stage, Turned};
 use crate::sys;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+#[derive(Serialize, Deserialize, Clone, Debug)]
+pub struct Datagram {
+    pub data: Bytes,
+    pub from: Bytes,
+    /// Where it was sent to; empty where the kernel does not say.
+    pub to: Bytes,
+}
 
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct UdpState {
@@ -21,8 +29,7 @@ pub struct UdpState {
     pub protocol: i32,
     pub name: Bytes,
     pub peer: Option<Bytes>,
-    /// `(data, sender)`.
-    pub queue: Vec<(Bytes, Bytes)>,
+    pub queue: Vec<Datagram>,
     pub groups: Vec<Membership>,
     /// UDP_CORK; set again when everything else is as it was.
     pub corked: bool,
@@ -43,7 +50,7 @@ pub fn capture(probe: &Probe, domain: i32, protocol: i32) -> io::Result<UdpState
         protocol,
         name: sock::local_name(probe.fd)?,
         peer: sock::peer_name(probe.fd).ok(),
-        queue: peek(probe.fd)?,
+        queue: peek(probe.fd, domain, protocol)?,
         groups: multicast::capture(probe.fd, domain),
         corked,
         refused: sys::poll(probe.fd, 0, 0)? & libc::POLLERR != 0,
@@ -55,25 +62,18 @@ pub fn capture(probe: &Probe, domain: i32, protocol: i32) -> io::Result<UdpState
     Ok(state)
 }
 
-fn peek(fd: RawFd) -> io::Result<Vec<(Bytes, Bytes)>> {
-    let mut queue = Vec::new();
-    if sys::poll(fd, libc::POLLIN, 0)? & libc::POLLIN == 0 {
-        return Ok(queue);
+fn peek(fd: RawFd, domain: i32, protocol: i32) -> io::Result<Vec<Datagram>> {
+    // Of a ping socket a peek shows the first for ever.
+    let peekable = !matches!(protocol, libc::IPPROTO_ICMP | libc::IPPROTO_ICMPV6);
+    if !peekable || sys::poll(fd, libc::POLLIN, 0)? & libc::POLLIN == 0 {
+        return Ok(Vec::new());
     }
-    let guard = PeekOffset::start(fd)?;
-    let mut buffer = vec![0; 65536];
-    let mut at = 0;
-    loop {
-        guard.set(at)?;
-        match sock::receive(fd, &mut buffer, libc::MSG_PEEK) {
-            Ok(message) => {
-                at += message.len;
-                queue.push((buffer[..message.len].into(), message.from));
-            }
-            Err(e) if sock::would_block(&e) => return Ok(queue),
-            Err(e) => return Err(e),
-        }
-    }
+    let _told = [
+        Turned::start(fd, libc::IPPROTO_IP, libc::IP_RECVORIGDSTADDR, 1).ok(),
+        (domain == libc::AF_INET6).then(|| Turned::start(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVORIGDSTADDR, 1).ok()).flatten(),
+    ];
+    let messages = messages::peek(fd)?.into_iter();
+    Ok(messages.map(|m| Datagram { data: m.data, from: m.from, to: m.control.to }).collect())
 }
 
 pub fn port(name: &[u8]) -> u16 {
@@ -84,20 +84,17 @@ pub fn rebuild(state: &UdpState, rb: &mut Rebuilding) -> io::Result<OwnedFd> {
     let fd = sock::socket(state.domain, libc::SOCK_DGRAM, state.protocol)?;
     let raw = fd.as_raw_fd();
     state.options.apply(raw, Stage::Early);
-    if port(&state.name) != 0 {
+    if is_bound(&state.name) {
         bind(raw, state, rb)?;
     }
     if let Err(e) = multicast::join(raw, &state.groups) {
         rb.risk(format!("a UDP socket could not join its multicast group again: {e}"));
     }
-    if state.queue.is_empty() {
-        finish(raw, state, rb);
-    }
     Ok(fd)
 }
 
 fn bind(fd: RawFd, state: &UdpState, rb: &mut Rebuilding) -> io::Result<()> {
-    let Err(error) = sock::bind(fd, &state.name) else {
+    let Err(error) = bind_again(fd, &state.name) else {
         return Ok(());
     };
     match error.raw_os_error() {
@@ -116,7 +113,7 @@ fn bind(fd: RawFd, state: &UdpState, rb: &mut Rebuilding) -> io::Result<()> {
     }
 }
 
-/// A connected socket takes datagrams from its peer only, so this follows the refill.
+/// A connected socket takes datagrams from its peer only, and sends to it only, so this follows the refill of all.
 fn finish(fd: RawFd, state: &UdpState, rb: &mut Rebuilding) {
     if let Some(peer) = &state.peer {
         if let Err(e) = sock::connect(fd, peer) {
@@ -131,22 +128,19 @@ pub fn refill(rb: &mut Rebuilding) -> Result<(), (ObjectId, io::Error)> {
     let set = rb.set;
     for (id, object) in set.ids() {
         let Kind::Udp(state) = &object.kind else { continue };
-        if state.queue.is_empty() {
-            continue;
-        }
         let fd = rb.raw(id).map_err(|e| (id, e))?;
-        let lost = state
-            .queue
-            .iter()
-            .filter(|(data, from)| deliver(fd, data, from, state, rb).is_err())
-            .count();
+        let lost = state.queue.iter().filter(|datagram| deliver(fd, datagram, state, rb).is_err()).count();
         if lost > 0 {
             rb.risk(format!(
                 "{}: {lost} datagrams from senders elsewhere are lost",
                 rb.name(id)
             ));
         }
-        finish(fd, state, rb);
+    }
+    for (id, object) in set.ids() {
+        if let Kind::Udp(state) = &object.kind {
+            finish(rb.raw(id).map_err(|e| (id, e))?, state, rb);
+        }
     }
     hold_back(rb)
 }
@@ -166,30 +160,58 @@ fn hold_back(rb: &mut Rebuilding) -> Result<(), (ObjectId, io::Error)> {
     Ok(())
 }
 
-fn deliver(fd: RawFd, data: &Bytes, from: &Bytes, state: &UdpState, rb: &Rebuilding) -> io::Result<()> {
-    let mut to = sock::local_name(fd)?.0;
-    fill_loopback(&mut to, from);
+fn deliver(fd: RawFd, datagram: &Datagram, state: &UdpState, rb: &Rebuilding) -> io::Result<()> {
+    let Datagram { data, from, to } = datagram;
+    let to = match reach(to) {
+        Some(Reach::Many) => return udpgroup::deliver(fd, datagram, state, rb),
+        Some(Reach::One) => to.clone(),
+        None => {
+            let mut to = sock::local_name(fd)?;
+            fill_loopback(&mut to.0, from);
+            to
+        }
+    };
+    let source = place(from);
+    let is_source = |s: &UdpState| place(&s.name).zip(source).is_some_and(|(a, b)| a.1 == b.1 && (a.0 == b.0 || is_any(&a.0)));
     let ours = rb.set.ids().find_map(|(id, o)| match &o.kind {
-        Kind::Udp(sender) if port(&sender.name) == port(from) => Some((rb.raw(id).ok()?, sender.domain)),
+        Kind::Udp(sender) if is_source(sender) => Some((rb.raw(id).ok()?, sender.domain)),
         _ => None,
     });
-    // One of IPv4 may be connected to one of IPv6.
-    let free = |s: RawFd| sock::peer_name(s).map_or(true, |p| place(&p) == place(&to));
     let stand_in = sock::socket(state.domain, libc::SOCK_DGRAM, state.protocol)?;
-    let sender = match ours.filter(|s| free(s.0)) {
-        Some((sender, domain)) => {
-            to = in_domain(&Bytes(to), domain).0;
-            sender
-        }
+    let (sender, domain) = match ours {
+        Some(ours) => ours,
         None => {
             let stand_in = stand_in.as_raw_fd();
             sock::set_int(stand_in, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
             sock::set_int(stand_in, libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
             sock::bind(stand_in, from)?;
-            stand_in
+            (stand_in, state.domain)
         }
     };
-    sock::send(sender, data, Some(&to), &[]).map(drop)
+    sock::send(sender, data, Some(&in_domain(&to, domain)), &[]).map(drop)
+}
+
+/// How many sockets a datagram to an address of this host may come to.
+enum Reach {
+    One,
+    Many,
+}
+
+/// None: it is not an address of this host, or a broadcast would leave it again.
+fn reach(to: &[u8]) -> Option<Reach> {
+    let (address, _) = place(to)?;
+    let fd = sock::socket(i32::from(sys::from_bytes::<u16>(to)), libc::SOCK_DGRAM, 0).ok()?;
+    let mut any_port = to.to_vec();
+    any_port[2..4].fill(0);
+    sock::bind(fd.as_raw_fd(), &any_port).ok()?;
+    if udphold::is_multicast(to) {
+        return Some(Reach::Many);
+    }
+    // Without SO_BROADCAST.
+    match sock::connect(fd.as_raw_fd(), to) {
+        Err(e) if e.raw_os_error() == Some(libc::EACCES) => (address[12] == 127).then_some(Reach::Many),
+        _ => Some(Reach::One),
+    }
 }
 
 /// A socket bound to any address is reached at the sender's.

@@ -6,7 +6,7 @@ use super::udp::{port, UdpState};
 use crate::bytes::Bytes;
 use crate::capture::Capturing;
 use crate::model::{Kind, ObjectId};
-use crate::sock;
+use crate::sock::{self, Turned};
 use crate::sys;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -71,27 +71,15 @@ fn stand_in(state: &UdpState, namesakes: &[RawFd]) -> io::Result<OwnedFd> {
     let domain = i32::from(sys::from_bytes::<u16>(&peer));
     let fd = sock::socket(domain, libc::SOCK_DGRAM, state.protocol)?;
     sock::set_int(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
-    let _shared: Vec<Shared> = namesakes.iter().map(|fd| Shared::make(*fd)).collect();
+    let _shared: Vec<Turned> = namesakes.iter().filter_map(|fd| share(*fd)).collect();
     sock::bind(fd.as_raw_fd(), &peer)?;
     sock::connect(fd.as_raw_fd(), &sender)?;
     Ok(fd)
 }
 
-/// Lets another bind the same address; put back when dropped.
-struct Shared(RawFd, i32);
-
-impl Shared {
-    fn make(fd: RawFd) -> Shared {
-        let before = sock::getsockopt_int(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR).unwrap_or(0);
-        let _ = sock::set_int(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1);
-        Shared(fd, before)
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        let _ = sock::set_int(self.0, libc::SOL_SOCKET, libc::SO_REUSEADDR, self.1);
-    }
+/// Lets another bind the same address until it is dropped.
+pub fn share(fd: RawFd) -> Option<Turned> {
+    Turned::start(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1).ok()
 }
 
 /// An IPv4 address is as such in both families.
@@ -103,7 +91,7 @@ fn unmapped(name: &Bytes) -> Bytes {
     }
 }
 
-fn is_multicast(name: &[u8]) -> bool {
+pub fn is_multicast(name: &[u8]) -> bool {
     match name.len() {
         0..=16 => name.get(4).is_none_or(|first| *first >= 224),
         _ => name[8] == 0xff,

@@ -94,7 +94,7 @@ fn real(fd: &OwnedFd) -> io::Result<Option<OwnedFd>> {
     if !stand_in::is_name(&sock::peer_name(fd.as_raw_fd())?) {
         return Ok(None);
     }
-    Ok(sock::receive(fd.as_raw_fd(), &mut [0], libc::MSG_PEEK)?.fds.pop())
+    Ok(sock::receive(fd.as_raw_fd(), &mut [0], libc::MSG_PEEK)?.control.fds.pop())
 }
 
 fn read(fd: RawFd, kind: i32, info: &mut Info, cx: &mut Capturing) -> io::Result<Waiting> {

@@ -1,9 +1,10 @@
-//! Messages waiting in a UNIX socket, read with MSG_PEEK at a moving SO_PEEK_OFF that is put back afterwards.
+//! What waits in a UNIX socket, read with MSG_PEEK at a moving SO_PEEK_OFF that is put back afterwards.
 
+use super::messages;
 use crate::bytes::Bytes;
 use crate::capture::Capturing;
 use crate::model::ObjectId;
-use crate::sock::{self, Cred};
+use crate::sock::{self, Cred, Turned};
 use crate::sys;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -22,29 +23,21 @@ pub struct Queued {
     pub urgent: bool,
 }
 
-/// SO_PEEK_OFF, put back when dropped.
-pub struct PeekOffset {
-    fd: RawFd,
-    before: i32,
-}
+/// A moving SO_PEEK_OFF, put back when dropped.
+pub struct PeekOffset(Turned);
 
 impl PeekOffset {
     pub fn start(fd: RawFd) -> io::Result<PeekOffset> {
-        let before = sock::getsockopt_int(fd, libc::SOL_SOCKET, libc::SO_PEEK_OFF)?;
-        let guard = PeekOffset { fd, before };
-        guard.set(0)?;
-        Ok(guard)
+        Turned::start(fd, libc::SOL_SOCKET, libc::SO_PEEK_OFF, 0).map(PeekOffset)
     }
 
     pub fn set(&self, offset: usize) -> io::Result<()> {
-        sock::set_int(self.fd, libc::SOL_SOCKET, libc::SO_PEEK_OFF, offset as i32)
+        self.0.set(offset as i32)
     }
-}
 
-impl Drop for PeekOffset {
-    fn drop(&mut self) {
-        // It was readable, so it can be set.
-        let _ = sock::set_int(self.fd, libc::SOL_SOCKET, libc::SO_PEEK_OFF, self.before);
+    /// A peek shows what comes first, whatever it is.
+    pub fn at_first(&self) -> io::Result<()> {
+        self.0.set(-1)
     }
 }
 
@@ -104,20 +97,20 @@ fn peek_stream(fd: RawFd) -> io::Result<Vec<Found>> {
         if message.len == 0 {
             break;
         }
-        let start = if message.fds.is_empty() {
+        let start = if message.control.fds.is_empty() {
             end
         } else {
             start_of_fds(fd, &guard, &mut buffer, at, end)?
         };
         if start > at {
-            append(&mut found, &buffer[at..start], message.cred);
+            append(&mut found, &buffer[at..start], message.control.cred);
         }
         if end > start {
             found.push(Found {
                 data: buffer[start..end].into(),
                 from: Bytes::default(),
-                fds: message.fds,
-                cred: message.cred,
+                fds: message.control.fds,
+                cred: message.control.cred,
                 urgent: false,
             });
         }
@@ -152,39 +145,7 @@ fn start_of_fds(fd: RawFd, guard: &PeekOffset, buffer: &mut [u8], at: usize, end
 }
 
 fn peek_messages(fd: RawFd) -> io::Result<Vec<Found>> {
-    let guard = PeekOffset::start(fd)?;
-    let mut found = Vec::new();
-    let mut buffer = vec![0; 256 << 10];
-    let mut at = 0;
-    loop {
-        guard.set(at)?;
-        let message = match sock::receive(fd, &mut buffer, libc::MSG_PEEK) {
-            Ok(message) => message,
-            Err(e) if sock::would_block(&e) => return Ok(found),
-            Err(e) => return Err(e),
-        };
-        if message.flags & libc::MSG_TRUNC != 0 {
-            buffer.resize(buffer.len() * 4, 0);
-            continue;
-        }
-        // The end of a sequence of packets whose writer has closed looks like an empty one.
-        if message.len == 0 && at_end(fd)? {
-            return Ok(found);
-        }
-        at += message.len;
-        found.push(Found {
-            data: buffer[..message.len].into(),
-            from: message.from,
-            fds: message.fds,
-            cred: message.cred,
-            urgent: false,
-        });
-        if found.len() > 1 << 20 {
-            return Err(io::Error::other("the queue does not end"));
-        }
-    }
-}
-
-fn at_end(fd: RawFd) -> io::Result<bool> {
-    Ok(sys::poll(fd, libc::POLLRDHUP, 0)? & (libc::POLLRDHUP | libc::POLLHUP) != 0)
+    let messages = messages::peek(fd)?.into_iter();
+    let found = |m: messages::Waiting| Found { data: m.data, from: m.from, fds: m.control.fds, cred: m.control.cred, urgent: false };
+    Ok(messages.map(found).collect())
 }

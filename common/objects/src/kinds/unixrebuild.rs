@@ -295,7 +295,7 @@ pub fn refill(rb: &mut Rebuilding) -> Result<(), Failure> {
     rb.unix.helpers.clear();
     for (id, state) in &all {
         let Ok(fd) = rb.raw(*id) else { continue };
-        if (1..=3).contains(&state.shutdown) && state.listening.is_none() {
+        if (1..=3).contains(&state.shutdown) {
             // ENOTCONN where closing the other end said it all.
             let _ = sock::shutdown(fd, i32::from(state.shutdown) - 1);
         }

@@ -92,6 +92,7 @@ pub fn try_restart(set: &ObjectSet, blobs: &Blobs, map: Vec<(PathBuf, PathBuf)>)
         blobs,
         pid_of: Rc::new(|pid| pid),
         reserved: Vec::new(),
+        outside: &open_outside(set),
         as_process: None,
     };
     rebuild(set, &ctx)

@@ -42,7 +42,8 @@ pub const CANCEL: u32 = 33;
 pub const CAPTURE: u32 = 34;
 /// body: `SharedRange` each; carries the image
 pub const SHARED: u32 = 35;
-/// carries the writer's socket; arg 1: write in this process (hold); arg2 1: wait for KEPT first
+/// body: `SharedRange` each, of mappings to be treated apart; carries the writer's socket; arg 1: write in this process (hold);
+/// arg2 1: wait for KEPT first
 pub const FREEZE: u32 = 36;
 /// And back when all threads have gone on, with arg: what callbacks took, in microseconds.
 pub const RESUME: u32 = 37;

@@ -76,6 +76,7 @@ pub struct PlanHead {
     /// stopped children (the program's ids) whose stop the program was told of
     pub told: Table,
     pub notifies: Table,
+    pub thread_fds: Table,
     /// `Renamed`: ids that are in frames and siginfos as the kernel had them
     pub renamed: Table,
     /// `Run`: memory that is filled later
@@ -202,6 +203,8 @@ pub const MAP_SEALED: u32 = 1024;
 pub const MAP_DROPPABLE: u32 = 2048;
 /// locked only as pages are touched (MLOCK_ONFAULT)
 pub const MAP_ONFAULT: u32 = 4096;
+/// shared: what it maps was opened to be written, whatever the protection is now
+pub const MAP_MAY_WRITE: u32 = 8192;
 
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
@@ -267,6 +270,17 @@ pub struct MqNotify {
     pub pad: i32,
     pub value: u64,
     pub function: u64,
+}
+
+/// A pidfd of a thread of this process (PIDFD_THREAD): pidfd_open(2)'s flags, and whether an exec closes it.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct ThreadFd {
+    pub fd: i32,
+    /// the program's id
+    pub tid: i32,
+    pub flags: u32,
+    pub cloexec: u32,
 }
 
 /// A function of the old vdso, by its offset, and that of the new one which it passes calls on to. Where there is
