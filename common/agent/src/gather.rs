@@ -12,7 +12,17 @@ use std::os::unix::fs::MetadataExt;
 
 /// VmFlags of smaps by the start of the mapping, how many bytes are the process's own, and its part of the memory that it
 /// shares and no file system keeps.
-pub struct VmFlags(Vec<(u64, u64, Vec<String>)>, pub u64, pub u64);
+pub struct VmFlags(Vec<Flagged>, pub u64, pub u64);
+
+struct Flagged {
+    start: u64,
+    end: u64,
+    what: What,
+    flags: Vec<String>,
+}
+
+/// Is it shared; device; inode.
+type What = (bool, u64, u64);
 
 impl VmFlags {
     /// Before the pause: smaps walks the page tables.
@@ -23,17 +33,18 @@ impl VmFlags {
     pub fn parse(smaps: &[u8]) -> VmFlags {
         let text = String::from_utf8_lossy(smaps);
         let mut out = Vec::new();
-        let (mut range, mut anonymous, mut shared, mut is_shared) = ((0, 0), 0, 0, false);
+        let (mut head, mut anonymous, mut shared, mut is_shared) = (((0, 0), (false, 0, 0)), 0, 0, false);
         let kilobytes = |line: &str, key: &str| line.strip_prefix(key).and_then(|l| l.trim_end_matches("kB").trim().parse::<u64>().ok());
         for line in text.lines() {
             if let Some(flags) = line.strip_prefix("VmFlags:") {
-                out.push((range.0, range.1, flags.split_ascii_whitespace().map(str::to_owned).collect()));
+                let ((start, end), what) = head;
+                out.push(Flagged { start, end, what, flags: flags.split_ascii_whitespace().map(str::to_owned).collect() });
             } else if let Some(kb) = kilobytes(line, "Anonymous:") {
                 anonymous = u64::saturating_add(anonymous, kb.saturating_mul(1024));
             } else if let Some(kb) = kilobytes(line, "Pss:").filter(|_| is_shared) {
                 shared = u64::saturating_add(shared, kb.saturating_mul(1024));
-            } else if let Some(r) = line.split(' ').next().and_then(parse_range) {
-                range = r;
+            } else if let Some(l) = Line::parse(line.as_bytes()) {
+                head = ((l.start, l.end), l.what());
                 let without_file = ["/dev/zero (deleted)", "/SYSV", "/dev/shm/", "/memfd:"];
                 is_shared = line.contains("s ") && without_file.iter().any(|name| line.contains(name));
             }
@@ -41,19 +52,19 @@ impl VmFlags {
         VmFlags(out, anonymous, shared)
     }
 
-    /// The arena may have come since, and have been merged with what lies above it.
-    fn of(&self, start: u64, end: u64) -> &[String] {
+    /// The arena may have come since, and have been merged with what lies above it; and something else may be there now.
+    fn of(&self, l: &Line) -> &[String] {
         // In the order of addresses, and there may be 65,530.
-        let next = self.0.partition_point(|r| r.1 <= start);
-        self.0.get(next).filter(|r| r.0 < end).map_or(&[], |r| &r.2)
+        let next = self.0.partition_point(|r| r.end <= l.start);
+        self.0.get(next).filter(|r| r.start < l.end && r.what == l.what()).map_or(&[], |r| &r.flags)
     }
 
     /// Ranges that a fork leaves out (0) or wipes (1).
     pub fn forkless(&self) -> Vec<(u64, u64, u64)> {
         let has = |f: &[String], n: &str| f.iter().any(|x| x == n);
-        let pick = |r: &(u64, u64, Vec<String>)| match () {
-            _ if has(&r.2, "dc") && !has(&r.2, "io") && !has(&r.2, "pf") => Some((r.0, r.1 - r.0, 0)),
-            _ if has(&r.2, "wf") => Some((r.0, r.1 - r.0, 1)),
+        let pick = |r: &Flagged| match () {
+            _ if has(&r.flags, "dc") && !has(&r.flags, "io") && !has(&r.flags, "pf") => Some((r.start, r.end - r.start, 0)),
+            _ if has(&r.flags, "wf") => Some((r.start, r.end - r.start, 1)),
             _ => None,
         };
         self.0.iter().filter_map(pick).collect()
@@ -119,40 +130,69 @@ fn id_table(maps: &[u8]) -> u64 {
     start.and_then(|s| u64::from_str_radix(s, 16).ok()).unwrap_or(0)
 }
 
+/// One of maps or, as a head, of smaps (proc(5)).
+struct Line<'a> {
+    start: u64,
+    end: u64,
+    prot: u32,
+    shared: bool,
+    offset: u64,
+    dev: u64,
+    ino: u64,
+    path: &'a [u8],
+}
+
+impl<'a> Line<'a> {
+    fn parse(line: &'a [u8]) -> Option<Line<'a>> {
+        let mut words = line.splitn(6, |&b| b == b' ');
+        let text = |w| std::str::from_utf8(w).ok();
+        let (start, end) = parse_range(text(words.next()?)?)?;
+        let perms = words.next()?;
+        let offset = u64::from_str_radix(text(words.next()?)?, 16).ok()?;
+        let (major, minor) = text(words.next()?)?.split_once(':')?;
+        let dev = libc::makedev(u32::from_str_radix(major, 16).ok()?, u32::from_str_radix(minor, 16).ok()?);
+        let ino: u64 = text(words.next()?)?.parse().ok()?;
+        let path = words.next().unwrap_or(b"").trim_ascii_start();
+        let bits = [(b'r', libc::PROT_READ), (b'w', libc::PROT_WRITE), (b'x', libc::PROT_EXEC)];
+        let prot = bits.iter().zip(perms).filter(|((c, _), p)| c == *p).fold(0, |n, ((_, bit), _)| n | *bit as u32);
+        Some(Line { start, end, prot, shared: perms.get(3) == Some(&b's'), offset, dev, ino, path })
+    }
+
+    fn what(&self) -> What {
+        (self.shared, self.dev, self.ino)
+    }
+}
+
 fn parse_map(line: &[u8], flags: &VmFlags, pid: i32) -> Option<RawMap> {
-    let mut words = line.splitn(6, |&b| b == b' ');
-    let text = |w: &[u8]| std::str::from_utf8(w).ok().map(str::to_owned);
-    let (start, end) = parse_range(&text(words.next()?)?)?;
-    let perms = words.next()?;
-    let offset = u64::from_str_radix(&text(words.next()?)?, 16).ok()?;
-    let device = text(words.next()?)?;
-    let (major, minor) = device.split_once(':')?;
-    let dev = libc::makedev(u32::from_str_radix(major, 16).ok()?, u32::from_str_radix(minor, 16).ok()?);
-    let ino: u64 = text(words.next()?)?.parse().ok()?;
-    let path = words.next().unwrap_or(b"").trim_ascii_start().to_vec();
-    let vm = flags.of(start, end);
+    let l = Line::parse(line)?;
+    let vm = flags.of(&l);
     let has = |n: &str| vm.iter().any(|f| f == n);
-    let prot = [(b'r', libc::PROT_READ), (b'w', libc::PROT_WRITE), (b'x', libc::PROT_EXEC)];
-    let kind = kind_of(&path, dev, ino, pid, start, end);
-    // Of a process that is not dumpable nothing is told: shared memory is open to be written, as a rule, other files are not.
-    let named = matches!(&kind, MapKind::File(f) if !f.deleted);
-    let unknown = if vm.is_empty() && !named { plan::MAP_MAY_WRITE } else { 0 };
+    let kind = kind_of(l.path, l.dev, l.ino, pid, l.start, l.end);
+    let asked = || vm.is_empty() && l.shared && may_write(&kind, pid, l.start, l.end);
+    let unknown = if asked() { plan::MAP_MAY_WRITE } else { 0 };
     Some(RawMap {
         meta: MapMeta {
-            start,
-            end,
-            prot: prot.iter().zip(perms).filter(|((c, _), p)| c == *p).fold(0, |n, ((_, bit), _)| n | *bit as u32),
-            shared: perms.get(3) == Some(&b's'),
-            offset,
+            start: l.start,
+            end: l.end,
+            prot: l.prot,
+            shared: l.shared,
+            offset: l.offset,
             advice: advice(vm) | unknown,
             grows_down: has("gd"),
             no_reserve: has("nr"),
             kind,
         },
-        dev,
-        ino,
-        path,
+        dev: l.dev,
+        ino: l.ino,
+        path: l.path.to_vec(),
     })
+}
+
+/// The rights of the link are those of the file (`proc_map_files_instantiate`). Of a process that is not dumpable nothing is
+/// told: shared memory is open to be written, as a rule, other files are not.
+fn may_write(kind: &MapKind, pid: i32, start: u64, end: u64) -> bool {
+    let named = matches!(kind, MapKind::File(f) if !f.deleted);
+    fs::symlink_metadata(format!("/proc/{pid}/map_files/{start:x}-{end:x}")).map_or(!named, |m| m.mode() & libc::S_IWUSR != 0)
 }
 
 fn kind_of(path: &[u8], dev: u64, ino: u64, pid: i32, start: u64, end: u64) -> MapKind {
@@ -285,4 +325,42 @@ fn thread_credentials(pid: i32, r: &Records) -> Vec<(i32, Credentials)> {
 
 fn rlimit(pid: i32, resource: u32) -> (u64, u64) {
     limits::of(pid, resource).map_or((u64::MAX, u64::MAX), |l| (l.rlim_cur, l.rlim_max))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsRawFd;
+    use std::path::Path;
+
+    /// Is a page of the file (two, where it is open to write), mapped to be read, said to be open to write?
+    fn writes_through(path: &Path, writable: bool, flags: impl Fn(u64) -> VmFlags) -> bool {
+        // The kernel keeps the link, with its rights, while there is a mapping of just that range.
+        let len = if writable { 8192 } else { 4096 };
+        let file = fs::File::options().read(true).write(writable).open(path).unwrap();
+        // SAFETY: a mapping of its own, gone again before the end.
+        let at = unsafe { libc::mmap(std::ptr::null_mut(), len, libc::PROT_READ, libc::MAP_SHARED, file.as_raw_fd(), 0) };
+        assert_ne!(at, libc::MAP_FAILED);
+        let maps = parse_maps(&fs::read("/proc/self/maps").unwrap(), &flags(at as u64), std::process::id() as i32);
+        // SAFETY: as above.
+        unsafe { libc::munmap(at, len) };
+        maps.into_iter().find(|m| m.meta.start == at as u64).unwrap().meta.writes_through()
+    }
+
+    #[test]
+    fn flags_of_what_was_there_before_are_not_taken() {
+        let path = std::env::temp_dir().join(format!("ckpt-gather-{}", std::process::id()));
+        fs::write(&path, [7; 8192]).unwrap();
+        let none = |_| VmFlags(Vec::new(), 0, 0);
+        let now = |_| VmFlags::read(std::process::id() as i32);
+        let before = |at: u64| {
+            VmFlags::parse(format!("{at:x}-{:x} r--p 00000000 00:00 0 \nVmFlags: rd mr mw me sd \n", at + 4096).as_bytes())
+        };
+        for writable in [false, true] {
+            assert_eq!(writes_through(&path, writable, none), writable, "none");
+            assert_eq!(writes_through(&path, writable, now), writable, "now");
+            assert_eq!(writes_through(&path, writable, before), writable, "before");
+        }
+        fs::remove_file(path).unwrap();
+    }
 }
