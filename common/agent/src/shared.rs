@@ -5,9 +5,13 @@ use crate::gather::RawMap;
 use ckpt_image::{CHUNK, ImageWriter, MapKind, SharedKind, SharedMemory};
 use ckpt_objects::{BlobRef, ObjectSet};
 use ckpt_sys::flat::SharedRange;
+use std::cell::LazyCell;
 use std::collections::HashMap;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::{DirEntryExt, FileExt, MetadataExt};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Where processes write what is encrypted afterwards: a file in memory.
@@ -56,10 +60,14 @@ pub fn plan(maps: &mut [Vec<RawMap>], objects: &ObjectSet, reserve: &dyn Fn(u64)
     let mut found: Vec<SharedMemory> = Vec::new();
     let mut index: HashMap<(u64, u64), u32> = HashMap::new();
     let mut work: Assignments = maps.iter().map(|_| Vec::new()).collect();
+    let names = LazyCell::new(names_of_shm);
     for (process, maps) in maps.iter_mut().enumerate() {
         for m in maps.iter_mut() {
             let Some(kind) = kind_of(m, objects) else { continue };
-            let at = *index.entry((m.dev, m.ino)).or_insert_with(|| add(&mut found, m, kind));
+            let at = *index.entry((m.dev, m.ino)).or_insert_with(|| match kind {
+                SharedKind::Anonymous => nameless(&mut found, m, &names),
+                kind => add(&mut found, m, kind),
+            });
             let object = &mut found[at as usize];
             m.meta.kind = MapKind::Shared(at);
             let bytes = if object.kind == SharedKind::Object { 0 } else { there(process, m) };
@@ -90,6 +98,23 @@ pub fn plan(maps: &mut [Vec<RawMap>], objects: &ObjectSet, reserve: &dyn Fn(u64)
 fn add(found: &mut Vec<SharedMemory>, m: &RawMap, kind: SharedKind) -> u32 {
     found.push(SharedMemory { dev: m.dev, ino: m.ino, name: m.path.clone(), size: 0, kind, pieces: Vec::new() });
     found.len() as u32 - 1
+}
+
+const SHM: &str = "/dev/shm/";
+
+/// sem_open(3) makes a semaphore under a name that it removes when it has linked it to the wanted one.
+fn nameless(found: &mut Vec<SharedMemory>, m: &RawMap, names: &HashMap<u64, OsString>) -> u32 {
+    let other = names.get(&m.ino).filter(|_| m.path.starts_with(SHM.as_bytes())).map(|name| Path::new(SHM).join(name));
+    let other = other.filter(|path| fs::metadata(path).is_ok_and(|f| (f.dev(), f.ino()) == (m.dev, m.ino)));
+    let at = add(found, m, if other.is_some() { SharedKind::Named } else { SharedKind::Anonymous });
+    if let (Some(path), Some(object)) = (other, found.last_mut()) {
+        object.name = path.into_os_string().into_vec();
+    }
+    at
+}
+
+fn names_of_shm() -> HashMap<u64, OsString> {
+    fs::read_dir(SHM).into_iter().flatten().flatten().map(|e| (e.ino(), e.file_name())).collect()
 }
 
 /// A private map of a file without a name: where somebody else holds that file, it comes back as one of it.
