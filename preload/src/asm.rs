@@ -237,6 +237,24 @@ global_asm!(
     "lea rsp, [rsp + 256]",
     "jmp r11",
     ".cfi_endproc",
+    // by_number(rdi number, its six arguments as C passes them): what the kernel answers. The number stays below the stack
+    // pointer, where signals leave it.
+    ".p2align 4",
+    ".hidden ckpt_by_number",
+    ".globl ckpt_by_number",
+    "ckpt_by_number:",
+    "mov [rsp - 8], rdi",
+    "mov rax, rdi",
+    "mov rdi, rsi",
+    "mov rsi, rdx",
+    "mov rdx, rcx",
+    "mov r10, r8",
+    "mov r8, r9",
+    "mov r9, [rsp + 8]",
+    ".hidden ckpt_by_number_at",
+    ".globl ckpt_by_number_at",
+    "ckpt_by_number_at: syscall",
+    "ret",
     // leave(rdi ucontext, rsi ground, rdx ground length, rcx address of the count of threads still on the ground, r8 how
     // the call was set back): the last one unmaps it; then rt_sigreturn on the frame, below which the stack is free.
     ".p2align 4",
@@ -283,7 +301,23 @@ pub fn touch_amx() {
     }
 }
 
+/// The number of the call of the instruction at `at`, where that is one of ours that leaves it below the stack pointer.
+///
+/// # Safety
+/// `sp` is the stack pointer of a thread there.
+pub unsafe fn number_at(at: i64, sp: i64) -> Option<i64> {
+    let ours = [syscall_at as *const () as i64, by_number_at as *const () as i64];
+    // SAFETY: by the contract; it was stored just before.
+    ours.contains(&at).then(|| unsafe { *((sp - 8) as *const i64) })
+}
+
 unsafe extern "C" {
+    #[link_name = "ckpt_syscall_at"]
+    fn syscall_at();
+    #[link_name = "ckpt_by_number_at"]
+    fn by_number_at();
+    #[link_name = "ckpt_by_number"]
+    pub fn by_number(n: i64, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> isize;
     #[link_name = "ckpt_sigreturn"]
     pub fn sigreturn();
     #[link_name = "ckpt_clone_thread"]

@@ -4,6 +4,7 @@
 use crate::clocks::Clocks;
 use crate::handler::Slot;
 use crate::signals;
+use ckpt_sys::raw::syscall6;
 use core::sync::atomic::{AtomicI64, AtomicUsize, Ordering::*};
 
 const EINTR: i64 = -(libc::EINTR as i64);
@@ -86,7 +87,7 @@ unsafe fn rewind_unnoted(slot: &Slot) {
     let r = unsafe { regs(slot) };
     let (rip, rax) = (r[reg(libc::REG_RIP)], r[reg(libc::REG_RAX)]);
     // SAFETY: text around the program counter is mapped.
-    let (before, at) = unsafe { (number_before(rip - SYSCALL_LEN), number_before(rip)) };
+    let (before, at) = unsafe { (number_of(rip - SYSCALL_LEN, r), number_of(rip, r)) };
     match (before, at) {
         // SAFETY: by the contract.
         (Some(nr), _) if rax == EINTR && waits_for_signals(nr, rip) => unsafe { pause_again(slot, nr) },
@@ -117,18 +118,30 @@ pub unsafe fn rewind_alone(frame: u64) -> u32 {
 /// The number of the system call whose instruction is at `at`, if the bytes before load it.
 ///
 /// # Safety
-/// `at` is a program counter or 2 less.
-unsafe fn number_before(at: i64) -> Option<i64> {
-    // A page boundary could lie in between: reading across it is not worth the risk.
-    if at & 0xfff < 8 || at & 0xfff > 0xffe {
-        return None;
+/// The registers are of a thread that is there, or behind it.
+unsafe fn number_of(at: i64, r: &[i64; 23]) -> Option<i64> {
+    // SAFETY: by the contract.
+    if let Some(nr) = unsafe { crate::asm::number_at(at, r[reg(libc::REG_RSP)]) } {
+        return Some(nr);
     }
-    // SAFETY: the ten bytes lie in one page, that of the program counter.
-    let bytes = unsafe { ((at - 7) as *const [u8; 9]).read_unaligned() };
-    if bytes[7..] != [0x0f, 0x05] || bytes[2] != 0xb8 && bytes[..3] != [0x48, 0xc7, 0xc0] {
-        return None;
-    }
-    Some(i32::from_le_bytes([bytes[3], bytes[4], bytes[5], bytes[6]]) as i64)
+    // Of the page before it nobody knows whether it is there.
+    let bytes = match at & 0xfff {
+        // SAFETY: the bytes lie in one page, that of the program counter.
+        8..0xfff => unsafe { ((at - 7) as *const [u8; 9]).read_unaligned() },
+        _ => read(at - 7)?,
+    };
+    let [.., a, b, c, d, e, f] = bytes;
+    let loads = bytes[2] == 0xb8 || bytes[..3] == [0x48, 0xc7, 0xc0];
+    (loads && [e, f] == [0x0f, 0x05]).then(|| i32::from_le_bytes([a, b, c, d]).into())
+}
+
+fn read(at: i64) -> Option<[u8; 9]> {
+    let mut bytes = [0u8; 9];
+    let (local, remote) = ([bytes.as_mut_ptr() as usize, 9], [at as usize, 9]);
+    let pid = ckpt_sys::calls::getpid() as usize;
+    // SAFETY: iovecs of the buffer and of memory that the kernel checks.
+    let n = unsafe { syscall6(libc::SYS_process_vm_readv, pid, local.as_ptr() as usize, 1, remote.as_ptr() as usize, 1, 0) };
+    (n == Ok(9)).then_some(bytes)
 }
 
 /// A transfer on a blocking descriptor that natively ends only when all bytes have gone.

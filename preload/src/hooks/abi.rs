@@ -192,11 +192,11 @@ impl<T> Answer<T> for Plain<T> {
 }
 
 /// A system call with the program's own arguments.
-#[inline(always)]
+#[inline]
 pub fn kernel(n: libc::c_long, a: [usize; 6]) -> Result<usize> {
     // SAFETY: the program asked for this call with these addresses; the kernel checks them, and what it writes
     // is where the program told it to.
-    unsafe { ckpt_sys::raw::syscall6(n, a[0], a[1], a[2], a[3], a[4], a[5]) }
+    ckpt_sys::raw::check(unsafe { crate::asm::by_number(n, a[0], a[1], a[2], a[3], a[4], a[5]) })
 }
 
 /// `kernel` with the arguments that matter; the rest are zero.
