@@ -107,6 +107,7 @@ struct Asked {
 /// Until a limit is suspected to be in the way.
 const ROOM_PATIENCE: Duration = Duration::from_millis(90);
 const THREADS_PATIENCE: Duration = Duration::from_secs(8);
+const CHECKED_EVERY: Duration = Duration::from_millis(5);
 const LIBRARY_PATIENCE: Duration = Duration::from_millis(3000);
 
 /// So many, while others of the computation's surroundings come and go, and then it is as it is.
@@ -136,6 +137,7 @@ impl Quiesce<'_> {
         // Nobody was awaited: when the next look shows the same, all are there.
         let mut before: Option<Vec<i32>> = None;
         let mut looks = 0;
+        let mut checked = begun;
         loop {
             let (all, members) = members::look(self.agents, self.writers);
             let alive: HashSet<i32> = members.iter().filter(|c| !members::is_dead(c)).map(|c| c.stat.pid).collect();
@@ -168,7 +170,15 @@ impl Quiesce<'_> {
                 return Ok(Stop { stopped: in_order(done), zombies });
             }
             before = None;
-            self.listen(&mut asked, &mut done, if waiting { 2 } else { 20 })?;
+            // While answers come in nobody is looked for: what that costs they would wait for.
+            let patience = Duration::from_millis(if waiting { 2 } else { 20 });
+            while self.listen(&mut asked, &mut done, patience)? && !waiting && !asked.is_empty() {
+                if checked.elapsed() > CHECKED_EVERY {
+                    self.check_silent(&mut asked)?;
+                    checked = Instant::now();
+                }
+            }
+            self.check_silent(&mut asked)?;
         }
     }
 
@@ -242,12 +252,12 @@ impl Quiesce<'_> {
         }
     }
 
-    /// One round of messages.
-    fn listen(&self, asked: &mut HashMap<i32, Asked>, done: &mut Vec<Stopped>, ms: u64) -> Result<(), QuiesceError> {
+    /// One round of messages. False: there were none.
+    fn listen(&self, asked: &mut HashMap<i32, Asked>, done: &mut Vec<Stopped>, patience: Duration) -> Result<bool, QuiesceError> {
         let doors = self.listener.fds();
         let mut fds = doors.clone();
         fds.extend(asked.values().filter_map(|a| a.link.as_ref().map(Link::fd)));
-        let ready = poll(&fds, Duration::from_millis(ms))?;
+        let ready = poll(&fds, patience)?;
         if doors.iter().any(|door| ready.contains(door)) {
             while let Some((link, pid)) = self.listener.accept() {
                 self.greet(link, pid, asked)?;
@@ -257,7 +267,7 @@ impl Quiesce<'_> {
         for pid in answered {
             self.answer(pid, asked, done)?;
         }
-        self.check_silent(asked)
+        Ok(!ready.is_empty())
     }
 
     /// HELLO: of a process we asked, or of one that got the signal from somebody else.
