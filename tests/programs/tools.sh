@@ -24,7 +24,7 @@ openssl_() { openssl genrsa -out key 2048 && echo text > t && openssl dgst -sha2
 run() {
     mkdir from
     for i in $(seq 50); do seq $i 1000 > from/$i; done
-    for t in ffmpeg convert:magick gnuplot git rsync openssl; do
+    for t in ffmpeg compare:magick gnuplot git rsync openssl; do
         ! command -v "${t%:*}" > /dev/null || { echo "${t#*:}_" >> jobs; loop "${t#*:}_" & }
     done
     wait
