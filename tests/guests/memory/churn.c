@@ -66,6 +66,19 @@ static void *fresh(unsigned pages, int shared)
     CHECK(p != MAP_FAILED);
     return p;
 }
+// Before Linux 6.17 an mremap that fails has removed what was there.
+static int leaves_target(void)
+{
+    static _Atomic int known;
+    if (!known) {
+        char *two = fresh(2, 0), *to = fresh(2, 0);
+        unsigned char there[2];
+        SYS(mprotect(two, PG, PROT_READ));
+        mremap(two, 2 * PG, 2 * PG, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+        known = mincore(to, 2 * PG, there) ? 1 : 2;
+    }
+    return known == 2;
+}
 static void resize(struct slot *s, unsigned pages, int move, int real, int keep)
 {
     if (keep) {
@@ -77,7 +90,7 @@ static void resize(struct slot *s, unsigned pages, int move, int real, int keep)
         void *to = move ? fresh(pages, 0) : NULL;
         char *p = mremap(s->at, (size_t)s->pages * PG, (size_t)pages * PG, MREMAP_MAYMOVE | (move ? MREMAP_FIXED : 0), to);
         if (p == MAP_FAILED) { // more than one mapping by now
-            p = move ? to : fresh(pages, 0);
+            p = move && leaves_target() ? to : fresh(pages, 0);
             memcpy(p, s->at, (size_t)PG * (s->pages < pages ? s->pages : pages));
             SYS(munmap(s->at, (size_t)s->pages * PG));
         }
