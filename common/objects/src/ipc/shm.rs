@@ -116,7 +116,10 @@ impl Segment {
 
 pub fn restore(s: &Segment, how: &Restore, out: &mut Restored) -> Result<(), IpcError> {
     let fail = |step, e| s.who.fail("shared memory", step, e);
-    let lives = s.lives(how.same_boot);
+    // One that is removed goes with the last process that has it, which may be about to end; not while we have it, too.
+    let held = s.lives(how.same_boot).then(|| Attached::new(s.who.id, s.size, 0));
+    let ended = |e: &io::Error| s.removed && matches!(e.raw_os_error(), Some(libc::EINVAL | libc::EIDRM));
+    let lives = held.as_ref().is_some_and(|h| !h.as_ref().is_err_and(ended));
     let id = if lives { s.who.id } else { anew(s, how, out).map_err(|e| fail(making(&e), e))? };
     set_owner(s, id).map_err(|e| fail("setting its owner and mode", e))?;
     let mut here = Attached::new(id, s.size, 0).map_err(|e| fail("attaching it", e))?;
