@@ -3,7 +3,9 @@
 
 use crate::clocks::Clocks;
 use crate::handler::Slot;
-use crate::signals;
+use crate::{descriptors, signals};
+use ckpt_sys::calls::Fd;
+use ckpt_sys::raw::*;
 use core::sync::atomic::{AtomicI64, AtomicUsize, Ordering::*};
 
 const EINTR: i64 = -(libc::EINTR as i64);
@@ -53,13 +55,13 @@ pub unsafe fn rewind(slot: &Slot, clocks: &mut Clocks) {
     }
     let rip = r[reg(libc::REG_RIP)];
     let rax = r[reg(libc::REG_RAX)];
-    if rip == pc as i64 && (1..args[2] as i64).contains(&rax) && is_cut_short(nr as i64, &args) {
+    if rip == pc as i64 && (1..args[2] as i64).contains(&rax) && is_cut_short(slot, nr as i64, &args) {
         // SAFETY: by the contract.
         unsafe { go_on(r, nr, rax) };
     } else if rip == pc as i64 && nr as i64 == libc::SYS_recvmmsg && (1..args[2] as i64).contains(&rax) {
         // SAFETY: by the contract.
-        unsafe { more_messages(r, &args, rax) };
-    } else if let Some(v) = Vector::cut_short(nr as i64, &args, rax).filter(|_| rip == pc as i64) {
+        unsafe { more_messages(slot, r, &args, rax) };
+    } else if let Some(v) = Vector::cut_short(slot, nr as i64, &args, rax).filter(|_| rip == pc as i64) {
         // SAFETY: by the contract.
         unsafe { v.go_on(r) };
     } else if rip + SYSCALL_LEN == pc as i64 && rax == nr as i64 {
@@ -132,20 +134,21 @@ unsafe fn number_before(at: i64) -> Option<i64> {
 }
 
 /// A transfer on a blocking descriptor that natively ends only when all bytes have gone.
-fn is_cut_short(nr: i64, args: &[u64; 6]) -> bool {
+fn is_cut_short(slot: &Slot, nr: i64, args: &[u64; 6]) -> bool {
     let whole = match nr {
         libc::SYS_write | libc::SYS_pwrite64 => true,
         libc::SYS_sendto => args[3] & libc::MSG_DONTWAIT as u64 == 0,
         libc::SYS_recvfrom => args[3] & libc::MSG_WAITALL as u64 != 0 && args[3] & libc::MSG_PEEK as u64 == 0,
         _ => false,
     };
-    whole && is_blocking(args[0])
+    whole && is_blocking(slot, args[0])
 }
 
-fn is_blocking(fd: u64) -> bool {
-    // SAFETY: numbers only; our table is a copy of the program's.
-    unsafe { ckpt_sys::raw::syscall2(libc::SYS_fcntl, fd as usize, libc::F_GETFL as usize) }
-        .is_ok_and(|flags| flags & libc::O_NONBLOCK as usize == 0)
+fn is_blocking(slot: &Slot, number: u64) -> bool {
+    // SAFETY: numbers only.
+    let flags = |fd: Fd| unsafe { syscall2(libc::SYS_fcntl, fd as usize, libc::F_GETFL as usize) };
+    let asked = descriptors::with(slot.tid.load(Acquire), number as Fd, flags);
+    asked.is_some_and(|flags| flags.is_ok_and(|flags| flags & libc::O_NONBLOCK as usize == 0))
 }
 
 /// A transfer of several pieces of memory (writev, sendmsg, ...) and the call that goes on with one of them.
@@ -160,7 +163,7 @@ struct Vector {
 
 impl Vector {
     /// `done`: what the call came back with.
-    fn cut_short(nr: i64, args: &[u64; 6], done: i64) -> Option<Vector> {
+    fn cut_short(slot: &Slot, nr: i64, args: &[u64; 6], done: i64) -> Option<Vector> {
         if done <= 0 {
             return None;
         }
@@ -177,7 +180,7 @@ impl Vector {
         // SAFETY: the kernel has read `count` pieces there.
         let pieces = unsafe { core::slice::from_raw_parts(v.pieces, v.count as usize) };
         let all = pieces.iter().map(|p| p[1]).sum::<u64>();
-        (all > done as u64 && is_blocking(args[0])).then_some(v)
+        (all > done as u64 && is_blocking(slot, args[0])).then_some(v)
     }
 
     fn of_message(args: &[u64; 6], call: i64, done: i64) -> Vector {
@@ -242,16 +245,18 @@ unsafe fn go_on(r: &mut [i64; 23], nr: u64, done: i64) {
 ///
 /// # Safety
 /// As `go_on`.
-unsafe fn more_messages(r: &mut [i64; 23], args: &[u64; 6], done: i64) {
+unsafe fn more_messages(slot: &Slot, r: &mut [i64; 23], args: &[u64; 6], done: i64) {
     const MESSAGE: i64 = size_of::<libc::mmsghdr>() as i64;
     let at_once = args[3] & (libc::MSG_DONTWAIT | libc::MSG_WAITFORONE) as u64 != 0;
-    if at_once || !is_blocking(args[0]) {
+    if at_once || !is_blocking(slot, args[0]) {
         return;
     }
     let (mut error, mut len) = (0i32, 4u32);
     let (error, len) = (&raw mut error as usize, &raw mut len as usize);
-    // SAFETY: room for an int and its length; reading the error takes it away.
-    let _ = unsafe { ckpt_sys::raw::syscall5(libc::SYS_getsockopt, args[0] as usize, libc::SOL_SOCKET as usize, libc::SO_ERROR as usize, error, len) };
+    descriptors::with(slot.tid.load(Acquire), args[0] as Fd, |fd| {
+        // SAFETY: room for an int and its length; reading the error takes it away.
+        let _ = unsafe { syscall5(libc::SYS_getsockopt, fd as usize, libc::SOL_SOCKET as usize, libc::SO_ERROR as usize, error, len) };
+    });
     if args[4] != 0 {
         // With a timeout it may end early.
         return;
