@@ -55,15 +55,8 @@ pub unsafe fn rewind(slot: &Slot, clocks: &mut Clocks) {
     }
     let rip = r[reg(libc::REG_RIP)];
     let rax = r[reg(libc::REG_RAX)];
-    if rip == pc as i64 && (1..args[2] as i64).contains(&rax) && is_cut_short(slot, nr as i64, &args) {
-        // SAFETY: by the contract.
-        unsafe { go_on(r, nr, rax) };
-    } else if rip == pc as i64 && nr as i64 == libc::SYS_recvmmsg && (1..args[2] as i64).contains(&rax) {
-        // SAFETY: by the contract.
-        unsafe { more_messages(slot, r, &args, rax) };
-    } else if let Some(v) = Vector::cut_short(slot, nr as i64, &args, rax).filter(|_| rip == pc as i64) {
-        // SAFETY: by the contract.
-        unsafe { v.go_on(r) };
+    // SAFETY: by the contract; the thread has come back from the call.
+    if rip == pc as i64 && unsafe { finish(slot, r, nr as i64, &args, rax) } {
     } else if rip + SYSCALL_LEN == pc as i64 && rax == nr as i64 {
         slot.rewound.store(BY_KERNEL, Release);
     } else if rip == pc as i64 && rax == EINTR && waits_for_signals(nr as i64, rip) {
@@ -78,6 +71,27 @@ pub unsafe fn rewind(slot: &Slot, clocks: &mut Clocks) {
     }
 }
 
+/// Has a thread that comes back from a call with less than natively go on with the rest. False: it does not.
+///
+/// # Safety
+/// The thread is parked; `r` are its registers, and the kernel has read the call's arguments.
+unsafe fn finish(slot: &Slot, r: &mut [i64; 23], nr: i64, args: &[u64; 6], done: i64) -> bool {
+    let is_part = (1..args[2] as i64).contains(&done);
+    // SAFETY: by the contract.
+    unsafe {
+        if is_part && is_cut_short(slot, nr, args) {
+            go_on(r, nr as u64, done);
+        } else if is_part && nr == libc::SYS_recvmmsg {
+            more_messages(slot, r, args, done);
+        } else if let Some(v) = Vector::cut_short(slot, nr, args, done) {
+            v.go_on(r);
+        } else {
+            return false;
+        }
+    }
+    true
+}
+
 /// A thread that was running when it was looked at, and in a call when the signal came: libc loads the number right
 /// before the instruction (`mov eax, imm32`, or the 64-bit form).
 ///
@@ -89,7 +103,13 @@ unsafe fn rewind_unnoted(slot: &Slot) {
     let (rip, rax) = (r[reg(libc::REG_RIP)], r[reg(libc::REG_RAX)]);
     // SAFETY: text around the program counter is mapped.
     let (before, at) = unsafe { (number_before(rip - SYSCALL_LEN), number_before(rip)) };
+    let order = [libc::REG_RDI, libc::REG_RSI, libc::REG_RDX, libc::REG_R10, libc::REG_R8, libc::REG_R9];
+    let args = order.map(|which| r[reg(which)] as u64);
+    // The instruction leaves in rcx where it returns to.
+    let returns = rax > 0 && r[reg(libc::REG_RCX)] == rip;
     match (before, at) {
+        // SAFETY: by the contract; the kernel keeps the arguments' registers.
+        (Some(nr), _) if returns && unsafe { finish(slot, r, nr, &args, rax) } => {}
         // SAFETY: by the contract.
         (Some(nr), _) if rax == EINTR && waits_for_signals(nr, rip) => unsafe { pause_again(slot, nr) },
         (Some(nr), _) if rax == EINTR && repeatable(nr) => {
@@ -111,6 +131,7 @@ pub unsafe fn rewind_alone(frame: u64) -> u32 {
     unsafe {
         let slot: Slot = core::mem::zeroed();
         slot.frame.store(frame, Release);
+        slot.tid.store(ckpt_sys::calls::gettid(), Release);
         rewind_unnoted(&slot);
         slot.rewound.load(Acquire)
     }
