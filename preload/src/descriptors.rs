@@ -1,11 +1,12 @@
 //! The program's descriptors, for the agent. The checkpoint thread's table is a copy made when the first thread had
-//! stopped; the others went on for a moment, so that the list is read, and what differs is fetched, from a thread of
-//! the program now that all have stopped. Done in place (`Arena::is_in_place`), the table is the program's, and what is open
+//! stopped, or empty; the others went on for a moment, so that the list is read, and what differs is fetched, from a thread
+//! of the program now that all have stopped. Done in place (`Arena::is_in_place`), the table is the program's, and what is open
 //! for the checkpoint is left out.
 
 use crate::arena::Arena;
 use crate::channel::{Channel, MAX_FDS};
 use crate::procfs::{self, Path};
+use crate::queues;
 use ckpt_sys::calls::*;
 use ckpt_sys::flat::{FdEntry, Msg, msg};
 use ckpt_sys::raw::*;
@@ -44,6 +45,52 @@ pub fn make_room() {
             close(number);
         }
     }
+}
+
+/// May the checkpoint thread begin without descriptors? A copy would keep alive what other threads close while they still run:
+/// a lock, a port, the end of a pipe. Not where a copy of a queue's must stay open (mq_notify(3)), nor where it is not sure
+/// that we may fetch them. Asked by a thread of the program, in whose table nothing may be opened.
+pub fn may_begin_bare() -> bool {
+    is_one_of_several() && !queues::any() && prctl(libc::PR_GET_SECCOMP, 0, 0, 0, 0) == Ok(0) && is_main_there() && fetches()
+}
+
+fn is_one_of_several() -> bool {
+    let mut stat = [0u64; 18];
+    // SAFETY: stat is as long as struct stat, whose third word is the number of links: two, and one for each thread.
+    let known = unsafe { syscall4(libc::SYS_newfstatat, libc::AT_FDCWD as usize, c"/proc/self/task".as_ptr() as usize, stat.as_mut_ptr() as usize, 0) };
+    known.is_ok() && stat[2] > 3
+}
+
+/// Before Linux 6.9 only the main thread has a pidfd. Of one that has ended there is no binary.
+fn is_main_there() -> bool {
+    let mut byte = 0u8;
+    // SAFETY: one writable byte.
+    unsafe { syscall4(libc::SYS_readlinkat, libc::AT_FDCWD as usize, c"/proc/self/exe".as_ptr() as usize, &raw mut byte as usize, 1) }.is_ok()
+}
+
+/// Does the kernel know the two calls? They are asked for nothing.
+fn fetches() -> bool {
+    // SAFETY: numbers only.
+    let (open, fetch) = unsafe { (syscall2(libc::SYS_pidfd_open, 0, 0), syscall3(libc::SYS_pidfd_getfd, usize::MAX, 0, 0)) };
+    (open, fetch) == (Err(Errno::INVAL), Err(Errno(libc::EBADF)))
+}
+
+/// The thread shares the program's table: from here on it has one of its own, with nothing in it.
+pub fn leave_table() {
+    const CLOSE_RANGE_UNSHARE: usize = 2;
+    // SAFETY: numbers only; the table is this thread's alone, or becomes so.
+    let _ = unsafe { syscall3(libc::SYS_close_range, 0, u32::MAX as usize, CLOSE_RANGE_UNSHARE).or_else(|_| syscall1(libc::SYS_unshare, libc::CLONE_FILES as usize)) };
+}
+
+/// Asks something of what the stopped thread `tid` of the program has at `number`.
+pub fn with<T>(tid: i32, number: Fd, ask: impl FnOnce(Fd) -> T) -> Option<T> {
+    let mut owner = Owner { tid, is_process: true, pidfd: None };
+    let fd = owner.descriptor(number).ok()?;
+    let answer = ask(fd);
+    if fd != number {
+        close(fd);
+    }
+    Some(answer)
 }
 
 /// Every descriptor of the program but those that plugins have taken over, in batches that one message carries. `given`: one

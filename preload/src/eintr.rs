@@ -3,8 +3,9 @@
 
 use crate::clocks::Clocks;
 use crate::handler::Slot;
-use crate::signals;
-use ckpt_sys::raw::syscall6;
+use crate::{descriptors, signals};
+use ckpt_sys::calls::Fd;
+use ckpt_sys::raw::*;
 use core::sync::atomic::{AtomicI64, AtomicUsize, Ordering::*};
 
 const EINTR: i64 = -(libc::EINTR as i64);
@@ -54,15 +55,8 @@ pub unsafe fn rewind(slot: &Slot, clocks: &mut Clocks) {
     }
     let rip = r[reg(libc::REG_RIP)];
     let rax = r[reg(libc::REG_RAX)];
-    if rip == pc as i64 && (1..args[2] as i64).contains(&rax) && is_cut_short(nr as i64, &args) {
-        // SAFETY: by the contract.
-        unsafe { go_on(r, nr, rax) };
-    } else if rip == pc as i64 && nr as i64 == libc::SYS_recvmmsg && (1..args[2] as i64).contains(&rax) {
-        // SAFETY: by the contract.
-        unsafe { more_messages(r, &args, rax) };
-    } else if let Some(v) = Vector::cut_short(nr as i64, &args, rax).filter(|_| rip == pc as i64) {
-        // SAFETY: by the contract.
-        unsafe { v.go_on(r) };
+    // SAFETY: by the contract; the thread has come back from the call.
+    if rip == pc as i64 && unsafe { finish(slot, r, nr as i64, &args, rax) } {
     } else if rip + SYSCALL_LEN == pc as i64 && rax == nr as i64 {
         slot.rewound.store(BY_KERNEL, Release);
     } else if rip == pc as i64 && rax == EINTR && waits_for_signals(nr as i64, rip) {
@@ -77,6 +71,27 @@ pub unsafe fn rewind(slot: &Slot, clocks: &mut Clocks) {
     }
 }
 
+/// Has a thread that comes back from a call with less than natively go on with the rest. False: it does not.
+///
+/// # Safety
+/// The thread is parked; `r` are its registers, and the kernel has read the call's arguments.
+unsafe fn finish(slot: &Slot, r: &mut [i64; 23], nr: i64, args: &[u64; 6], done: i64) -> bool {
+    let is_part = (1..args[2] as i64).contains(&done);
+    // SAFETY: by the contract.
+    unsafe {
+        if is_part && is_cut_short(slot, nr, args) {
+            go_on(r, nr as u64, done);
+        } else if is_part && nr == libc::SYS_recvmmsg {
+            more_messages(slot, r, args, done);
+        } else if let Some(v) = Vector::cut_short(slot, nr, args, done) {
+            v.go_on(r);
+        } else {
+            return false;
+        }
+    }
+    true
+}
+
 /// A thread that was running when it was looked at, and in a call when the signal came: libc loads the number right
 /// before the instruction (`mov eax, imm32`, or the 64-bit form).
 ///
@@ -88,7 +103,13 @@ unsafe fn rewind_unnoted(slot: &Slot) {
     let (rip, rax) = (r[reg(libc::REG_RIP)], r[reg(libc::REG_RAX)]);
     // SAFETY: text around the program counter is mapped.
     let (before, at) = unsafe { (number_of(rip - SYSCALL_LEN, r), number_of(rip, r)) };
+    let order = [libc::REG_RDI, libc::REG_RSI, libc::REG_RDX, libc::REG_R10, libc::REG_R8, libc::REG_R9];
+    let args = order.map(|which| r[reg(which)] as u64);
+    // The instruction leaves in rcx where it returns to.
+    let returns = rax > 0 && r[reg(libc::REG_RCX)] == rip;
     match (before, at) {
+        // SAFETY: by the contract; the kernel keeps the arguments' registers.
+        (Some(nr), _) if returns && unsafe { finish(slot, r, nr, &args, rax) } => {}
         // SAFETY: by the contract.
         (Some(nr), _) if rax == EINTR && waits_for_signals(nr, rip) => unsafe { pause_again(slot, nr) },
         (Some(nr), _) if rax == EINTR && repeatable(nr) => {
@@ -110,6 +131,7 @@ pub unsafe fn rewind_alone(frame: u64) -> u32 {
     unsafe {
         let slot: Slot = core::mem::zeroed();
         slot.frame.store(frame, Release);
+        slot.tid.store(ckpt_sys::calls::gettid(), Release);
         rewind_unnoted(&slot);
         slot.rewound.load(Acquire)
     }
@@ -145,20 +167,21 @@ fn read(at: i64) -> Option<[u8; 9]> {
 }
 
 /// A transfer on a blocking descriptor that natively ends only when all bytes have gone.
-fn is_cut_short(nr: i64, args: &[u64; 6]) -> bool {
+fn is_cut_short(slot: &Slot, nr: i64, args: &[u64; 6]) -> bool {
     let whole = match nr {
         libc::SYS_write | libc::SYS_pwrite64 => true,
         libc::SYS_sendto => args[3] & libc::MSG_DONTWAIT as u64 == 0,
         libc::SYS_recvfrom => args[3] & libc::MSG_WAITALL as u64 != 0 && args[3] & libc::MSG_PEEK as u64 == 0,
         _ => false,
     };
-    whole && is_blocking(args[0])
+    whole && is_blocking(slot, args[0])
 }
 
-fn is_blocking(fd: u64) -> bool {
-    // SAFETY: numbers only; our table is a copy of the program's.
-    unsafe { ckpt_sys::raw::syscall2(libc::SYS_fcntl, fd as usize, libc::F_GETFL as usize) }
-        .is_ok_and(|flags| flags & libc::O_NONBLOCK as usize == 0)
+fn is_blocking(slot: &Slot, number: u64) -> bool {
+    // SAFETY: numbers only.
+    let flags = |fd: Fd| unsafe { syscall2(libc::SYS_fcntl, fd as usize, libc::F_GETFL as usize) };
+    let asked = descriptors::with(slot.tid.load(Acquire), number as Fd, flags);
+    asked.is_some_and(|flags| flags.is_ok_and(|flags| flags & libc::O_NONBLOCK as usize == 0))
 }
 
 /// A transfer of several pieces of memory (writev, sendmsg, ...) and the call that goes on with one of them.
@@ -173,7 +196,7 @@ struct Vector {
 
 impl Vector {
     /// `done`: what the call came back with.
-    fn cut_short(nr: i64, args: &[u64; 6], done: i64) -> Option<Vector> {
+    fn cut_short(slot: &Slot, nr: i64, args: &[u64; 6], done: i64) -> Option<Vector> {
         if done <= 0 {
             return None;
         }
@@ -190,7 +213,7 @@ impl Vector {
         // SAFETY: the kernel has read `count` pieces there.
         let pieces = unsafe { core::slice::from_raw_parts(v.pieces, v.count as usize) };
         let all = pieces.iter().map(|p| p[1]).sum::<u64>();
-        (all > done as u64 && is_blocking(args[0])).then_some(v)
+        (all > done as u64 && is_blocking(slot, args[0])).then_some(v)
     }
 
     fn of_message(args: &[u64; 6], call: i64, done: i64) -> Vector {
@@ -255,16 +278,18 @@ unsafe fn go_on(r: &mut [i64; 23], nr: u64, done: i64) {
 ///
 /// # Safety
 /// As `go_on`.
-unsafe fn more_messages(r: &mut [i64; 23], args: &[u64; 6], done: i64) {
+unsafe fn more_messages(slot: &Slot, r: &mut [i64; 23], args: &[u64; 6], done: i64) {
     const MESSAGE: i64 = size_of::<libc::mmsghdr>() as i64;
     let at_once = args[3] & (libc::MSG_DONTWAIT | libc::MSG_WAITFORONE) as u64 != 0;
-    if at_once || !is_blocking(args[0]) {
+    if at_once || !is_blocking(slot, args[0]) {
         return;
     }
     let (mut error, mut len) = (0i32, 4u32);
     let (error, len) = (&raw mut error as usize, &raw mut len as usize);
-    // SAFETY: room for an int and its length; reading the error takes it away.
-    let _ = unsafe { ckpt_sys::raw::syscall5(libc::SYS_getsockopt, args[0] as usize, libc::SOL_SOCKET as usize, libc::SO_ERROR as usize, error, len) };
+    descriptors::with(slot.tid.load(Acquire), args[0] as Fd, |fd| {
+        // SAFETY: room for an int and its length; reading the error takes it away.
+        let _ = unsafe { syscall5(libc::SYS_getsockopt, fd as usize, libc::SOL_SOCKET as usize, libc::SO_ERROR as usize, error, len) };
+    });
     if args[4] != 0 {
         // With a timeout it may end early.
         return;

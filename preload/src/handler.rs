@@ -12,7 +12,8 @@ pub use ckpt_sys::procfs::InCall;
 pub const ASKED: u32 = 7;
 pub const PARKED: u32 = 8;
 
-/// It was in the kernel's code (vdso), which another kernel may not have: it is to leave it, and is asked again.
+/// It was in the kernel's code (vdso), which another kernel may not have, or about to note a call (`sysv::is_noting`): it is to
+/// leave it, and is asked again.
 pub const LEAVING: u32 = 10;
 
 /// Commands to a parked thread.
@@ -214,8 +215,7 @@ unsafe fn in_place(arena: &Arena, uc: *mut libc::ucontext_t) -> Begun {
     const TRIES: u32 = 20;
     static LEAVES: AtomicU32 = AtomicU32::new(0);
     // SAFETY: by the contract.
-    let pc = unsafe { (*uc).uc_mcontext.gregs[libc::REG_RIP as usize] };
-    if state::in_vdso(pc as u64) && LEAVES.fetch_add(1, Relaxed) < TRIES {
+    if unsafe { is_passing(uc) } && LEAVES.fetch_add(1, Relaxed) < TRIES {
         return Begun::Not;
     }
     LEAVES.store(0, Relaxed);
@@ -291,6 +291,15 @@ pub fn obey(arena: &Arena, slot: &Slot, command: u32) {
     }
 }
 
+/// Is it where no checkpoint should find it?
+///
+/// # Safety
+/// `uc` as in `on_signal`.
+unsafe fn is_passing(uc: *const libc::ucontext_t) -> bool {
+    // SAFETY: by the contract.
+    unsafe { state::in_vdso((*uc).uc_mcontext.gregs[libc::REG_RIP as usize] as u64) || crate::sysv::is_noting(uc) }
+}
+
 /// Not for ever: a clock that is read without end is left in the middle then.
 ///
 /// # Safety
@@ -298,8 +307,7 @@ pub fn obey(arena: &Arena, slot: &Slot, command: u32) {
 unsafe fn is_leaving(slot: &Slot, uc: *mut libc::ucontext_t) -> bool {
     const TRIES: u32 = 500;
     // SAFETY: by the contract.
-    let pc = unsafe { (*uc).uc_mcontext.gregs[libc::REG_RIP as usize] };
-    let leaving = state::in_vdso(pc as u64) && slot.leaves.fetch_add(1, Relaxed) < TRIES;
+    let leaving = unsafe { is_passing(uc) } && slot.leaves.fetch_add(1, Relaxed) < TRIES;
     if leaving {
         slot.state.store(LEAVING, Release);
     }

@@ -18,6 +18,11 @@ pub fn remember(queue: i32, value: u64, function: u64) {
     slot[2].store(function, Relaxed);
 }
 
+/// Has it asked at all?
+pub fn any() -> bool {
+    SLOTS.iter().any(|slot| slot[0].load(Relaxed) != 0)
+}
+
 pub fn asked(mut each: impl FnMut(MqAsked)) {
     for slot in SLOTS.iter().filter(|slot| slot[0].load(Relaxed) != 0) {
         let [key, value, function] = [0, 1, 2].map(|i| slot[i].load(Relaxed));

@@ -53,6 +53,39 @@ pub fn will_undo(id: i32, number: u16, adjust: i16) {
     }
 }
 
+/// Where the stacks of threads are that call semop(2) with SEM_UNDO and have not noted it yet. By address, which a restart keeps.
+static CALLING: [AtomicUsize; 64] = [const { AtomicUsize::new(0) }; 64];
+
+/// The slot; none where all are taken.
+pub fn enter(stack: usize) -> Option<&'static AtomicUsize> {
+    CALLING.iter().find(|slot| slot.load(Relaxed) == 0 && slot.compare_exchange(0, stack, Relaxed, Relaxed).is_ok())
+}
+
+pub fn leave(slot: Option<&AtomicUsize>) {
+    if let Some(slot) = slot {
+        slot.store(0, Release);
+    }
+}
+
+/// Is a thread between such a call and its note, or right before the call? One whose call our signal has ended is not: it
+/// will be repeated.
+///
+/// # Safety
+/// `uc` is the ucontext that the kernel put on the stack.
+pub unsafe fn is_noting(uc: *const libc::ucontext_t) -> bool {
+    // As much stack as our hook and libc's function take. A handler of the program's above them is further away.
+    const NEAR: usize = 1024;
+    const SYSCALL: [u8; 2] = [0x0f, 0x05];
+    // SAFETY: by the contract.
+    let r = unsafe { &(*uc).uc_mcontext.gregs };
+    let (stack, rip, rax) = (r[libc::REG_RSP as usize] as usize, r[libc::REG_RIP as usize], r[libc::REG_RAX as usize]);
+    if !CALLING.iter().any(|slot| slot.load(Relaxed).wrapping_sub(stack) < NEAR) {
+        return false;
+    }
+    // SAFETY: the text of a call lies before the program counter, which is past the first instruction of a function.
+    rax != -i64::from(libc::EINTR) || unsafe { ((rip - 2) as *const [u8; 2]).read_unaligned() } != SYSCALL
+}
+
 /// SETVAL and SETALL make the kernel forget; `None`: the whole set.
 pub fn nothing_to_undo(id: i32, number: Option<u16>) {
     let Some(st) = state::state() else { return };

@@ -14,8 +14,10 @@ use core::sync::atomic::{Ordering::*, fence};
 /// Starts the thread on the arena's stack. Signals are all blocked in the caller, so they are here.
 pub fn spawn(arena: *mut Arena) -> Result<()> {
     let flags = libc::CLONE_VM | libc::CLONE_FS | libc::CLONE_SIGHAND | libc::CLONE_THREAD | libc::CLONE_SYSVSEM;
+    let (flags, entry): (_, unsafe extern "C" fn(usize) -> !) =
+        if descriptors::may_begin_bare() { (flags | libc::CLONE_FILES, main_bare) } else { (flags, main) };
     // SAFETY: the stack is the arena's and unused; the entry never returns.
-    let start = || check(unsafe { asm::clone_thread(flags as usize, (*arena).stack_top(), main, arena as usize) }).map(drop);
+    let start = || check(unsafe { asm::clone_thread(flags as usize, (*arena).stack_top(), entry, arena as usize) }).map(drop);
     match start() {
         Err(Errno(libc::EAGAIN)) => with_room(start),
         done => done,
@@ -41,6 +43,12 @@ fn with_room(start: impl Fn() -> Result<()>) -> Result<()> {
 }
 
 const ARCH_SET_CPUID: usize = 0x1012;
+
+unsafe extern "C" fn main_bare(arena: usize) -> ! {
+    descriptors::leave_table();
+    // SAFETY: by the contract of `main`.
+    unsafe { main(arena) }
+}
 
 unsafe extern "C" fn main(arena: usize) -> ! {
     // SAFETY: spawn passes the arena; it is unmapped only below.
@@ -84,6 +92,7 @@ fn converse(a: &Arena) -> bool {
     if let Ok(channel) = Channel::connect(state::agent_name()) {
         let told_us;
         (handed_over, told_us) = session(a, st, &channel);
+        forget_copies(a, handed_over, channel.fd());
         release(a, st);
         channel.send(Msg { kind: msg::RESUME, arg: told_us.into(), ..Msg::default() });
         if a.is_in_place() {
@@ -91,11 +100,20 @@ fn converse(a: &Arena) -> bool {
         }
     } else {
         unasked(a, st);
+        forget_copies(a, false, -1);
         release(a, st);
     }
     st.arena.store(0, Release);
     st.phase.store(IDLE, Release);
     handed_over
+}
+
+/// What the program closes from now on is to be closed: a lock that a descriptor of ours kept, a port, the end of a pipe would
+/// live on until this thread has ended, which is after the program went on.
+fn forget_copies(a: &Arena, handed_over: bool, channel: Fd) {
+    if !a.is_in_place() && !handed_over {
+        let _ = writer::keep_only(channel, -1);
+    }
 }
 
 /// Lets the threads go and waits until the last, but for ourselves, is out of the handler. One of them stays there until
@@ -212,13 +230,13 @@ fn rewind(a: &Arena) {
 fn give_up(a: &Arena, ch: &Channel, why: u32, tid: i32) -> bool {
     ch.fail(why, Errno(libc::ETIMEDOUT), tid);
     rewind(a);
-    writer::hand_over(a)
+    writer::hand_over(a, ch.fd())
 }
 
 fn veto(a: &Arena, ch: &Channel) -> bool {
     rewind(a);
     let _ = ch.send_with(Msg { kind: msg::FAILED, pid: getpid(), stage: stage::PLUGIN, ..Msg::default() }, a.call.reason(), &[]);
-    writer::hand_over(a)
+    writer::hand_over(a, ch.fd())
 }
 
 /// Stops the process and does what the agent says, until it goes on.
@@ -284,14 +302,14 @@ fn stop(a: &Arena, st: &Seat, ch: &Channel, proceed: &Msg, seen: &mut Times) -> 
                 ch.limit_silence(patience.0);
                 Ok(())
             }
-            _ => return m.arg != 0 && writer::hand_over(a),
+            _ => return m.arg != 0 && writer::hand_over(a, ch.fd()),
         };
         fds.iter().filter(|&&fd| fd >= 0).for_each(|&fd| close(fd));
         if let Err((stage, errno)) = done {
             ch.fail(stage, errno, 0);
         }
     }
-    writer::hand_over(a)
+    writer::hand_over(a, ch.fd())
 }
 
 fn is_subreaper() -> bool {

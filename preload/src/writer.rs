@@ -8,7 +8,8 @@ use ckpt_sys::fault::{self, Effect, Stage};
 use ckpt_sys::flat::*;
 use ckpt_sys::calls::*;
 use ckpt_sys::raw::*;
-use core::sync::atomic::AtomicU32;
+use core::ptr::null;
+use core::sync::atomic::{AtomicU32, Ordering::*};
 
 type Done = core::result::Result<(), (u32, Errno)>;
 
@@ -53,7 +54,7 @@ struct Flip {
 }
 
 /// Ranges that a fork would leave out or wipe, as the agent read them from smaps: SharedRange with offset 0
-/// for MADV_DONTFORK, 1 for MADV_WIPEONFORK. 2 is a mapping that `runs` is told of.
+/// for MADV_DONTFORK, 1 for MADV_WIPEONFORK. 2 is a mapping that `runs` is told of, 3 one that a frozen copy lets go of.
 fn forkless_ranges(body: &[u8]) -> [Option<(usize, usize, usize)>; 64] {
     let mut out = [None; 64];
     let forkless = ranges(body).filter(|r| r.offset < 2 && r.addr as usize != state::state_page_addr());
@@ -108,13 +109,13 @@ unsafe extern "C" fn middle(job: usize) -> ! {
 
 /// Descriptors that this process closes end its registration with mq_notify(3) (`mqueue_flush_file` compares
 /// processes), even in the checkpoint thread's own table. So a helper, an orphan in our memory that shares that table,
-/// outlives the thread, closes them as itself and unmaps the arena.
-pub fn hand_over(a: &Arena) -> bool {
+/// closes them as itself, outlives the thread and unmaps the arena. True: all but `channel` are closed.
+pub fn hand_over(a: &Arena, channel: Fd) -> bool {
     if a.is_in_place() {
         return false;
     }
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FS | libc::CLONE_FILES;
-    let mut job = Heir { arena: a, process: getpid(), thread: gettid(), made: false };
+    let mut job = Heir { arena: a, process: getpid(), thread: gettid(), channel, made: null(), closed: AtomicU32::new(0) };
     // SAFETY: the middle process runs on the upper end of the scratch, which nobody uses meanwhile (CLONE_VFORK).
     unsafe {
         let stack = a.scratch();
@@ -123,14 +124,26 @@ pub fn hand_over(a: &Arena) -> bool {
             let _ = syscall4(libc::SYS_wait4, middle, 0, WALL, 0);
         }
     }
-    job.made
+    // SAFETY: null, or the copy in the scratch, which nobody else writes to.
+    let Some(heir) = (unsafe { job.made.as_ref() }) else { return false };
+    const PATIENCE_MS: u32 = 2000;
+    for _ in 0..PATIENCE_MS {
+        if heir.closed.load(Acquire) != 0 {
+            break;
+        }
+        let _ = futex_wait(&heir.closed, 0, 1);
+    }
+    true
 }
 
 struct Heir<'a> {
     arena: &'a Arena,
     process: i32,
     thread: i32,
-    made: bool,
+    channel: Fd,
+    /// the helper's copy of this, when there is one
+    made: *const Heir<'a>,
+    closed: AtomicU32,
 }
 
 unsafe extern "C" fn middle_of_heir(job: usize) -> ! {
@@ -140,8 +153,10 @@ unsafe extern "C" fn middle_of_heir(job: usize) -> ! {
         let job = &mut *(job as *mut Heir);
         let stack = job.arena.scratch();
         let copy = ((stack.as_ptr() as usize + stack.len() / 2) & !15) as *mut Heir;
-        copy.write(Heir { arena: job.arena, ..*job });
-        job.made = asm::clone_thread(flags as usize, copy as usize, heir, copy as usize) > 0;
+        copy.write(Heir { closed: AtomicU32::new(0), ..*job });
+        if asm::clone_thread(flags as usize, copy as usize, heir, copy as usize) > 0 {
+            job.made = copy;
+        }
     }
     exit_group(0)
 }
@@ -149,6 +164,9 @@ unsafe extern "C" fn middle_of_heir(job: usize) -> ! {
 unsafe extern "C" fn heir(job: usize) -> ! {
     // SAFETY: middle_of_heir passes the copy, which lies in the arena that is this process's now.
     let job = unsafe { &*(job as *const Heir) };
+    let _ = keep_only(job.channel, -1);
+    job.closed.store(1, Release);
+    futex_wake_all(&job.closed);
     let never = AtomicU32::new(0);
     while tgkill(job.process, job.thread, 0).is_ok() {
         let _ = futex_wait(&never, 0, 1);
@@ -162,6 +180,7 @@ fn frozen(job: &Job) -> ! {
     // SAFETY: numbers only.
     let _ = unsafe { syscall0(libc::SYS_setsid) };
     let _ = keep_only(job.socket, job.table);
+    forget_shared(job.ranges);
     lift_file_size_limit();
     end_first();
     ckpt_sys::sched::step_back();
@@ -171,6 +190,15 @@ fn frozen(job: &Job) -> ! {
         writer.fail(stage::WRITE, e, 0);
     }
     exit_group(0)
+}
+
+/// Mappings of shared memory, which others have copied: in this copy they would keep the program from sealing a file or executing
+/// it, and count as attached (shm_nattch).
+fn forget_shared(body: &[u8]) {
+    for r in ranges(body).filter(|r| r.offset == 3) {
+        // SAFETY: this copy runs on private memory and does not read what it shares.
+        let _ = unsafe { syscall2(libc::SYS_munmap, r.addr as usize, r.len as usize) };
+    }
 }
 
 fn strike(fault: Option<Effect>) -> Result<()> {
@@ -199,7 +227,7 @@ fn lift_file_size_limit() {
 }
 
 /// Drops every descriptor but these (-1: none): ends of pipes and sockets must not live on in the writer.
-fn keep_only(a: Fd, b: Fd) -> Result<()> {
+pub fn keep_only(a: Fd, b: Fd) -> Result<()> {
     let mut from = 0;
     for fd in [a.min(b), a.max(b)].into_iter().filter(|&fd| fd >= 0) {
         if fd > from {

@@ -170,9 +170,14 @@ impl Clock {
         Clock { last: now, stages: Vec::new() }
     }
 
+    /// What is done again and again is one stage: a message takes so many (MAX_TIMINGS).
     fn mark(&mut self, name: &str) {
         let now = Instant::now();
-        self.stages.push(Timing { name: name.into(), us: now.duration_since(self.last).as_micros() as u64 });
+        let us = now.duration_since(self.last).as_micros() as u64;
+        match self.stages.iter_mut().find(|stage| stage.name == name) {
+            Some(known) => known.us += us,
+            None => self.stages.push(Timing { name: name.into(), us }),
+        }
         self.last = now;
     }
 }

@@ -44,21 +44,27 @@ fn given(family: u32, id: c_int) -> Plain<c_int> {
 }
 
 fn semop(id: c_int, steps: *mut sembuf, count: usize) -> Plain<c_int> {
-    done(semop::next(id, steps, count), id, steps, count)
+    noted(id, steps, count, || semop::next(id, steps, count))
 }
 
 fn semtimedop(id: c_int, steps: *mut sembuf, count: usize, timeout: *const timespec) -> Plain<c_int> {
-    done(semtimedop::next(id, steps, count, timeout), id, steps, count)
+    noted(id, steps, count, || semtimedop::next(id, steps, count, timeout))
 }
 
+/// No checkpoint comes between the call and the note of what it did.
 #[inline]
-fn done(outcome: c_int, id: c_int, steps: *mut sembuf, count: usize) -> Plain<c_int> {
-    if outcome == 0 {
-        let steps = (0..count).filter_map(|i| load(steps.cast_const().wrapping_add(i)));
-        for step in steps.filter(|s| s.sem_flg as c_int & libc::SEM_UNDO != 0) {
-            sysv::will_undo(id, step.sem_num, step.sem_op.wrapping_neg());
-        }
+fn noted(id: c_int, steps: *mut sembuf, count: usize, call: impl FnOnce() -> c_int) -> Plain<c_int> {
+    let undone = || (0..count).filter_map(|i| load(steps.cast_const().wrapping_add(i))).filter(|s| s.sem_flg as c_int & libc::SEM_UNDO != 0);
+    if undone().next().is_none() {
+        return Plain(call());
     }
+    let here = 0u8;
+    let slot = sysv::enter(&raw const here as usize);
+    let outcome = call();
+    if outcome == 0 {
+        undone().for_each(|step| sysv::will_undo(id, step.sem_num, step.sem_op.wrapping_neg()));
+    }
+    sysv::leave(slot);
     Plain(outcome)
 }
 

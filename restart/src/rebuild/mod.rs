@@ -92,10 +92,9 @@ impl Rebuild<'_> {
         let mapped: Vec<RawFd> = files.values().map(AsRawFd::as_raw_fd).chain(shared.values().filter_map(Source::fd)).chain([id_table.1]).collect();
         let program = self.start(&prepared, &rebuilt, &mapped, gate)?;
         drop((rebuilt, files, shared, table));
-        let restored = self.wait_restored(&mut prepared).map_err(|failure| gate.words().map(|words| Failure(words, 1)).or_else(|| self.late(gate)).unwrap_or(failure));
+        let restored = self.wait_restored(&mut prepared, sysv).map_err(|failure| gate.words().map(|words| Failure(words, 1)).or_else(|| self.late(gate)).unwrap_or(failure));
         // Who waits at the gate for one that is gone would do so until the deadline.
         restored.inspect_err(|_| gate.fail(libc::ECANCELED))?;
-        drop(sysv);
         Ok(program)
     }
 

@@ -11,6 +11,7 @@ use ckpt_agent::link::{Link, Packet, poll};
 use ckpt_agent::requests::TOLD_RESTART;
 use ckpt_agent::{passes, procfs};
 use ckpt_image::{ProcessMeta, RunState};
+use ckpt_objects::ipc::Restored;
 use ckpt_objects::kinds::outer;
 use ckpt_sys::fault::Stage;
 use ckpt_sys::flat::msg;
@@ -26,8 +27,8 @@ const CALLBACKS: Duration = Duration::from_secs(10);
 const GIVE_UP: Duration = Duration::from_secs(35);
 
 impl Rebuild<'_> {
-    /// All restorers say that they are ready; then all may go.
-    pub(super) fn wait_restored(&self, prepared: &mut [Prepared]) -> Result<(), Failure> {
+    /// All restorers say that they are ready; then all may go. Our attachments of `sysv` would be counted with the program's.
+    pub(super) fn wait_restored(&self, prepared: &mut [Prepared], sysv: Vec<Restored>) -> Result<(), Failure> {
         for p in prepared.iter_mut() {
             drop((p.theirs.take(), p.plan.take(), std::mem::take(&mut p.images), p.exe_named.take(), std::mem::take(&mut p.takes)));
         }
@@ -51,6 +52,7 @@ impl Rebuild<'_> {
         self.stop_again(prepared)?;
         self.loosened.borrow_mut().put_back();
         passes(Stage::Barrier)?;
+        drop(sysv);
         self.give_foreground();
         for p in prepared.iter() {
             let Some(link) = &p.link else { continue };

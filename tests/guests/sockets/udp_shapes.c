@@ -1,5 +1,5 @@
-// UDP in odd shapes: corked, empty datagrams, connected with a queue, sender gone, to itself, broadcast, UDP-Lite, dual stack, multicast.
-// args: corked more corked6 corked_behind empty connected gone itself lite dual dual_connected multicast multicast6 fresh recverr
+// UDP in odd shapes: corked, empty datagrams, connected with a queue, sender gone, to itself, broadcast, UDP-Lite, dual stack, multicast, shut down.
+// args: corked more corked6 corked_behind empty connected gone itself lite dual dual_connected multicast multicast6 fresh recverr shut_rd shut_wr shut_both shut_unconnected
 #include "inet.h"
 #include <netinet/udp.h>
 static int own(struct sockaddr_in *a, int proto)
@@ -18,7 +18,25 @@ int main(int argc, char **argv)
     socklen_t len = sizeof from;
     char buf[64];
     int proto = guest_is(argv, "lite") ? IPPROTO_UDPLITE : 0, r = own(&a, proto), s = own(&b, proto);
-    if (guest_is(argv, "more")) {
+    if (!strncmp(argv[1], "shut_", 5)) {
+        int rd = !guest_is(argv, "shut_wr"), wr = guest_is(argv, "shut_wr") || guest_is(argv, "shut_both");
+        struct pollfd p = {r, POLLIN | POLLOUT | POLLRDHUP, 0};
+        SYS(sendto(s, "queued", 6, 0, (void *)&a, sizeof a));
+        if (guest_is(argv, "shut_unconnected")) {
+            CHECK_EQ("not connected", -1, shutdown(r, SHUT_RD));
+        } else {
+            SYS(connect(r, (void *)&b, sizeof b));
+            SYS(shutdown(r, rd && wr ? SHUT_RDWR : rd ? SHUT_RD : SHUT_WR));
+        }
+        guest_ready();
+        SYS(poll(&p, 1, 0));
+        CHECK_EQ("no more comes", rd, !!(p.revents & POLLRDHUP));
+        CHECK_EQ("nor goes", rd && wr, !!(p.revents & POLLHUP));
+        CHECK_EQ("queued", 6, SYS(recv(r, buf, 64, 0)));
+        CHECK_EQ("nothing more", -1, recv(r, buf, 64, 0));
+        CHECK_EQ("send", wr ? -1 : 1, sendto(r, "x", 1, MSG_NOSIGNAL, guest_is(argv, "shut_unconnected") ? (void *)&b : NULL, guest_is(argv, "shut_unconnected") ? sizeof b : 0));
+        CHECK_EQ("arrives", wr ? -1 : 1, recv(s, buf, 64, 0));
+    } else if (guest_is(argv, "more")) {
         // Held back by MSG_MORE alone.
         SYS(connect(s, (void *)&a, sizeof a));
         SYS(send(s, "one", 3, MSG_MORE)), SYS(send(s, "two", 3, MSG_MORE));

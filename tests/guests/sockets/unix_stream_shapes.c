@@ -1,5 +1,5 @@
 // UNIX streams: full both ways, shut down either way with data, out-of-band byte, a moved peek, peer gone with data, credentials.
-// args: full shut_wr shut_rd oob peek gone creds seq_gone seq_empty reset tcsendbuf
+// args: full shut_wr shut_rd oob oob_inline oob_passed peek gone creds seq_gone seq_empty reset tcsendbuf
 #include "../guest.h"
 static int fill(int fd, unsigned seed)
 {
@@ -74,6 +74,33 @@ int main(int argc, char **argv)
         CHECK_EQ("urgent", 1, SYS(recv(s[1], buf, 1, MSG_OOB)));
         CHECK_EQ("byte", '!', buf[0]);
         CHECK_EQ("plain", 2, SYS(recv(s[1], buf, 64, 0)));
+    } else if (guest_is(argv, "oob_inline")) {
+        SYS(setsockopt(s[1], SOL_SOCKET, SO_OOBINLINE, &(int){1}, sizeof(int)));
+        SYS(send(s[0], "ab", 2, 0));
+        if (send(s[0], "!", 1, MSG_OOB) < 0)
+            SKIP("no MSG_OOB on UNIX sockets");
+        SYS(send(s[0], "cd", 2, 0));
+        guest_ready();
+        CHECK_EQ("before the mark", 0, sockatmark(s[1]));
+        CHECK_EQ("up to the mark", 2, SYS(recv(s[1], buf, 64, 0)));
+        CHECK_EQ("at the mark", 1, sockatmark(s[1]));
+        CHECK_EQ("behind it", 3, SYS(recv(s[1], buf, 64, 0)));
+        CHECK(memcmp(buf, "!cd", 3) == 0);
+    } else if (guest_is(argv, "oob_passed")) {
+        // A read that passes over an urgent byte leaves it counted (FIONREAD); the next one comes alone.
+        SYS(send(s[0], "a", 1, 0));
+        if (send(s[0], "!", 1, MSG_OOB) < 0)
+            SKIP("no MSG_OOB on UNIX sockets");
+        CHECK_EQ("a", 1, SYS(recv(s[1], buf, 64, 0)));
+        SYS(send(s[0], "b", 1, 0));
+        CHECK_EQ("b", 1, SYS(recv(s[1], buf, 64, 0)));
+        SYS(send(s[0], "?", 1, MSG_OOB));
+        guest_ready();
+        CHECK_EQ("urgent", 1, SYS(recv(s[1], buf, 1, MSG_OOB)));
+        CHECK_EQ("byte", '?', buf[0]);
+        SYS(send(s[0], "c", 1, 0));
+        CHECK_EQ("c", 1, SYS(recv(s[1], buf, 64, 0)));
+        CHECK_EQ("byte", 'c', buf[0]);
     } else if (guest_is(argv, "peek")) {
         SYS(setsockopt(s[1], SOL_SOCKET, SO_PEEK_OFF, &(int){3}, sizeof(int)));
         SYS(send(s[0], "abcdef", 6, 0));

@@ -72,7 +72,8 @@ impl Checkpoint<'_> {
         // So many fit into a message; of a mapping that is not named every page is written, which is too much, not wrong.
         const MOST: usize = 4000 / size_of::<SharedRange>();
         let of_shared = shared::of_shared(maps).map(|(addr, len)| (addr, len, 2));
-        let ranges = p.flags.forkless().into_iter().chain(of_shared).take(MOST);
+        let shared = maps.iter().map(|m| &m.meta).filter(|m| m.shared).map(|m| (m.start, m.end - m.start, 3));
+        let ranges = p.flags.forkless().into_iter().chain(of_shared).chain(shared).take(MOST);
         let ranges: Vec<u8> = ranges.flat_map(|(addr, len, offset)| bytes_of(&SharedRange { addr, len, offset }).to_vec()).collect();
         let freeze = Msg { kind: msg::FREEZE, arg: (held || p.taken.is_some()) as u64, arg2: p.kept.is_some() as u64, ..Msg::default() };
         let sheet = limits::sheet_for(p.stopped.who.stat.pid);

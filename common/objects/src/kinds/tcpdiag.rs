@@ -140,6 +140,18 @@ pub fn destination(family: i32, inode: u64) -> io::Result<Option<Bytes>> {
     Ok(all.iter().find(is_it).map(|message| name(family, &message[22..24], &message[40..56])))
 }
 
+/// Which ways the socket is shut down. None: the kernel does not know it, or says nothing of the protocol.
+pub fn shutdown(family: i32, protocol: i32, name: &[u8], inode: u64) -> io::Result<Option<u8>> {
+    const SHUTDOWN: u16 = 8;
+    let mut id = [0; 48];
+    id[..2].copy_from_slice(name.get(2..4).unwrap_or(&[0; 2]));
+    let mut asked = request(SOCK_DIAG_BY_FAMILY, libc::NLM_F_ROOT | libc::NLM_F_MATCH, family, &id);
+    asked[17] = protocol as u8;
+    let all = answers(&asked)?;
+    let of_it = all.iter().find(|m| m.len() >= 88 && u64::from(sys::from_bytes::<u32>(&m[84..88])) == inode);
+    Ok(of_it.and_then(|m| attributes(&m[88..]).find(|a| a.0 == SHUTDOWN)).and_then(|a| a.1.first().copied()))
+}
+
 /// One message for each TCP socket of the family.
 fn dump(family: i32) -> io::Result<Vec<Vec<u8>>> {
     dump_with(0, family)

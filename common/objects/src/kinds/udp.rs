@@ -4,7 +4,7 @@ use super::multicast::{self, Membership};
 use super::messages;
 use super::tcp::{bind_again, is_any, is_bound, place};
 use super::tcprebuild::in_domain;
-use super::{udpgroup, udphold};
+use super::{tcpdiag, udpgroup, udphold};
 use crate::bytes::Bytes;
 use crate::model::{Kind, ObjectId};
 use crate::probe::Probe;
@@ -29,6 +29,8 @@ pub struct UdpState {
     pub protocol: i32,
     pub name: Bytes,
     pub peer: Option<Bytes>,
+    /// Bit 0: no more reading, bit 1: no more writing.
+    pub shutdown: u8,
     pub queue: Vec<Datagram>,
     pub groups: Vec<Membership>,
     /// UDP_CORK; set again when everything else is as it was.
@@ -50,6 +52,7 @@ pub fn capture(probe: &Probe, domain: i32, protocol: i32) -> io::Result<UdpState
         protocol,
         name: sock::local_name(probe.fd)?,
         peer: sock::peer_name(probe.fd).ok(),
+        shutdown: shutdown(probe, domain, protocol)?,
         queue: peek(probe.fd, domain, protocol)?,
         groups: multicast::capture(probe.fd, domain),
         corked,
@@ -60,6 +63,17 @@ pub fn capture(probe: &Probe, domain: i32, protocol: i32) -> io::Result<UdpState
     };
     state.holds_back = udphold::holds_back(probe.fd, &state);
     Ok(state)
+}
+
+/// What inet_diag says; where it does not know the protocol, what poll does, which is nothing of writing alone.
+fn shutdown(probe: &Probe, domain: i32, protocol: i32) -> io::Result<u8> {
+    let ready = sys::poll(probe.fd, libc::POLLRDHUP, 0)?;
+    let told = if ready & libc::POLLHUP != 0 { 3 } else { u8::from(ready & libc::POLLRDHUP != 0) };
+    // A program that shuts an unconnected one down gets ENOTCONN.
+    let may_be = told == 1 || told == 0 && sock::peer_name(probe.fd).is_ok();
+    let name = sock::local_name(probe.fd)?;
+    let known = || tcpdiag::shutdown(domain, protocol, &name, probe.stat.st_ino).ok().flatten();
+    Ok(may_be.then(known).flatten().unwrap_or(told))
 }
 
 fn peek(fd: RawFd, domain: i32, protocol: i32) -> io::Result<Vec<Datagram>> {
@@ -156,6 +170,10 @@ fn hold_back(rb: &mut Rebuilding) -> Result<(), (ObjectId, io::Error)> {
             }
         }
         udphold::begin(fd, state, state.held.as_ref()).map_err(|e| (id, e))?;
+        if let Some(how) = [libc::SHUT_RD, libc::SHUT_WR, libc::SHUT_RDWR].get(usize::from(state.shutdown).wrapping_sub(1)) {
+            // ENOTCONN where it is not connected: it is shut down all the same.
+            let _ = sock::shutdown(fd, *how);
+        }
     }
     Ok(())
 }

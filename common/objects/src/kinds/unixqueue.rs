@@ -80,6 +80,8 @@ fn peek_stream(fd: RawFd) -> io::Result<Vec<Found>> {
     let guard = PeekOffset::start(fd)?;
     let mut found: Vec<Found> = Vec::new();
     let mut at = 0;
+    // With it an urgent byte is one of the others, and MSG_OOB is refused.
+    let _apart = Turned::start(fd, libc::SOL_SOCKET, libc::SO_OOBINLINE, 0)?;
     let mut urgent = sock::peek_urgent(fd);
     // An urgent byte that comes first is not there for a peek.
     let hidden = usize::from(urgent.is_some() && sock::at_mark(fd));
@@ -92,7 +94,11 @@ fn peek_stream(fd: RawFd) -> io::Result<Vec<Found>> {
             continue;
         }
         guard.set(at - hidden)?;
-        let message = sock::receive(fd, &mut buffer[at..], libc::MSG_PEEK)?;
+        let message = match sock::receive(fd, &mut buffer[at..], libc::MSG_PEEK) {
+            // An urgent byte that a read has passed over is still counted.
+            Err(e) if sock::would_block(&e) => break,
+            message => message?,
+        };
         let end = at + message.len;
         if message.len == 0 {
             break;
