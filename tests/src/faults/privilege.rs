@@ -1,14 +1,16 @@
-//! An image gives nobody more than he has.
+//! An image gives nobody more than he has; and what its tools are started with is neither in their way nor the program's.
 
 use super::Case;
-use super::disk::Row;
+use super::disk::{Row, restarts};
 use crate::{leftovers, product};
 use std::fs;
 use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Instant;
 
-pub const ROWS: [(&str, &str, Row); 1] = [("security", "image-of-root", image_of_root)];
+pub const ROWS: [(&str, &str, Row); 2] =
+    [("security", "image-of-root", image_of_root), ("inherited", "no-children", started_without_children)];
 
 const NOBODY: u32 = 65534;
 
@@ -70,4 +72,42 @@ fn sleeper(case: &Case, is_it: impl Fn(&str) -> bool) -> Result<String, String> 
         }
         crate::run::nap();
     }
+}
+
+/// Who ignores SIGCHLD cannot wait for a child, and hands that on: the tools need theirs, the program starts with it.
+fn started_without_children(case: &mut Case) -> Result<String, String> {
+    let ignoring = |mut command: Command| {
+        // SAFETY: in the forked child, async-signal-safe calls.
+        unsafe {
+            command.pre_exec(|| {
+                const IDLE: i32 = 3 << 13;
+                libc::signal(libc::SIGCHLD, libc::SIG_IGN);
+                libc::syscall(libc::SYS_ioprio_set, 1, 0, IDLE);
+                Ok(())
+            })
+        };
+        command
+    };
+    let mut launch = case.command("ckpt_launch", &["--ckptdir"]);
+    launch.arg(&case.images).args(["python3", "program.py"]);
+    case.start(ignoring(launch), "launch")?;
+    case.counts(&["main", "kid"])?;
+    let program = || leftovers::descendants().into_iter().find(|p| p.name == "python3").ok_or("no program");
+    let children_ignored = |pid: i32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(|e| e.to_string())?;
+        let set = u64::from_str_radix(line(&status, "SigIgn:").trim(), 16).map_err(|e| e.to_string())?;
+        if set >> (libc::SIGCHLD - 1) & 1 == 1 { Ok(()) } else { Err(format!("the program's SigIgn: {set:#x}")) }
+    };
+    children_ignored(program()?.pid)?;
+    let (status, said) = case.ask(case.command("ckpt_command", &["--checkpoint", "--kill"]))?;
+    if status != 0 {
+        return Err(format!("the checkpoint failed: {said}"));
+    }
+    case.kill_all()?;
+    let restart = case.restart_command()?;
+    case.start(ignoring(restart), "restart")?;
+    case.counts(&["main", "kid"])?;
+    children_ignored(program()?.pid)?;
+    restarts(case)?;
+    Ok("launch and restart wait for their children all the same; the program ignores its own".into())
 }
