@@ -101,15 +101,15 @@ unsafe extern "C" fn note_libc(info: *mut libc::dl_phdr_info, _size: usize, _dat
         let info = &*info;
         (info.dlpi_addr as usize, core::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum as usize))
     };
-    let mut range = usize::MAX..0;
+    let (mut start, mut end) = (usize::MAX, 0);
     for h in headers.iter().filter(|h| h.p_type == libc::PT_LOAD) {
-        let start = base.wrapping_add(h.p_vaddr as usize);
-        range = range.start.min(start)..range.end.max(start.wrapping_add(h.p_memsz as usize));
+        let at = base.wrapping_add(h.p_vaddr as usize);
+        (start, end) = (start.min(at), end.max(at.wrapping_add(h.p_memsz as usize)));
     }
-    if !range.contains(&(__errno_location as *const () as usize)) {
+    if !(start..end).contains(&(__errno_location as *const () as usize)) {
         return 0;
     }
-    LIBC[0].store(range.start, Release);
-    LIBC[1].store(range.end, Release);
+    LIBC[0].store(start, Release);
+    LIBC[1].store(end, Release);
     1
 }

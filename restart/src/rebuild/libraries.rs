@@ -41,7 +41,8 @@ impl Libraries {
         for name in names(name).map(OsStr::from_bytes) {
             if !path.with_file_name(name).exists() {
                 let at = self.folder()?.join(name);
-                symlink(format!("/proc/self/fd/{file}"), at).or_else(|e| if e.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(e) })?;
+                let made = symlink(format!("/proc/self/fd/{file}"), at);
+                made.or_else(|e| if e.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(e) })?;
             }
         }
         Ok(())

@@ -5,7 +5,6 @@ use super::disk::{Row, restarts};
 use crate::{leftovers, product};
 use std::fs;
 use std::os::unix::fs::chown;
-use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Instant;
 
@@ -76,27 +75,24 @@ fn sleeper(case: &Case, is_it: impl Fn(&str) -> bool) -> Result<String, String> 
 
 /// Who ignores SIGCHLD cannot wait for a child, and hands that on: the tools need theirs, the program starts with it.
 fn started_without_children(case: &mut Case) -> Result<String, String> {
-    let ignoring = |mut command: Command| {
-        // SAFETY: in the forked child, async-signal-safe calls.
-        unsafe {
-            command.pre_exec(|| {
-                const IDLE: i32 = 3 << 13;
-                libc::signal(libc::SIGCHLD, libc::SIG_IGN);
-                libc::syscall(libc::SYS_ioprio_set, 1, 0, IDLE);
-                Ok(())
-            })
-        };
-        command
+    const SIGCHLD: u32 = 17;
+    const IGNORING: &str = "import os, signal, sys\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\nos.execvp(sys.argv[1], sys.argv[1:])";
+    let folder = case.dir.clone();
+    let ignoring = |command: Command| {
+        let mut python = Command::new("python3");
+        python.args(["-c", IGNORING]).arg(command.get_program()).args(command.get_args());
+        python.current_dir(&folder).stdin(std::process::Stdio::null()).env_remove("XDG_RUNTIME_DIR");
+        python
     };
     let mut launch = case.command("ckpt_launch", &["--ckptdir"]);
     launch.arg(&case.images).args(["python3", "program.py"]);
     case.start(ignoring(launch), "launch")?;
     case.counts(&["main", "kid"])?;
-    let program = || leftovers::descendants().into_iter().find(|p| p.name == "python3").ok_or("no program");
+    let program = || leftovers::descendants().into_iter().find(|p| p.name.starts_with("python")).ok_or("no program");
     let children_ignored = |pid: i32| {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(|e| e.to_string())?;
         let set = u64::from_str_radix(line(&status, "SigIgn:").trim(), 16).map_err(|e| e.to_string())?;
-        if set >> (libc::SIGCHLD - 1) & 1 == 1 { Ok(()) } else { Err(format!("the program's SigIgn: {set:#x}")) }
+        if set >> (SIGCHLD - 1) & 1 == 1 { Ok(()) } else { Err(format!("the program's SigIgn: {set:#x}")) }
     };
     children_ignored(program()?.pid)?;
     let (status, said) = case.ask(case.command("ckpt_command", &["--checkpoint", "--kill"]))?;
