@@ -267,7 +267,7 @@ fn thread_record(slot: &Slot) -> ThreadRecord {
         fs: slot.fs,
         gs: slot.gs,
         clear_tid: slot.clear_tid,
-        rseq: registered_rseq(slot.fs),
+        rseq: slot.rseq,
         timer_slack: slot.timer_slack,
         no_new_privs: slot.no_new_privs,
         securebits: slot.securebits,
@@ -301,16 +301,6 @@ fn nice(tid: i32, attr: &[u64]) -> i32 {
         libc::SCHED_FIFO | libc::SCHED_RR | libc::SCHED_DEADLINE => procfs::nice(tid).unwrap_or(0),
         _ => attr[2] as i32,
     }
-}
-
-/// glibc puts each thread's rseq area at a fixed offset from its thread pointer (`__rseq_offset`); a
-/// registered one has a cpu number in it.
-fn registered_rseq(fs: u64) -> u64 {
-    let Some(offset) = crate::init::rseq_offset().filter(|_| fs != 0) else { return 0 };
-    let area = fs.wrapping_add(offset as u64);
-    // SAFETY: fs is a glibc thread pointer, whose block holds the area.
-    let cpu = unsafe { *((area + 4) as *const i32) };
-    if cpu >= 0 { area } else { 0 }
 }
 
 /// get_mempolicy(2) with MPOL_F_ADDR, of each mapping.

@@ -45,6 +45,7 @@ pub struct Slot {
     pub fs: u64,
     pub gs: u64,
     pub clear_tid: u64,
+    pub rseq: u64,
     pub timer_slack: u64,
     pub pdeathsig: i32,
     pub no_new_privs: i32,
@@ -323,6 +324,7 @@ unsafe fn note_self(slot: *mut Slot, uc: *mut libc::ucontext_t) {
         s.frame.store(uc as u64, Relaxed);
         let _ = syscall2(libc::SYS_arch_prctl, 0x1003, &raw mut s.fs as usize);
         let _ = syscall2(libc::SYS_arch_prctl, 0x1004, &raw mut s.gs as usize);
+        s.rseq = crate::rseq::of_thread(s.fs);
         let _ = prctl(libc::PR_GET_TID_ADDRESS, &raw mut s.clear_tid as usize, 0, 0, 0);
         let _ = prctl(libc::PR_GET_PDEATHSIG, &raw mut s.pdeathsig as usize, 0, 0, 0);
         s.timer_slack = prctl(libc::PR_GET_TIMERSLACK, 0, 0, 0, 0).unwrap_or(0) as u64;

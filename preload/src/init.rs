@@ -5,7 +5,6 @@ use crate::state::{self, Told};
 use ckpt_sys::calls;
 use ckpt_sys::flat::Outer;
 use core::ffi::{CStr, c_char, c_int};
-use core::sync::atomic::{AtomicIsize, Ordering::*};
 
 #[used]
 #[unsafe(link_section = ".init_array")]
@@ -48,7 +47,7 @@ unsafe fn start(envp: *mut *mut c_char) -> Option<()> {
     state::map_state().ok()?;
     crate::hooks::prepare();
     crate::filters::prepare();
-    RSEQ.store(rseq_abi().map_or(0, |(offset, size)| if size == 0 { 0 } else { offset }), Release);
+    crate::rseq::prepare();
     // SAFETY: by the contract.
     unsafe { crate::faults::arm(envp) };
     // SAFETY: by the contract; environment strings are NUL-terminated.
@@ -237,23 +236,6 @@ unsafe fn split_preload(at: *mut *mut c_char) -> Option<()> {
         }
     }
     Some(())
-}
-
-static RSEQ: AtomicIsize = AtomicIsize::new(0);
-
-/// Offset of glibc's rseq area from the thread pointer; None when glibc registers none.
-pub fn rseq_offset() -> Option<isize> {
-    Some(RSEQ.load(Acquire)).filter(|&o| o != 0)
-}
-
-/// glibc 2.35: offset of the rseq area from the thread pointer, and its size (0: not registered).
-pub fn rseq_abi() -> Option<(isize, u32)> {
-    // SAFETY: dlsym with literal names; the symbols are a ptrdiff_t and an unsigned int.
-    unsafe {
-        let offset = dlsym(core::ptr::null_mut(), c"__rseq_offset".as_ptr()).cast::<isize>().as_ref()?;
-        let size = dlsym(core::ptr::null_mut(), c"__rseq_size".as_ptr()).cast::<u32>().as_ref()?;
-        Some((*offset, *size))
-    }
 }
 
 #[link(name = "c")]

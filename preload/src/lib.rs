@@ -33,6 +33,7 @@ mod queues;
 mod regroup;
 mod restore;
 mod run_table;
+mod rseq;
 mod runs;
 mod sheet;
 mod signals;

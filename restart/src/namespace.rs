@@ -58,8 +58,12 @@ pub fn mount_proc() -> io::Result<()> {
 }
 
 const CAP_CHECKPOINT_RESTORE: u32 = 40;
+/// For the bounding set, which is full in a new namespace.
+const CAP_SETPCAP: u32 = 8;
 const CAP_SYS_NICE: u32 = 23;
 const CAP_SYS_RESOURCE: u32 = 24;
+
+const KEPT: [u32; 4] = [CAP_CHECKPOINT_RESTORE, CAP_SETPCAP, CAP_SYS_NICE, CAP_SYS_RESOURCE];
 
 /// Capabilities of the namespace that must survive the exec of a user who is not root (ambient set); the restorer
 /// drops them.
@@ -71,14 +75,14 @@ pub fn keep_capabilities() -> io::Result<()> {
         if libc::syscall(libc::SYS_capget, header.as_ptr(), data.as_mut_ptr()) != 0 {
             return Err(io::Error::last_os_error());
         }
-        for cap in [CAP_CHECKPOINT_RESTORE, CAP_SYS_NICE, CAP_SYS_RESOURCE] {
+        for cap in KEPT {
             let half = (cap / 32 * 3) as usize;
             data[half + 2] |= data[half + 1] & 1 << (cap % 32);
         }
         if libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) != 0 {
             return Err(io::Error::last_os_error());
         }
-        for cap in [CAP_CHECKPOINT_RESTORE, CAP_SYS_NICE, CAP_SYS_RESOURCE] {
+        for cap in KEPT {
             libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE, cap as libc::c_ulong, 0, 0);
         }
     }

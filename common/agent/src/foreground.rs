@@ -26,20 +26,20 @@ pub const FORWARDED: [Signal; 12] = [
     Signal::SIGPWR,
 ];
 
-/// Rust's start-up ignores SIGPIPE; the program is to start with what ckpt_launch was started with.
+/// Rust's start-up ignores SIGPIPE, and who ignores SIGCHLD cannot wait for a child; the program is to start with what
+/// ckpt_launch was started with.
 static PIPE_IGNORED: AtomicBool = AtomicBool::new(false);
+static CHILD_IGNORED: AtomicBool = AtomicBool::new(false);
 
 #[used]
 // SAFETY: `.init_array` holds pointers to functions that are called before main.
 #[unsafe(link_section = ".init_array")]
-static NOTE_SIGPIPE: extern "C" fn() = {
+static NOTE_SIGNALS: extern "C" fn() = {
     extern "C" fn note() {
-        // SAFETY: only asks; `old` is written by the call.
-        let ignored = unsafe {
-            let mut old: libc::sigaction = std::mem::zeroed();
-            libc::sigaction(libc::SIGPIPE, std::ptr::null(), &mut old) == 0 && old.sa_sigaction == libc::SIG_IGN
-        };
-        PIPE_IGNORED.store(ignored, Ordering::Relaxed);
+        for (signal, ignored) in [(libc::SIGPIPE, &PIPE_IGNORED), (libc::SIGCHLD, &CHILD_IGNORED)] {
+            // SAFETY: our own dispositions, before anything runs that relies on them.
+            ignored.store(unsafe { libc::signal(signal, libc::SIG_DFL) } == libc::SIG_IGN, Ordering::Relaxed);
+        }
     }
     note
 };
@@ -53,7 +53,7 @@ pub struct Inherited {
 impl Inherited {
     /// In the child that becomes the program; only async-signal-safe calls.
     pub fn restore(&self) {
-        give_back_pipe_signal();
+        give_back_signals();
         // SAFETY: our own mask and limit, before the exec.
         unsafe {
             libc::sigprocmask(libc::SIG_SETMASK, self.mask.as_ref(), std::ptr::null_mut());
@@ -64,11 +64,13 @@ impl Inherited {
     }
 }
 
-/// SIGPIPE as it was found; async-signal-safe.
-pub fn give_back_pipe_signal() {
-    let pipe = if PIPE_IGNORED.load(Ordering::Relaxed) { libc::SIG_IGN } else { libc::SIG_DFL };
-    // SAFETY: our own disposition, before an exec.
-    unsafe { libc::signal(libc::SIGPIPE, pipe) };
+/// SIGPIPE and SIGCHLD as they were found; async-signal-safe.
+pub fn give_back_signals() {
+    for (signal, ignored) in [(libc::SIGPIPE, &PIPE_IGNORED), (libc::SIGCHLD, &CHILD_IGNORED)] {
+        let action = if ignored.load(Ordering::Relaxed) { libc::SIG_IGN } else { libc::SIG_DFL };
+        // SAFETY: our own disposition, before an exec.
+        unsafe { libc::signal(signal, action) };
+    }
 }
 
 /// No status of wait(2).

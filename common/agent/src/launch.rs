@@ -103,7 +103,7 @@ fn is_member() -> bool {
 /// Returns only if that fails.
 fn become_program(program: &Path, command: &[OsString]) -> Result<(), Failure> {
     let args = command.iter().map(|a| c_string(a.as_bytes())).collect::<Result<Vec<_>, _>>()?;
-    foreground::give_back_pipe_signal();
+    foreground::give_back_signals();
     nix::unistd::execv(&c_string(program.as_os_str().as_bytes())?, &args)?;
     Ok(())
 }

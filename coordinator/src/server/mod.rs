@@ -42,6 +42,9 @@ impl ServerError {
 /// Runs the coordinator to its end.
 pub fn main(mut settings: Settings) -> ExitCode {
     settings.folder = std::env::current_dir().ok();
+    // Who ignores it, by inheritance too, cannot wait for a hook.
+    // SAFETY: our own disposition, with one thread.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
     let served = match settings.daemon {
         true => serve_detached(&settings),
         false => Server::open(&settings).and_then(|server| serve_here(&settings, server)),

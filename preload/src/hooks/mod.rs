@@ -1,6 +1,6 @@
 //! The functions that libckpt.so defines in front of libc's, one file per man-page family. Why a function is here:
 //! a child must be born with the library (exec, spawn), the program must not reach our signal (disposition, sigmask),
-//! a checkpoint leaves something for it that only it can undo (accept), or the function carries a process or thread id,
+//! a checkpoint leaves something for it that only it can undo (accept), it leads round all these (lookup), or the function carries a process or thread id,
 //! which a restart changes (all the others).
 
 mod abi;
@@ -11,6 +11,7 @@ mod environment;
 mod exec;
 mod fork;
 mod lock;
+mod lookup;
 mod mqueue;
 mod path_search;
 mod prctl;

@@ -11,7 +11,7 @@ use core::ffi::{c_int, c_long};
 use libc::pid_t;
 
 /// The numbers that `dispatch` wants to see.
-const SEEN: [c_long; 54] = [
+const SEEN: [c_long; 55] = [
     libc::SYS_getpid,
     libc::SYS_gettid,
     libc::SYS_getppid,
@@ -66,6 +66,7 @@ const SEEN: [c_long; 54] = [
     libc::SYS_accept4,
     libc::SYS_prctl,
     libc::SYS_seccomp,
+    libc::SYS_rseq,
 ];
 
 const LIMIT: usize = 512;
@@ -181,6 +182,7 @@ fn answer(n: c_long, a: [usize; 6]) -> Result<usize> {
         libc::SYS_prctl => kernel(n, a),
         libc::SYS_seccomp => prctl::seccomp(a[0], a[1], a[2]),
         libc::SYS_accept | libc::SYS_accept4 => accept::by_number(n, a),
+        libc::SYS_rseq => kernel(n, a).inspect(|_| crate::rseq::noted(a[0], a[1], a[2], a[3])),
         _ => signals(n, a),
     }
 }

@@ -159,20 +159,8 @@ fn report(agent: Fd, f: &Failure) {
     Channel::on(agent).send(Msg { kind: msg::FAILED, pid: getpid(), errno: f.errno.0, stage: f.step, arg: f.at, ..Msg::default() });
 }
 
-/// The kernel writes into glibc's rseq area on every return to user space: it must not be unmapped under it.
-fn unregister_rseq() {
-    let Some((offset, size)) = crate::init::rseq_abi().filter(|r| r.1 != 0) else { return };
-    let mut fs = 0usize;
-    // SAFETY: fs is writable; the area is this thread's own and is not used any more.
-    unsafe {
-        let _ = syscall2(libc::SYS_arch_prctl, 0x1003, &raw mut fs as usize);
-        let area = fs.wrapping_add(offset as usize);
-        let _ = syscall4(libc::SYS_rseq, area, size.max(32) as usize, 1, threads::RSEQ_SIG);
-    }
-}
-
 fn prepare(fd: Fd, commons: usize) -> Result<()> {
-    unregister_rseq();
+    crate::rseq::unregister();
     forget_thread();
     // SAFETY: numbers only.
     let plan_len = unsafe { syscall3(libc::SYS_lseek, fd as usize, 0, libc::SEEK_END as usize) }?;

@@ -1,7 +1,7 @@
 //! Threads: made with the ids they had, each leaves through the frame that the checkpoint signal left.
 
 use super::{Failure, Ground, Outcome, at, step};
-use crate::asm;
+use crate::{asm, rseq};
 use ckpt_sys::calls::*;
 use ckpt_sys::flat::plan::{Apart, PlanHead};
 use ckpt_sys::flat::{Pending, ThreadRecord};
@@ -161,8 +161,6 @@ const PR_MCE_KILL_SET: usize = 1;
 /// PR_MCE_KILL_DEFAULT
 const MCE_KILL_DEFAULT: i32 = 2;
 
-pub const RSEQ_SIG: usize = 0x5305_3053;
-
 /// What each thread sets for itself.
 fn settle(g: &Ground, head: &PlanHead, t: &ThreadRecord) -> Outcome {
     pair_ids(head, t)?;
@@ -176,7 +174,7 @@ fn settle(g: &Ground, head: &PlanHead, t: &ThreadRecord) -> Outcome {
         }
         if t.rseq != 0 {
             // rseq_cs must be clear to register; cpu ids are the kernel's to fill.
-            at(step::THREAD, t.rseq, syscall4(libc::SYS_rseq, t.rseq as usize, 32, 0, RSEQ_SIG))?;
+            at(step::THREAD, t.rseq, syscall4(libc::SYS_rseq, t.rseq as usize, rseq::LEN, 0, rseq::SIGNATURE))?;
         }
         schedule(t);
         if t.mempolicy != 0 {
@@ -245,7 +243,7 @@ unsafe fn schedule(t: &ThreadRecord) {
         let attr = schedule_attr(t);
         let _ = syscall3(libc::SYS_sched_setattr, 0, attr.as_ptr() as usize, 0);
         let _ = syscall3(libc::SYS_setpriority, libc::PRIO_PROCESS as usize, 0, t.nice as usize);
-        if t.ioprio != 0 {
+        if syscall2(libc::SYS_ioprio_get, 1, 0).unwrap_or(0) as i32 != t.ioprio {
             let _ = syscall3(libc::SYS_ioprio_set, 1, 0, t.ioprio as usize);
         }
     }

@@ -4,14 +4,13 @@ use super::Rebuild;
 use super::prepare::Prepared;
 use super::release::killed;
 use crate::again::ID_TAKEN;
-use crate::chain::Chain;
 use crate::ids::{self, Ids};
 use crate::gate::Gate;
 use crate::session::{self, Tree};
 use crate::{namespace, preflight, tree};
 use ckpt_agent::launch::Failure;
 use ckpt_agent::passes;
-use ckpt_image::{Body, ProcessMeta};
+use ckpt_image::ProcessMeta;
 use ckpt_objects::kinds::procfile::{self, ProcFileState};
 use ckpt_objects::{Kind, Object, ObjectSet, Rebuilt, ipc};
 use ckpt_sys::fault::{self, Effect, Stage};
@@ -132,7 +131,7 @@ impl Rebuild<'_> {
             [b"LD_PRELOAD=", self.library.as_os_str().as_bytes()].concat(),
             format!("CKPT_RESTORE={}", plan.as_raw_fd()).into_bytes(),
         ];
-        env.extend(self.library_path(p, body));
+        env.extend(p.library_path.clone());
         session::exec(&p.exe, &meta.name, &env)
     }
 
@@ -149,13 +148,6 @@ impl Rebuild<'_> {
         let now = self.shared_ids.table.to_real(VirtualPid(self.known.program_id(pid))).0;
         let folder = procfile::open(&state, now, libc::O_RDONLY | libc::O_DIRECTORY)?;
         Ok(nix::unistd::fchdir(folder)?)
-    }
-
-    /// ld.so must find the binary's libraries once more before the restorer takes over.
-    fn library_path(&self, p: &Prepared, body: &Body) -> Option<Vec<u8>> {
-        let (start, end) = (body.mm[9], body.mm[10]);
-        let env = Chain::of(&self.members[p.member], p.process)?.peek(start, end.checked_sub(start)?.min(1 << 20))?;
-        env.split(|&b| b == 0).find(|v| v.starts_with(b"LD_LIBRARY_PATH=")).map(<[u8]>::to_vec)
     }
 
     fn controlling_terminal(&self, meta: &ProcessMeta, rebuilt: &Rebuilt) {

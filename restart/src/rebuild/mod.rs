@@ -2,6 +2,7 @@
 
 mod birth;
 mod kin;
+mod libraries;
 mod prepare;
 mod release;
 
@@ -82,7 +83,8 @@ impl Rebuild<'_> {
         let bodies = self.members.iter().flat_map(|m| &m.meta.processes).filter_map(|p| p.body.as_ref());
         let table = move_up(self.shared_ids.fd.try_clone()?, base)?;
         let id_table = (plan::free_address(bodies), table.as_raw_fd());
-        let given = prepare::Given { base, files: &files, shared: &shared, id_table };
+        let libraries = self.libraries(&files)?;
+        let given = prepare::Given { base, files: &files, shared: &shared, libraries: &libraries, id_table };
         // From the last: the plan of a maker names the plans of those it makes.
         let mut prepared: Vec<Option<Prepared>> = all.iter().map(|_| None).collect();
         for (i, &place) in all.iter().enumerate().rev() {
@@ -95,6 +97,7 @@ impl Rebuild<'_> {
         let restored = self.wait_restored(&mut prepared, sysv).map_err(|failure| gate.words().map(|words| Failure(words, 1)).or_else(|| self.late(gate)).unwrap_or(failure));
         // Who waits at the gate for one that is gone would do so until the deadline.
         restored.inspect_err(|_| gate.fail(libc::ECANCELED))?;
+        drop(libraries);
         Ok(program)
     }
 
@@ -294,7 +297,15 @@ fn move_up(fd: OwnedFd, base: i32) -> io::Result<OwnedFd> {
     // SAFETY: fcntl on our own descriptor; the new one is ours alone.
     unsafe {
         let up = libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, base);
-        if up < 0 { Err(io::Error::last_os_error()) } else { Ok(OwnedFd::from_raw_fd(up)) }
+        if up < 0 { Err(none_left(io::Error::last_os_error())) } else { Ok(OwnedFd::from_raw_fd(up)) }
+    }
+}
+
+/// A limit below `base` reads EINVAL.
+fn none_left(e: io::Error) -> io::Error {
+    match e.raw_os_error() {
+        Some(libc::EINVAL | libc::EMFILE) => io::Error::other(ckpt_objects::RebuildError::TooManyDescriptors(io::Error::from_raw_os_error(libc::EMFILE))),
+        _ => e,
     }
 }
 

@@ -1,5 +1,6 @@
 //! What each process needs to start: its plan, its binary, what fills its memory.
 
+use super::libraries::Libraries;
 use super::{MapFiles, Rebuild, SharedSources, Source, anonymous_now, file_key, move_up};
 use crate::chain::Chain;
 use crate::ids::Ids;
@@ -37,6 +38,8 @@ pub(super) struct Prepared {
     pub eager: Option<Vec<Piece>>,
     pub share: Option<Share>,
     pub exe: PathBuf,
+    /// an environment variable
+    pub library_path: Option<Vec<u8>>,
     pub exe_copy: Option<OwnedFd>,
     /// the binary, for a process that is restored without an exec
     pub exe_named: Option<OwnedFd>,
@@ -46,7 +49,7 @@ pub(super) struct Prepared {
 
 impl Prepared {
     fn new(member: usize, process: usize) -> Prepared {
-        Prepared { member, process, rebuilt: member, link: None, theirs: None, plan: None, images: Vec::new(), feed: None, eager: None, share: None, exe: PathBuf::new(), exe_copy: None, exe_named: None, takes: Vec::new() }
+        Prepared { member, process, rebuilt: member, link: None, theirs: None, plan: None, images: Vec::new(), feed: None, eager: None, share: None, exe: PathBuf::new(), library_path: None, exe_copy: None, exe_named: None, takes: Vec::new() }
     }
 
     /// What its restorer takes over.
@@ -62,12 +65,13 @@ pub(super) struct Given<'a> {
     pub base: i32,
     pub files: &'a MapFiles,
     pub shared: &'a SharedSources,
+    pub libraries: &'a Libraries,
     pub id_table: (u64, i32),
 }
 
 impl Rebuild<'_> {
     pub(super) fn prepare(&self, i: usize, (member, process): (usize, usize), rebuilt: &Rebuilt, prepared: &[Option<Prepared>], given: &Given) -> Result<Prepared, Failure> {
-        let &Given { base, files, shared, id_table } = given;
+        let &Given { base, files, shared, libraries, id_table } = given;
         let m = &self.members[member];
         let mut out = Prepared::new(member, process);
         let Some(body) = &m.meta.processes[process].body else { return Ok(out) };
@@ -97,6 +101,7 @@ impl Rebuild<'_> {
             self.check_binary(i)?;
             (out.exe, out.exe_copy) = self.executable(m, body, base)?;
             out.exe_named = self.binary(i, &out.exe, base)?;
+            out.library_path = self.library_path(&out, body, libraries);
         }
         let relations = self.relations(i, &mut out, rebuilt, prepared, base)?;
         let descriptors = self.family.files(i).1.and_then(|of| m.meta.objects.descriptors(of));

@@ -1,14 +1,15 @@
-//! An image gives nobody more than he has.
+//! An image gives nobody more than he has; and what its tools are started with is neither in their way nor the program's.
 
 use super::Case;
-use super::disk::Row;
+use super::disk::{Row, restarts};
 use crate::{leftovers, product};
 use std::fs;
 use std::os::unix::fs::chown;
 use std::process::Command;
 use std::time::Instant;
 
-pub const ROWS: [(&str, &str, Row); 1] = [("security", "image-of-root", image_of_root)];
+pub const ROWS: [(&str, &str, Row); 2] =
+    [("security", "image-of-root", image_of_root), ("inherited", "no-children", started_without_children)];
 
 const NOBODY: u32 = 65534;
 
@@ -70,4 +71,39 @@ fn sleeper(case: &Case, is_it: impl Fn(&str) -> bool) -> Result<String, String> 
         }
         crate::run::nap();
     }
+}
+
+/// Who ignores SIGCHLD cannot wait for a child, and hands that on: the tools need theirs, the program starts with it.
+fn started_without_children(case: &mut Case) -> Result<String, String> {
+    const SIGCHLD: u32 = 17;
+    const IGNORING: &str = "import os, signal, sys\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\nos.execvp(sys.argv[1], sys.argv[1:])";
+    let folder = case.dir.clone();
+    let ignoring = |command: Command| {
+        let mut python = Command::new("python3");
+        python.args(["-c", IGNORING]).arg(command.get_program()).args(command.get_args());
+        python.current_dir(&folder).stdin(std::process::Stdio::null()).env_remove("XDG_RUNTIME_DIR");
+        python
+    };
+    let mut launch = case.command("ckpt_launch", &["--ckptdir"]);
+    launch.arg(&case.images).args(["python3", "program.py"]);
+    case.start(ignoring(launch), "launch")?;
+    case.counts(&["main", "kid"])?;
+    let program = || leftovers::descendants().into_iter().find(|p| p.name.starts_with("python")).ok_or("no program");
+    let children_ignored = |pid: i32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(|e| e.to_string())?;
+        let set = u64::from_str_radix(line(&status, "SigIgn:").trim(), 16).map_err(|e| e.to_string())?;
+        if set >> (SIGCHLD - 1) & 1 == 1 { Ok(()) } else { Err(format!("the program's SigIgn: {set:#x}")) }
+    };
+    children_ignored(program()?.pid)?;
+    let (status, said) = case.ask(case.command("ckpt_command", &["--checkpoint", "--kill"]))?;
+    if status != 0 {
+        return Err(format!("the checkpoint failed: {said}"));
+    }
+    case.kill_all()?;
+    let restart = case.restart_command()?;
+    case.start(ignoring(restart), "restart")?;
+    case.counts(&["main", "kid"])?;
+    children_ignored(program()?.pid)?;
+    restarts(case)?;
+    Ok("launch and restart wait for their children all the same; the program ignores its own".into())
 }
