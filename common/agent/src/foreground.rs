@@ -34,15 +34,18 @@ static PIPE_IGNORED: AtomicBool = AtomicBool::new(false);
 #[unsafe(link_section = ".init_array")]
 static NOTE_SIGPIPE: extern "C" fn() = {
     extern "C" fn note() {
-        // SAFETY: only asks; `old` is written by the call.
-        let ignored = unsafe {
-            let mut old: libc::sigaction = std::mem::zeroed();
-            libc::sigaction(libc::SIGPIPE, std::ptr::null(), &mut old) == 0 && old.sa_sigaction == libc::SIG_IGN
-        };
-        PIPE_IGNORED.store(ignored, Ordering::Relaxed);
+        PIPE_IGNORED.store(is_ignored(Signal::SIGPIPE), Ordering::Relaxed);
     }
     note
 };
+
+pub fn is_ignored(signal: Signal) -> bool {
+    // SAFETY: only asks; `old` is written by the call.
+    unsafe {
+        let mut old: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal as i32, std::ptr::null(), &mut old) == 0 && old.sa_sigaction == libc::SIG_IGN
+    }
+}
 
 /// How ckpt_launch found its signals, and how many descriptors it might have: the program is to find that so too.
 pub struct Inherited {
