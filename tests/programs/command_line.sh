@@ -1,5 +1,5 @@
 #!/bin/bash
-# What shells do with the tools: a script without #!, a misspelt option, nohup around a restart. The computation of the
+# What shells do with the tools: a script without #!, a misspelt option, nohup around a restart, a container. The computation of the
 # test itself only counts.
 . "$(dirname "$0")/common.sh"
 have() { :; }
@@ -23,6 +23,7 @@ before() {
     ended 2 "$bin/ckpt_launch" $own --chekpoint true
     grep -q 'unknown option --chekpoint' said || fail "a misspelt option: $(cat said)"
     hangup
+    ! unshare --pid --fork --mount-proc true 2> /dev/null || contained
     cd ..
 }
 ended() { # STATUS COMMAND
@@ -48,5 +49,15 @@ hangup() {
     grows n
     "$bin/ckpt_command" --coord-port "$(cat p)" --quit > log2 2>&1 || fail "$(cat log2)"
     wait $restart || true
+}
+# As a container's first process, with which all others in it end: who asks for the end gets an answer all the same.
+contained() {
+    rm -r images p
+    # shellcheck disable=SC2086
+    unshare --pid --fork --mount-proc "$bin/ckpt_launch" $own sleep 1000 < /dev/null > log 2>&1 &
+    await test -s p
+    await ended 0 "$bin/ckpt_command" --coord-port "$(cat p)" --checkpoint
+    ended 0 "$bin/ckpt_command" --coord-port "$(cat p)" --checkpoint --kill
+    wait $! || true
 }
 phase "$1"

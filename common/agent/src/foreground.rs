@@ -106,6 +106,13 @@ impl StatusPipe {
         self.tell(Signal::SIGCONT);
     }
 
+    /// The end of the foreground part is that of a whole pid namespace, and so of the coordinator in it: `docker run`,
+    /// with `--init` or without.
+    pub fn takes_all_along(&self) -> bool {
+        let foreground = self.foreground.as_raw();
+        foreground == 1 || crate::procfs::stat(foreground).is_some_and(|s| s.ppid == 1)
+    }
+
     /// Nobody if the foreground part is gone: then the agent has another parent.
     fn tell(&self, signal: Signal) {
         if nix::unistd::getppid() == self.foreground {
