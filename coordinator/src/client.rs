@@ -13,6 +13,7 @@ use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// How long a coordinator may take to say who it is.
@@ -46,6 +47,10 @@ pub enum ClientError {
     Refused(String),
     #[error("the coordinator went away; run the command again")]
     Closed,
+    #[error("host {0} is not known: {1}; give another --coord-host")]
+    NoHost(String, io::Error),
+    #[error("port file {}: {}; give another --port-file", .0.display(), .1)]
+    PortFile(PathBuf, io::Error),
     #[error("connection to the coordinator: {0}")]
     Io(#[from] io::Error),
     #[error("message to or from the coordinator: {0}")]
@@ -63,7 +68,7 @@ pub enum ClientError {
 impl ClientError {
     /// Nobody is there: one may be started.
     pub fn is_absent(&self) -> bool {
-        matches!(self, ClientError::NoCoordinator(_) | ClientError::NoRemoteCoordinator(_))
+        matches!(self, ClientError::NoCoordinator(_) | ClientError::NoRemoteCoordinator(_) | ClientError::NoHost(..))
     }
 }
 
@@ -226,7 +231,7 @@ fn connect_local(address: &Address) -> Result<OwnedFd, ClientError> {
 fn connect_remote(address: &Address, host: &str) -> Result<(OwnedFd, Option<FrameKeys>), ClientError> {
     let place = address.to_string();
     let absent = || ClientError::NoRemoteCoordinator(place.clone());
-    let peers = (host, address.port).to_socket_addrs().map_err(|_| absent())?;
+    let peers = (host, address.port).to_socket_addrs().map_err(|e| ClientError::NoHost(host.into(), e))?;
     let connect = |peer| TcpStream::connect_timeout(&peer, GREETING_TIMEOUT).ok();
     let mut stream = peers.into_iter().find_map(connect).ok_or_else(absent)?;
     stream.set_read_timeout(Some(GREETING_TIMEOUT))?;

@@ -70,7 +70,7 @@ pub fn connect_or_start(options: &LaunchOptions) -> Result<Client, ClientError> 
         (JoinMode::Any, port) => join_or_start(options, port),
     }?;
     if let Some(file) = &options.port_file {
-        std::fs::write(file, format!("{}\n", joined.port()))?;
+        std::fs::write(file, format!("{}\n", joined.port())).map_err(|e| ClientError::PortFile(file.clone(), e))?;
     }
     Ok(joined)
 }

@@ -59,6 +59,7 @@ fn validated(member: Member) -> Result<(), String> {
             thread_fds: &[],
             id_table,
             agent_pid: 2,
+            no_hangup: true,
             vdso: None,
             outer: Outer::default(),
             renamed: &[],

@@ -4,6 +4,7 @@ use ckpt_image::{ImageError, ImageFile, ImageMeta, Parent, UserKey, verify};
 use ckpt_objects::ObjectId;
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +17,8 @@ pub enum SetError {
     NoParent { image: String, generation: u32 },
     #[error("{0}: no image in this folder; give the images themselves")]
     EmptyFolder(String),
+    #[error("{0}: no such image; they lie where ckpt_launch was started, in images, or in its --ckptdir")]
+    NoMatch(String),
 }
 
 pub struct Member {
@@ -103,6 +106,10 @@ fn shown(paths: &[PathBuf]) -> String {
 fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>, SetError> {
     let mut out = Vec::new();
     for path in paths {
+        // What a shell makes of a pattern that nothing matches.
+        if !path.exists() && path.as_os_str().as_bytes().contains(&b'*') {
+            return Err(SetError::NoMatch(path.display().to_string()));
+        }
         if path.is_dir() {
             let list = std::fs::read_dir(path).map_err(|e| ImageError::Io(path.clone(), e))?;
             let before = out.len();

@@ -39,6 +39,8 @@ pub struct Given<'a> {
     /// address and descriptor of the table of ids
     pub id_table: (u64, i32),
     pub agent_pid: i32,
+    /// ckpt_restart was started by nohup(1): so is what it brings back
+    pub no_hangup: bool,
     /// this kernel's vdso is another one
     pub vdso: Option<&'a Forwarding>,
     pub outer: Outer,
@@ -64,7 +66,6 @@ impl Layout {
 pub fn build(body: &Body, g: &Given) -> Vec<u8> {
     let mut out = Layout { bytes: vec![0; size_of::<PlanHead>()] };
     let id = |then| (g.program_id)(then);
-    let flat = |v: &[ckpt_image::Flat<SigAction>]| v.iter().map(|f| f.0).collect::<Vec<_>>();
     let related = g.relations;
     let apart: Vec<plan::Apart> = related.apart.iter().map(|(a, cwd)| plan::Apart { cwd: out.table(cwd), ..*a }).collect();
     let mut head = PlanHead {
@@ -73,7 +74,7 @@ pub fn build(body: &Body, g: &Given) -> Vec<u8> {
         reads: out.table(g.reads),
         lazy: out.table(g.lazy),
         threads: out.table(&body.threads.iter().map(|t| ThreadRecord { tid: id(t.0.tid), ..t.0 }).collect::<Vec<_>>()),
-        sigactions: out.table(&flat(&body.sigactions)),
+        sigactions: out.table(&actions(body, g.no_hangup)),
         pendings: out.table(&body.pendings.iter().map(|p| Pending { tid: id(p.0.tid), ..p.0 }).collect::<Vec<_>>()),
         timers: out.table(&body.timers.iter().map(|t| Timer { tid: id(t.0.tid), clock: clock(t.0.clock, &id), ..t.0 }).collect::<Vec<_>>()),
         fds: out.table(&fds(g)),
@@ -219,6 +220,13 @@ fn map(m: &MapMeta, g: &Given) -> Map {
 
 fn aio(a: &AioContext) -> plan::Aio {
     plan::Aio { addr: a.start, len: a.len, slots: a.slots as u64, events: a.events.len() as u64 }
+}
+
+fn actions(body: &Body, no_hangup: bool) -> Vec<SigAction> {
+    let mut all: Vec<SigAction> = body.sigactions.iter().map(|f| f.0).collect();
+    let hangup = all.get_mut(libc::SIGHUP as usize - 1).filter(|a| no_hangup && a.handler == libc::SIG_DFL as u64);
+    hangup.into_iter().for_each(|a| a.handler = libc::SIG_IGN as u64);
+    all
 }
 
 fn fds(g: &Given) -> Vec<Descriptor> {

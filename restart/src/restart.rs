@@ -23,6 +23,7 @@ use ckpt_image::{ImageFile, Machine, UserKey};
 use ckpt_objects::Severity;
 use ckpt_sys::fault::Stage;
 use ckpt_wire::{AgentMessage, ComputationId, Hello, ProcessEvents, Role};
+use nix::sys::signal::Signal;
 use std::cell::RefCell;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
@@ -105,7 +106,7 @@ fn restart(options: Options) -> Result<(), Failure> {
     if ids == Ids::Exact {
         again::pretend(&options, &ids::wanted(&members, &known));
     }
-    let rebuild = Rebuild { options: &options, members: &members, ids, known, shared_ids: &shared_ids, restorer, library, environment, agent: &agent, lazy, family, loosened: &loosened, forwards: forwards(&members, &here, &options) };
+    let rebuild = Rebuild { options: &options, members: &members, ids, known, shared_ids: &shared_ids, restorer, library, environment, agent: &agent, lazy, no_hangup: foreground::is_ignored(Signal::SIGHUP), family, loosened: &loosened, forwards: forwards(&members, &here, &options) };
     let program = match rebuild.run() {
         Ok(program) => program,
         Err(failure) => return again::retry(failure, &options, ids, &mut status),

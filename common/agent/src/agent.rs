@@ -133,12 +133,17 @@ impl Agent {
     pub fn run(&self, session: Session<'_>, program: i32, mut status: StatusPipe) {
         self.program.store(program, Ordering::Release);
         let Ok((stop_read, stop_write)) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC) else { return };
+        let coordinator = session.coordinator().filter(|_| status.takes_all_along());
         std::thread::scope(|scope| {
             let worker = scope.spawn(move || self.serve(session, stop_read));
             let program_status = self.supervise(program, &mut status);
             self.ended.store(true, Ordering::Release);
             drop(stop_write);
             let _ = worker.join();
+            if let Some(coordinator) = coordinator.filter(|_| self.killed.load(Ordering::Acquire)) {
+                // Who had the programs ended gets an answer.
+                let _ = poll(&[coordinator.as_raw_fd()], session::MOMENT);
+            }
             status.ended(program_status);
         });
     }

@@ -44,6 +44,14 @@ static NOTE_SIGNALS: extern "C" fn() = {
     note
 };
 
+pub fn is_ignored(signal: Signal) -> bool {
+    // SAFETY: only asks; `old` is written by the call.
+    unsafe {
+        let mut old: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal as i32, std::ptr::null(), &mut old) == 0 && old.sa_sigaction == libc::SIG_IGN
+    }
+}
+
 /// How ckpt_launch found its signals, and how many descriptors it might have: the program is to find that so too.
 pub struct Inherited {
     mask: SigSet,
@@ -103,6 +111,13 @@ impl StatusPipe {
     /// Somebody else let the program go on.
     pub fn continued(&self) {
         self.tell(Signal::SIGCONT);
+    }
+
+    /// The end of the foreground part is that of a whole pid namespace, and so of the coordinator in it: `docker run`,
+    /// with `--init` or without.
+    pub fn takes_all_along(&self) -> bool {
+        let foreground = self.foreground.as_raw();
+        foreground == 1 || crate::procfs::stat(foreground).is_some_and(|s| s.ppid == 1)
     }
 
     /// Nobody if the foreground part is gone: then the agent has another parent.

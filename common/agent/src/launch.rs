@@ -13,7 +13,7 @@ use ckpt_coordinator::options::{self, CheckpointOptions, CoordOptions, JoinOptio
 use ckpt_sys::flat::Outer;
 use ckpt_wire::{Hello, Role};
 use clap::Parser;
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -104,8 +104,19 @@ fn is_member() -> bool {
 fn become_program(program: &Path, command: &[OsString]) -> Result<(), Failure> {
     let args = command.iter().map(|a| c_string(a.as_bytes())).collect::<Result<Vec<_>, _>>()?;
     foreground::give_back_signals();
-    nix::unistd::execv(&c_string(program.as_os_str().as_bytes())?, &args)?;
+    let path = c_string(program.as_os_str().as_bytes())?;
+    match nix::unistd::execv(&path, &args).unwrap_err() {
+        nix::Error::ENOEXEC => nix::unistd::execv(SHELL, &for_shell(&path, &args))?,
+        e => Err(e)?,
+    };
     Ok(())
+}
+
+/// A text without `#!` is the shell's, as in execvp(3).
+const SHELL: &CStr = c"/bin/sh";
+
+fn for_shell(path: &CStr, args: &[CString]) -> Vec<CString> {
+    [SHELL.to_owned(), path.to_owned()].into_iter().chain(args.iter().skip(1).cloned()).collect()
 }
 
 fn c_string(bytes: &[u8]) -> Result<CString, Failure> {
@@ -134,7 +145,8 @@ fn start(agent: &Agent, program: &Path, command: &[OsString], environment: Vec<V
     let args = command.iter().map(|a| c_string(a.as_bytes())).collect::<Result<Vec<_>, _>>()?;
     let env = environment.into_iter().map(|e| c_string(&e)).collect::<Result<Vec<_>, _>>()?;
     let pointers = |v: &[CString]| v.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>();
-    let (argv, envp) = (pointers(&args), pointers(&env));
+    let by_shell = for_shell(&path, &args);
+    let (argv, shell_argv, envp) = (pointers(&args), pointers(&by_shell), pointers(&env));
     let signal = agent.settings.signal;
     // SAFETY: single-threaded; the child only calls async-signal-safe functions.
     match unsafe { nix::unistd::fork() }? {
@@ -145,6 +157,9 @@ fn start(agent: &Agent, program: &Path, command: &[OsString], environment: Vec<V
             // A request in the first moments must not kill what cannot handle it yet.
             libc::signal(signal, libc::SIG_IGN);
             libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr());
+            if nix::Error::last() == nix::Error::ENOEXEC {
+                libc::execve(SHELL.as_ptr(), shell_argv.as_ptr(), envp.as_ptr());
+            }
             let e = std::io::Error::last_os_error();
             eprintln!("ckpt_launch: {}: {e}", program.display());
             libc::_exit(126)

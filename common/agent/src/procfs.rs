@@ -129,6 +129,13 @@ pub fn status_hex(status: &str, key: &str) -> u64 {
     status_value(status, key).and_then(|v| u64::from_str_radix(v, 16).ok()).unwrap_or(0)
 }
 
+/// The loader heeds no LD_PRELOAD there (AT_SECURE).
+pub fn is_secure(pid: i32) -> bool {
+    let auxv = std::fs::read(format!("/proc/{pid}/auxv")).unwrap_or_default();
+    let entry = [libc::AT_SECURE.to_ne_bytes(), 1u64.to_ne_bytes()].concat();
+    auxv.chunks_exact(16).any(|pair| pair == entry)
+}
+
 pub fn link(pid: i32, name: &str) -> Option<PathBuf> {
     link_of(&pid.to_string(), name)
 }

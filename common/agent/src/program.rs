@@ -15,6 +15,10 @@ use std::path::{Path, PathBuf};
 pub enum ProgramError {
     #[error("{}: command not found", .0.display())]
     NotFound(PathBuf),
+    #[error("unknown option {}; ckpt_launch --help lists all", .0.display())]
+    Option(PathBuf),
+    #[error("{} is a folder, not a program", .0.display())]
+    Folder(PathBuf),
     #[error("{}: permission denied; is it executable?", .0.display())]
     NotExecutable(PathBuf),
     #[error("{} is {} and you are not root: the kernel keeps libraries out of it; start a copy without that", .0.display(), .1)]
@@ -33,13 +37,19 @@ pub enum ProgramError {
 
 impl ProgramError {
     pub fn exit_status(&self) -> i32 {
-        if matches!(self, ProgramError::NotFound(_)) { 127 } else { 126 }
+        match self {
+            ProgramError::NotFound(_) => 127,
+            ProgramError::Option(_) => 2,
+            _ => 126,
+        }
     }
 }
 
 /// As execvp(3) looks for it.
 pub fn find(name: &OsStr) -> Result<PathBuf, ProgramError> {
-    let not_found = || ProgramError::NotFound(name.into());
+    // The parser takes the first word that it does not know for the program.
+    let is_option = name.as_bytes().starts_with(b"-");
+    let not_found = || if is_option { ProgramError::Option(name.into()) } else { ProgramError::NotFound(name.into()) };
     if name.as_bytes().contains(&b'/') {
         let path = PathBuf::from(name);
         return if path.exists() { Ok(path) } else { Err(not_found()) };
@@ -59,6 +69,9 @@ pub fn check(path: &Path) -> Result<(), ProgramError> {
 fn check_at(path: &Path, depth: u32) -> Result<(), ProgramError> {
     // As many as the kernel follows.
     const SCRIPT_DEPTH: u32 = 5;
+    if path.is_dir() {
+        return Err(ProgramError::Folder(path.into()));
+    }
     if !is_executable(path) {
         return Err(ProgramError::NotExecutable(path.into()));
     }
@@ -153,6 +166,13 @@ mod tests {
         check(Path::new("/bin/sh")).unwrap();
         check(&file("ok.sh", b"#! /bin/sh -e\necho\n")).unwrap();
         check(&file("plain", b"echo\n")).unwrap();
+    }
+
+    #[test]
+    fn a_misspelt_option_is_not_looked_for_as_a_program() {
+        assert_eq!(find("--chekpoint".as_ref()).unwrap_err().exit_status(), 2);
+        assert_eq!(find("no-such-program".as_ref()).unwrap_err().exit_status(), 127);
+        assert!(check(Path::new("/tmp")).unwrap_err().to_string().contains("is a folder"));
     }
 
     #[test]

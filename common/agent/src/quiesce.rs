@@ -478,6 +478,7 @@ fn why_no_library(pid: i32) -> &'static str {
         _ if maps.is_empty() => "another user's or protected",
         _ if maps.contains("libckpt.so") => "blocking or replacing ckpt's signal",
         _ if !maps.contains("/ld-linux") && !maps.contains("/ld-") => "statically linked",
+        _ if procfs::is_secure(pid) => "setuid, or was exec'ed with another real than effective user or group",
         _ => "setuid, or was exec'ed by a system call of its own with another environment",
     }
 }

@@ -21,6 +21,9 @@ pub fn make(folder: &Path) -> io::Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
+    if missing.iter().any(|f| f.exists()) {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     for above in missing.iter().filter_map(|f| f.parent()) {
         // One that we may write to and not read cannot be synced.

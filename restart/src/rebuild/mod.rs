@@ -48,6 +48,8 @@ pub struct Rebuild<'a> {
     pub forwards: Vec<Option<Forwarding>>,
     /// memory is filled while the program runs
     pub lazy: bool,
+    /// started by nohup(1)
+    pub no_hangup: bool,
     /// for processes that had not exec'ed either, where the kernel lets us name their binary
     pub restorer: Option<Restorer>,
     pub family: Family<'a>,

@@ -131,6 +131,7 @@ impl Rebuild<'_> {
             late: &|id| m.meta.objects.late(id, m.meta.processes[process].pid),
             id_table: if body.id_table != 0 { (body.id_table, id_table.1) } else { id_table },
             agent_pid: std::process::id() as i32,
+            no_hangup: self.no_hangup,
             vdso: self.forwards[member].as_ref(),
             outer: self.outer(),
             renamed: &self.known.list(),

@@ -15,6 +15,14 @@ pub(super) fn aim_at_coordinator(client: &Client) {
     }
 }
 
+impl Session<'_> {
+    /// Its process, where we can see it.
+    pub(super) fn coordinator(&self) -> Option<OwnedFd> {
+        let peer = nix::sys::socket::getsockopt(self.client.as_ref()?, nix::sys::socket::sockopt::PeerCredentials).ok()?;
+        procfs::pidfd(peer.pid()).ok()
+    }
+}
+
 pub struct Session<'a> {
     pub(super) agent: &'a Agent,
     pub(super) client: Option<Client>,
