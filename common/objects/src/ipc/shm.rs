@@ -123,6 +123,7 @@ pub fn restore(s: &Segment, how: &Restore, out: &mut Restored) -> Result<(), Ipc
     let id = if lives { s.who.id } else { anew(s, how, out).map_err(|e| fail(making(&e), e))? };
     set_owner(s, id).map_err(|e| fail("setting its owner and mode", e))?;
     let mut here = Attached::new(id, s.size, 0).map_err(|e| fail("attaching it", e))?;
+    drop(held);
     if !s.attached && (s.content.is_some() || lives) {
         refill(s, how, here.bytes_mut()).map_err(|e| fail("filling it", e))?;
     }
