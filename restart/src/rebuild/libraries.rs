@@ -52,7 +52,7 @@ impl Libraries {
 /// By which a library may be asked for whose file is libx.so.1.2: that, libx.so.1, libx.so.
 fn names(file: &[u8]) -> impl Iterator<Item = &[u8]> {
     let ends = |at: &usize| file[*at..].is_empty() || file[*at] == b'.';
-    let so = file.windows(3).position(|w| w == b".so").map_or(usize::MAX, |at| at + 3);
+    let so = (3..=file.len()).find(|at| file[..*at].ends_with(b".so") && ends(at)).unwrap_or(usize::MAX);
     (so..=file.len()).filter(ends).map(|at| &file[..at])
 }
 
