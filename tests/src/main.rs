@@ -144,6 +144,9 @@ fn usual_file_limit() {
 }
 
 fn main() -> ExitCode {
+    // Under nohup(1) a restart makes programs ignore it; guests compare what they have set.
+    // SAFETY: our own disposition.
+    unsafe { libc::signal(libc::SIGHUP, libc::SIG_DFL) };
     let done = match Cli::parse().task {
         Task::Test(args) => suite::test(&args),
         Task::Stress(args) => stress::stress(&args),
