@@ -20,6 +20,7 @@ mod suite;
 mod timings;
 
 use clap::{Args, Parser, Subcommand};
+use nix::sys::signal::{SigHandler, Signal, signal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -146,7 +147,7 @@ fn usual_file_limit() {
 fn main() -> ExitCode {
     // Under nohup(1) a restart makes programs ignore it; guests compare what they have set.
     // SAFETY: our own disposition.
-    unsafe { libc::signal(libc::SIGHUP, libc::SIG_DFL) };
+    let _ = unsafe { signal(Signal::SIGHUP, SigHandler::SigDfl) };
     let done = match Cli::parse().task {
         Task::Test(args) => suite::test(&args),
         Task::Stress(args) => stress::stress(&args),
