@@ -2,7 +2,7 @@
 // args: ids fork system exec spawn proc next
 #include "../guest.h"
 #include <dlfcn.h>
-#define SCRIPT "while [ ! -e $GUEST_DIR/go ]; do sleep 0.05; done; exit 3"
+#define SCRIPT ": > $GUEST_DIR/shell; while [ ! -e $GUEST_DIR/go ]; do sleep 0.05; done; exit 3"
 static void *libc;
 #define F(name) ((typeof(&name))dlsym(libc, #name))
 static void await_child(pid_t pid, int code)
@@ -12,14 +12,6 @@ static void await_child(pid_t pid, int code)
     CHECK_EQ("status", code << 8, status);
 }
 static void *run_system(void *script) { return (void *)(long)F(system)(script); }
-static void await_shell(void)
-{
-    char path[64], who[64] = "";
-    sprintf(path, "/proc/self/task/%d/children", (int)syscall(SYS_gettid));
-    AWAIT(guest_read_text(path, who, sizeof who) > 0 && atoi(who) > 0);
-    sprintf(path, "/proc/%d/comm", atoi(who));
-    AWAIT(guest_read_text(path, who, sizeof who) > 0 && !strcmp(who, "sh\n"));
-}
 int main(int argc, char **argv)
 {
     pid_t me, kid;
@@ -45,7 +37,7 @@ int main(int argc, char **argv)
         await_child(kid, 7);
     } else if (guest_is(argv, "system")) {
         pthread_t t = guest_thread(run_system, SCRIPT);
-        usleep(300000);
+        guest_await("shell");
         guest_ready();
         CHECK_EQ("system", 3 << 8, (long)guest_join(t));
     } else if (guest_is(argv, "exec")) {
@@ -53,13 +45,13 @@ int main(int argc, char **argv)
             F(execl)("/bin/sh", "sh", "-c", SCRIPT, NULL);
             _exit(1);
         }
-        await_shell();
+        guest_await("shell");
         guest_ready();
         await_child(kid, 3);
     } else if (guest_is(argv, "spawn")) {
         char *args[] = {"sh", "-c", SCRIPT, NULL};
         PT(F(posix_spawn)(&kid, "/bin/sh", NULL, NULL, args, environ));
-        await_shell();
+        guest_await("shell");
         guest_ready();
         await_child(kid, 3);
     } else if (guest_is(argv, "proc")) {

@@ -1,26 +1,18 @@
 // Restartable sequences stay registered: sched_getcpu, which reads them, follows the thread.
 #include "../guest.h"
+#include "processors.h"
 #include <sys/rseq.h>
 static volatile int ready;
-static void follow(void)
+static void check(int c)
 {
-    cpu_set_t all, one;
     unsigned cpu;
-    SYS(sched_getaffinity(0, sizeof all, &all));
-    for (int c = 0; c < CPU_SETSIZE; c++) {
-        if (!CPU_ISSET(c, &all))
-            continue;
-        CPU_ZERO(&one);
-        CPU_SET(c, &one);
-        SYS(sched_setaffinity(0, sizeof one, &one));
-        SYS(syscall(SYS_getcpu, &cpu, NULL, NULL));
-        struct rseq *r = (struct rseq *)((char *)__builtin_thread_pointer() + __rseq_offset);
-        CHECK_EQ("getcpu", c, cpu);
-        CHECK_EQ("rseq cpu", c, *(volatile int *)&r->cpu_id);
-        CHECK_EQ("sched_getcpu", c, sched_getcpu());
-    }
-    SYS(sched_setaffinity(0, sizeof all, &all));
+    SYS(syscall(SYS_getcpu, &cpu, NULL, NULL));
+    struct rseq *r = (struct rseq *)((char *)__builtin_thread_pointer() + __rseq_offset);
+    CHECK_EQ("getcpu", c, cpu);
+    CHECK_EQ("rseq cpu", c, *(volatile int *)&r->cpu_id);
+    CHECK_EQ("sched_getcpu", c, sched_getcpu());
 }
+static void follow(void) { on_each_processor(check); }
 static void *run(void *x)
 {
     (void)x;

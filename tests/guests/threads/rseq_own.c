@@ -1,26 +1,15 @@
 // Restartable sequences that the program registers itself, as allocators do where glibc has none: a thread-local area of
 // its own, of main and of a thread; another thread has the variable, but does not register it.
 #include "../guest.h"
+#include "processors.h"
 #include <sys/rseq.h>
 static _Thread_local struct {
     struct rseq r;
     char more[32];
 } area __attribute__((aligned(64)));
 static volatile int ready;
-static void follow(void)
-{
-    cpu_set_t all, one;
-    SYS(sched_getaffinity(0, sizeof all, &all));
-    for (int c = 0; c < CPU_SETSIZE; c++) {
-        if (!CPU_ISSET(c, &all))
-            continue;
-        CPU_ZERO(&one);
-        CPU_SET(c, &one);
-        SYS(sched_setaffinity(0, sizeof one, &one));
-        CHECK_EQ("processor", c, *(volatile int *)&area.r.cpu_id);
-    }
-    SYS(sched_setaffinity(0, sizeof all, &all));
-}
+static void check(int c) { CHECK_EQ("processor", c, *(volatile int *)&area.r.cpu_id); }
+static void follow(void) { on_each_processor(check); }
 static void *with(void *x)
 {
     SYS(syscall(SYS_rseq, &area, 32, 0, RSEQ_SIG));
