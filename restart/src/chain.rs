@@ -4,7 +4,7 @@ use crate::image_set::Member;
 use ckpt_agent::codec::Unpacker;
 use ckpt_image::chain::{self, Piece};
 use ckpt_image::verify::chunk_place;
-use ckpt_image::{CHUNK, Codec, ImageFile, Memory};
+use ckpt_image::{CHUNK, Codec, ImageFile, Memory, at_line};
 use ckpt_objects::BlobRef;
 use ckpt_sys::crc::crc32c;
 use std::io;
@@ -25,19 +25,22 @@ impl Source<'_> {
     /// The bytes of one chunk, decoded into place: `out` is as long as the chunk. Its checksum, or its seal, must be right.
     fn chunk_into(&self, i: usize, out: &mut [u8], tools: &mut Tools) -> io::Result<()> {
         let (offset, len) = chunk_place(self.memory, i).ok_or(io::ErrorKind::InvalidData)?;
-        if self.file.is_sealed() {
-            tools.packed = self.file.read_blob(&BlobRef { offset, len })?;
+        let Tools { packed: buf, opened, unpacker } = tools;
+        let packed = if self.file.is_sealed() {
+            *opened = self.file.read_blob(&BlobRef { offset, len })?;
+            opened.as_slice()
         } else {
             if offset.checked_add(len).is_none_or(|end| end > self.file.header.total) {
                 return Err(io::ErrorKind::InvalidData.into());
             }
-            tools.packed.resize(len as usize, 0);
-            self.file.file.read_exact_at(&mut tools.packed, offset)?;
-            if self.memory.checksums.get(i) != Some(&crc32c(&tools.packed)) {
+            let packed = at_line(buf, len as usize);
+            self.file.file.read_exact_at(packed, offset)?;
+            if self.memory.checksums.get(i) != Some(&crc32c(packed)) {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{}: memory does not match its checksum", self.file.path.display())));
             }
-        }
-        tools.unpacker.unpack(self.memory.codec, &tools.packed, out)
+            packed
+        };
+        unpacker.unpack(self.memory.codec, packed, out)
     }
 }
 
@@ -45,6 +48,7 @@ impl Source<'_> {
 #[derive(Default)]
 struct Tools {
     packed: Vec<u8>,
+    opened: Vec<u8>,
     unpacker: Unpacker,
 }
 

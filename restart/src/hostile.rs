@@ -47,6 +47,7 @@ fn validated(member: Member) -> Result<(), String> {
             lazy: &[],
             first_own: objects.highest_fd() + 1,
             exact: true,
+            collapse: true,
             keep_ids: &|_: &Credentials| true,
             agent_name: b"name",
             preload: b"LD_PRELOAD=/lib",

@@ -64,6 +64,11 @@ fn fill_saved(member: &Member, s: &SavedFile, file: &File) -> io::Result<()> {
     Ok(())
 }
 
+/// Huge pages are for who asks (`madvise` in the file of Documentation/admin-guide/mm/transhuge.rst).
+pub fn huge_on_request() -> bool {
+    std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").is_ok_and(|s| s.contains("[madvise]"))
+}
+
 /// Copies pieces, leaving holes where there is nothing but zeros and the object is new.
 fn fill(member: &Member, s: &SharedMemory, file: &File) -> io::Result<()> {
     let fresh = s.kind != SharedKind::Named;

@@ -23,6 +23,8 @@ pub struct Given<'a> {
     /// first descriptor number that is ours
     pub first_own: i32,
     pub exact: bool,
+    /// the kernel makes huge pages, but only on request
+    pub collapse: bool,
     /// user and groups are right already
     pub keep_ids: &'a dyn Fn(&Credentials) -> bool,
     pub agent_name: &'a [u8],
@@ -158,13 +160,14 @@ fn clock(then: i32, id: &dyn Fn(i32) -> i32) -> i32 {
     }
 }
 
-/// The program's, and the table of ids.
+/// The program's, and the table of ids, in order.
 fn all_maps(body: &Body, g: &Given) -> Vec<Map> {
     let mut all = maps(body, g);
     let (addr, fd) = g.id_table;
     let prot = (libc::PROT_READ | libc::PROT_WRITE) as u32;
     let len = (idtable::SIZE as u64).next_multiple_of(4096);
-    all.push(Map { addr, len, prot, flags: libc::MAP_SHARED as u32, fd, advice: 0, offset: 0 });
+    let place = all.partition_point(|m| m.addr < addr);
+    all.insert(place, Map { addr, len, prot, flags: libc::MAP_SHARED as u32, fd, advice: 0, offset: 0 });
     all
 }
 
@@ -215,7 +218,10 @@ fn map(m: &MapMeta, g: &Given) -> Map {
         flags |= libc::MAP_NORESERVE;
     }
     let offset = if fd.is_some() { m.offset } else { 0 };
-    Map { addr: m.start, len: m.end - m.start, prot: m.prot, flags: flags as u32, fd: fd.unwrap_or(-1), advice: m.advice, offset }
+    let small = m.shared || fd.is_some() || m.advice & (plan::MAP_NOHUGE | plan::MAP_MERGEABLE) != 0;
+    let collapse = if g.collapse && !small { plan::MAP_COLLAPSE } else { 0 };
+    let advice = m.advice & !plan::MAP_COLLAPSE | collapse;
+    Map { addr: m.start, len: m.end - m.start, prot: m.prot, flags: flags as u32, fd: fd.unwrap_or(-1), advice, offset }
 }
 
 fn aio(a: &AioContext) -> plan::Aio {

@@ -7,7 +7,7 @@ use crate::loosen::Loosened;
 use crate::options::{Options, Pretended, RestoreOption};
 use crate::rebuild::{Family, Rebuild};
 use crate::session::Restorer;
-use crate::{again, clocks, environment, lazy, namespace, preflight, sysv, validate};
+use crate::{again, clocks, environment, lazy, memory, namespace, preflight, sysv, validate};
 use ckpt_agent::agent::Agent;
 use ckpt_agent::checkpoint::host_name;
 use ckpt_agent::events::Events;
@@ -106,7 +106,7 @@ fn restart(options: Options) -> Result<(), Failure> {
     if ids == Ids::Exact {
         again::pretend(&options, &ids::wanted(&members, &known));
     }
-    let rebuild = Rebuild { options: &options, members: &members, ids, known, shared_ids: &shared_ids, restorer, library, environment, agent: &agent, lazy, no_hangup: foreground::is_ignored(Signal::SIGHUP), family, loosened: &loosened, forwards: forwards(&members, &here, &options) };
+    let rebuild = Rebuild { options: &options, members: &members, ids, known, shared_ids: &shared_ids, restorer, library, environment, agent: &agent, collapse: memory::huge_on_request(), lazy, no_hangup: foreground::is_ignored(Signal::SIGHUP), family, loosened: &loosened, forwards: forwards(&members, &here, &options) };
     let program = match rebuild.run() {
         Ok(program) => program,
         Err(failure) => return again::retry(failure, &options, ids, &mut status),

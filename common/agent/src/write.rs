@@ -5,7 +5,7 @@ use crate::lent::{Origin, Source, lock, read_remote, take};
 use crate::{hands, limits};
 use crate::link::Link;
 use crate::pace;
-use ckpt_image::{CHUNK, Codec, ImageWriter, Memory};
+use ckpt_image::{CHUNK, Codec, ImageWriter, Memory, at_line};
 use ckpt_objects::BlobRef;
 use ckpt_sys::flat::{Msg, Run, from_bytes, msg};
 use ckpt_sys::sched::{Turn, step_back};
@@ -286,9 +286,10 @@ type Done = Vec<(usize, BlobRef, u32)>;
 fn compress_all(source: &Mutex<Source>, codec: Codec, image: &ImageWriter) -> io::Result<Done> {
     step_back();
     let (mut packer, mut turn) = (Packer::new(codec)?, Turn::begin());
-    let mut chunk = vec![0; CHUNK as usize];
+    let mut buf = Vec::new();
+    let chunk = at_line(&mut buf, CHUNK as usize);
     let mut out = Vec::new();
-    while let Some((index, n)) = take(source, &mut chunk)? {
+    while let Some((index, n)) = take(source, chunk)? {
         turn.give_way();
         let appended = packer.pack(&chunk[..n]).and_then(|packed| image.append(&packed));
         // The writer must not wait for a reader that has given up.

@@ -17,7 +17,7 @@ pub mod seal;
 pub mod vdso;
 pub mod verify;
 
-pub use file::{HEADER_LEN, Header, ImageError, ImageFile, ImageWriter, VERSION};
+pub use file::{HEADER_LEN, Header, ImageError, ImageFile, ImageWriter, VERSION, at_line};
 pub use machine::{Clocks, Machine};
 pub use meta::*;
 pub use seal::UserKey;

@@ -1,11 +1,10 @@
 //! Every byte of an image against its checksum, on all processors, before anything is started.
 
-use crate::file::{HEADER_LEN, ImageError, ImageFile};
+use crate::file::{HEADER_LEN, ImageError, ImageFile, at_line};
 use crate::meta::{CHUNK, Codec, ImageMeta, Memory};
 use crate::seal::OVERHEAD;
-use ckpt_sys::crc::crc32c;
+use ckpt_sys::crc::{crc32c, update};
 use std::io;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -78,14 +77,12 @@ pub fn verify(image: &ImageFile, meta: &ImageMeta, memory_later: bool) -> Result
     gaps.push((end, image.header.meta_at));
     let (next, bad) = (AtomicUsize::new(0), Mutex::new(None));
     let check = || {
+        let mut buf = Vec::new();
         while let Some(s) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
             if memory_later && matches!(s.owner, Owner::Memory(_)) {
                 continue;
             }
-            let sound = with(image, s.offset, s.len, |bytes| {
-                crc32c(bytes) == s.crc && (!image.is_sealed() || image.open_piece(s.offset, bytes).is_ok())
-            });
-            if !sound.unwrap_or(false) {
+            if !is_sound(image, s, &mut buf) {
                 bad.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(s.owner);
                 return;
             }
@@ -95,11 +92,10 @@ pub fn verify(image: &ImageFile, meta: &ImageMeta, memory_later: bool) -> Result
     if let Some(owner) = bad.into_inner().unwrap_or_else(|e| e.into_inner()) {
         return Err(damaged(name(meta, owner)));
     }
+    let mut buf = Vec::new();
     for (from, to) in gaps.into_iter().filter(|g| g.0 < g.1) {
-        let zero = (from..to).step_by(CHUNK as usize).try_fold(true, |zero, at| {
-            with(image, at, CHUNK.min(to - at), |bytes| zero && bytes.iter().all(|&b| b == 0))
-        });
-        if !zero.unwrap_or(false) {
+        let mut parts = (from..to).step_by(CHUNK as usize);
+        if !parts.all(|at| look(image, at, CHUNK.min(to - at), &mut buf).is_ok_and(|bytes| bytes.iter().all(|&b| b == 0))) {
             return Err(damaged(format!("the padding at {from}")));
         }
     }
@@ -123,57 +119,21 @@ fn on_all_cores(most: usize, work: impl Fn() + Sync) {
     });
 }
 
-/// Less than this is read.
-const SMALL: u64 = 64 << 10;
+fn is_sound(image: &ImageFile, s: &Stored, buf: &mut Vec<u8>) -> bool {
+    if image.is_sealed() {
+        return look(image, s.offset, s.len, buf).is_ok_and(|bytes| crc32c(bytes) == s.crc && image.open_piece(s.offset, bytes).is_ok());
+    }
+    let mut parts = (s.offset..s.offset + s.len).step_by(CHUNK as usize);
+    let crc = parts.try_fold(!0, |crc, at| look(image, at, CHUNK.min(s.offset + s.len - at), buf).map(|bytes| update(crc, bytes)));
+    crc.is_ok_and(|crc| !crc == s.crc)
+}
 
-/// Part of the image, mapped to be looked at: half the time of reading it.
-fn with<T>(image: &ImageFile, offset: u64, len: u64, look: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
+/// Part of the image, read into `buf`: memory that is used again stays in the cache, a mapping of each part costs more.
+fn look<'a>(image: &ImageFile, offset: u64, len: u64, buf: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
     if offset.checked_add(len).is_none_or(|end| end > image.header.total) {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    if len >= SMALL {
-        if let Some(view) = View::new(image, offset, len) {
-            return Ok(look(view.bytes()));
-        }
-    }
-    let mut bytes = vec![0; len as usize];
-    image.file.read_exact_at(&mut bytes, offset)?;
-    Ok(look(&bytes))
-}
-
-/// Unmapped by the thread that mapped it: a whole image at the end would take one thread a while.
-struct View {
-    at: usize,
-    /// of the first byte in its page
-    skip: usize,
-    len: usize,
-}
-
-impl View {
-    /// Pages are made present first: a disk error is an error there, but a signal in the checksum.
-    fn new(image: &ImageFile, offset: u64, len: u64) -> Option<View> {
-        let skip = offset as usize % ckpt_sys::PAGE;
-        let (fd, from, whole) = (image.file.as_raw_fd(), offset as i64 - skip as i64, skip + len as usize);
-        // SAFETY: a fresh read-only mapping.
-        let at = unsafe { libc::mmap(std::ptr::null_mut(), whole, libc::PROT_READ, libc::MAP_SHARED, fd, from) };
-        if at == libc::MAP_FAILED {
-            return None;
-        }
-        let view = View { at: at as usize, skip, len: whole };
-        // SAFETY: the mapping of above.
-        let there = unsafe { libc::madvise(at, whole, libc::MADV_POPULATE_READ) } == 0;
-        there.then_some(view)
-    }
-
-    fn bytes(&self) -> &[u8] {
-        // SAFETY: inside the mapping, whose pages are there.
-        unsafe { std::slice::from_raw_parts((self.at + self.skip) as *const u8, self.len - self.skip) }
-    }
-}
-
-impl Drop for View {
-    fn drop(&mut self) {
-        // SAFETY: our own mapping, of which nothing is borrowed.
-        unsafe { libc::munmap(self.at as *mut _, self.len) };
-    }
+    let part = at_line(buf, len as usize);
+    image.file.read_exact_at(part, offset)?;
+    Ok(part)
 }

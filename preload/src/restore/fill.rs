@@ -3,9 +3,9 @@
 use super::{Failure, Ground, Outcome, step};
 use crate::asm;
 use ckpt_sys::calls::*;
-use ckpt_sys::flat::plan::{self, Feed, PlanHead, Read};
+use ckpt_sys::flat::plan::{self, Feed, Map, PlanHead, Read};
 use ckpt_sys::raw::*;
-use core::sync::atomic::{AtomicU64, Ordering::*};
+use core::sync::atomic::{AtomicI64, AtomicU64, Ordering::*};
 
 /// Helpers at most; their stacks are those of threads that do not exist yet.
 pub const HELPERS: usize = 15;
@@ -13,12 +13,18 @@ pub const HELPERS: usize = 15;
 const SPAN: u64 = 8 << 20;
 /// Bytes that are made present, then read: they stay in the cache in between.
 const STEP: u64 = 512 << 10;
+const HUGE: u64 = 2 << 20;
+/// Enough to clear a huge page. What takes longer is looking for one, or a hypervisor that has to.
+const HUGE_NS: u64 = 1_000_000;
+/// So much of that in all, then pages are small.
+const PATIENCE_NS: i64 = 10_000_000;
+const MADV_COLLAPSE: i32 = 25;
 
 pub fn read(g: &Ground, head: &PlanHead) -> Outcome {
     let reads = g.table::<Read>(head.reads);
     let Some(last) = reads.last() else { return Ok(()) };
     let total = last.before + last.len;
-    let work = Work { reads, feed: head.feed, total, next: AtomicU64::new(0), failed: AtomicU64::new(0), failed_at: AtomicU64::new(0) };
+    let work = Work { reads, maps: g.table(head.maps), patience_ns: AtomicI64::new(PATIENCE_NS), feed: head.feed, total, next: AtomicU64::new(0), failed: AtomicU64::new(0), failed_at: AtomicU64::new(0) };
     let mut helpers = [0; HELPERS];
     let share = if work.is_fed() { plan::WINDOW } else { SPAN };
     let wanted = processors().saturating_sub(1).min(total.div_ceil(share) as usize - 1).min(HELPERS);
@@ -42,6 +48,8 @@ pub fn read(g: &Ground, head: &PlanHead) -> Outcome {
 /// The bytes of all reads, laid end to end: where each goes, and who does what.
 struct Work<'a> {
     reads: &'a [Read],
+    maps: &'a [Map],
+    patience_ns: AtomicI64,
     feed: Feed,
     total: u64,
     next: AtomicU64,
@@ -107,11 +115,30 @@ impl Work<'_> {
                 Some(slot) => (self.feed.memory, slot as u64 * plan::WINDOW + (from - s.from)),
             };
             let addr = r.addr + skip;
+            self.make_huge(addr, len, r.addr + r.len);
             fill(addr, len, (fd, offset)).map_err(|errno| (errno, addr))?;
             from += len;
             i += 1;
         }
         s.slot.map_or(Ok(()), |slot| write_all(self.feed.free, &slot.to_le_bytes())).map_err(|errno| (errno, 0))
+    }
+}
+
+impl Work<'_> {
+    /// Huge pages that begin in these bytes and are filled whole; `end`: as far as there is something to fill.
+    fn make_huge(&self, addr: u64, len: u64, end: u64) {
+        let wanted = |m: &&Map| addr < m.addr + m.len && m.advice & plan::MAP_COLLAPSE != 0;
+        let Some(m) = self.maps.get(self.maps.partition_point(|m| m.addr <= addr).wrapping_sub(1)).filter(wanted) else { return };
+        let end = end.min(m.addr + m.len);
+        let mut at = addr.next_multiple_of(HUGE);
+        while at < addr + len && at + HUGE <= end && self.patience_ns.load(Relaxed) > 0 {
+            let begun = monotonic_ns();
+            // Where there is no page at all nothing can be collapsed.
+            let made = madvise(at as usize, ckpt_sys::PAGE, libc::MADV_POPULATE_WRITE).and_then(|()| madvise(at as usize, HUGE as usize, MADV_COLLAPSE));
+            let lost = if made.is_ok() { (monotonic_ns() - begun).saturating_sub(HUGE_NS) as i64 } else { PATIENCE_NS };
+            self.patience_ns.fetch_sub(lost, Relaxed);
+            at += HUGE;
+        }
     }
 }
 

@@ -46,6 +46,8 @@ pub struct Rebuild<'a> {
     pub agent: &'a Agent,
     /// by member, where its kernel was another one
     pub forwards: Vec<Option<Forwarding>>,
+    /// `memory::huge_on_request`
+    pub collapse: bool,
     /// memory is filled while the program runs
     pub lazy: bool,
     /// started by nohup(1)

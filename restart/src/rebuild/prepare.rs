@@ -118,6 +118,7 @@ impl Rebuild<'_> {
             lazy: &lazy,
             first_own: base,
             exact: self.ids != Ids::Virtual,
+            collapse: self.collapse && body.record.0.thp_disable == 0,
             keep_ids: &keep_ids,
             agent_name: agent_name.as_bytes(),
             preload: &preload,

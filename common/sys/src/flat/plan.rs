@@ -205,6 +205,8 @@ pub const MAP_DROPPABLE: u32 = 2048;
 pub const MAP_ONFAULT: u32 = 4096;
 /// shared: what it maps was opened to be written, whatever the protection is now
 pub const MAP_MAY_WRITE: u32 = 8192;
+/// Where all of a huge page is filled it becomes one before (MADV_COLLAPSE): the restart's choice, in no image.
+pub const MAP_COLLAPSE: u32 = 16384;
 
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
