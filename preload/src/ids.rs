@@ -10,6 +10,17 @@ pub fn active() -> bool {
     state::ids_virtual()
 }
 
+/// Is this a restarted program?
+#[inline(always)]
+pub fn restarted() -> bool {
+    state::id_table() != 0
+}
+
+/// When the program takes a process to have begun, which the kernel says began at `now`; both in ticks since boot.
+pub fn started(id: RealPid, now: u64) -> u64 {
+    table().and_then(|table| table.starts.then(id.0, now)).unwrap_or(now)
+}
+
 #[inline]
 fn table() -> Option<&'static IdTable> {
     // SAFETY: 0, or where the restorer or the constructor mapped the computation's table for the process's life.

@@ -126,7 +126,7 @@ mod tests {
     use ckpt_image::Birth;
 
     fn process(pid: i32, ppid: i32, sid: i32) -> ProcessMeta {
-        ProcessMeta { pid, ppid, pgid: sid, sid, state: RunState::Running, name: String::new(), birth: Birth { exit_signal: 17, never_execed: false, shares: 0, maker: ppid }, stop_told: false, body: None }
+        ProcessMeta { pid, ppid, pgid: sid, sid, state: RunState::Running, name: String::new(), birth: Birth { exit_signal: 17, never_execed: false, shares: 0, maker: ppid }, stop_told: false, started: 0, body: None }
     }
 
     #[test]

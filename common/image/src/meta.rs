@@ -111,6 +111,8 @@ pub struct ProcessMeta {
     pub birth: Birth,
     /// Its parent has been told that it is stopped.
     pub stop_told: bool,
+    /// clock ticks since boot, as the program knows it (field 22 of /proc/PID/stat)
+    pub started: u64,
     /// Absent for a zombie.
     pub body: Option<Body>,
 }

@@ -51,6 +51,7 @@ pub struct IdTable {
     /// What else the processes share after a restart.
     pub names: crate::names::Names,
     pub board: crate::board::Board,
+    pub starts: crate::starts::Starts,
 }
 
 const FORKED: usize = 4096;

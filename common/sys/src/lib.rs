@@ -15,6 +15,7 @@ pub mod raw;
 pub mod sched;
 pub mod seccomp;
 pub mod stand_in;
+pub mod starts;
 
 pub use raw::{Errno, Result};
 

@@ -3,7 +3,7 @@
 use super::abi::{ask, hook, load, set_errno, store, Plain};
 use super::process::{known_group, known_session, real};
 use super::{proc_contents, siginfo};
-use crate::ids;
+use crate::{ids, state};
 use ckpt_sys::idtable::RealPid;
 use ckpt_sys::raw::{Errno, Result};
 use core::ffi::{c_int, c_ulong, c_void};
@@ -21,10 +21,10 @@ hook! { unchecked fn ioctl(fd: c_int, request: c_ulong, argument: usize) -> c_in
 hook! { fn tcgetpgrp(fd: c_int) -> pid_t => tcgetpgrp }
 hook! { fn tcsetpgrp(fd: c_int, group: pid_t) -> c_int => tcsetpgrp }
 hook! { unchecked fn tcgetsid(fd: c_int) -> pid_t => tcgetsid }
-hook! { fn read(fd: c_int, buffer: *mut c_void, size: usize) -> isize, when ids::active() => read }
+hook! { fn read(fd: c_int, buffer: *mut c_void, size: usize) -> isize, when ids::restarted() => read }
 hook! {
     unchecked fn __read_chk(fd: c_int, buffer: *mut c_void, size: usize, room: usize) -> isize,
-        when ids::active() => read_chk
+        when ids::restarted() => read_chk
 }
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -141,15 +141,21 @@ fn tcgetsid(fd: c_int) -> Result<pid_t> {
 }
 
 fn read(fd: c_int, buffer: *mut c_void, size: usize) -> Plain<isize> {
+    let restarts = state::restarts();
     let got = read::next(fd, buffer, size);
-    signals_read(fd, buffer.cast(), got);
-    Plain(proc_contents::translate_read(fd, buffer.cast(), got, size))
+    if ids::active() {
+        signals_read(fd, buffer.cast(), got);
+    }
+    Plain(proc_contents::translate_read(fd, buffer.cast(), got, size, restarts))
 }
 
 fn read_chk(fd: c_int, buffer: *mut c_void, size: usize, room: usize) -> Plain<isize> {
+    let restarts = state::restarts();
     let got = __read_chk::next(fd, buffer, size, room);
-    signals_read(fd, buffer.cast(), got);
-    Plain(proc_contents::translate_read(fd, buffer.cast(), got, size))
+    if ids::active() {
+        signals_read(fd, buffer.cast(), got);
+    }
+    Plain(proc_contents::translate_read(fd, buffer.cast(), got, size, restarts))
 }
 
 /// struct signalfd_siginfo.

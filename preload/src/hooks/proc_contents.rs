@@ -1,9 +1,9 @@
 //! `/proc/.../stat` and `/proc/.../status` say ids in their text: while ids are virtual the program reads a copy that
-//! says them as the program knows them.
+//! says them as the program knows them. The first says also when a process began, which is to be as before any restart.
 
 use super::abi::{ask, bytes};
 use super::proc_paths::{with_real, Text};
-use crate::ids;
+use crate::{ids, state};
 use crate::procfs::Path;
 use ckpt_sys::calls;
 use ckpt_sys::idtable::RealPid;
@@ -20,7 +20,7 @@ fn translation(path: &[u8]) -> Option<Translate> {
     let rest = path.strip_prefix(b"/proc/")?;
     match rest.rsplit(|&b| b == b'/').next().filter(|name| name.len() < rest.len())? {
         b"stat" => Some(stat),
-        b"status" => Some(status),
+        b"status" if ids::active() => Some(status),
         _ => None,
     }
 }
@@ -67,21 +67,29 @@ fn link(fd: c_int, room: &mut [u8; LINK]) -> Option<&[u8]> {
     room.get(..len).filter(|_| len < LINK)
 }
 
-/// Translates what a read brought of one of the two, opened before the restart; how long it is then.
-pub fn translate_read(fd: c_int, buffer: *mut u8, got: isize, room: usize) -> isize {
+/// Translates what a read brought of one of the two, opened before the restart or without a copy; how long it is then.
+/// `restarts`: how many there were when it was read.
+pub fn translate_read(fd: c_int, buffer: *mut u8, got: isize, room: usize, restarts: u32) -> isize {
     let Some(len) = usize::try_from(got).ok().filter(|len| (16..=ROOM).contains(len)) else { return got };
     // SAFETY: the kernel has just filled it.
     let text = unsafe { core::slice::from_raw_parts(buffer.cast_const(), len) };
     let begins = text.starts_with(b"Name:\t") || text[0].is_ascii_digit() && text[..12].windows(2).any(|two| two == b" (");
-    if begins { translate_whole(fd, text, buffer, room) } else { got }
+    if begins { translate_whole(fd, text, buffer, room, restarts) } else { got }
 }
 
 #[cold]
 #[inline(never)]
-fn translate_whole(fd: c_int, text: &[u8], buffer: *mut u8, room: usize) -> isize {
+fn translate_whole(fd: c_int, text: &[u8], buffer: *mut u8, room: usize, restarts: u32) -> isize {
     let mut out = Text::<ROOM>::new();
-    if let Some(translate) = link(fd, &mut [0; LINK]).and_then(translation) {
-        translate(text, &mut out);
+    let Some(translate) = link(fd, &mut [0; LINK]).and_then(translation) else { return text.len() as isize };
+    translate(text, &mut out);
+    if state::restarts() != restarts {
+        // The kernel said it before the restart.
+        let again = state::restarts();
+        return match ask!(libc::SYS_pread64, fd, buffer, room, 0) {
+            Ok(got) => translate_read(fd, buffer, got as isize, room, again),
+            Err(_) => text.len() as isize,
+        };
     }
     let known = out.as_bytes();
     if known.is_empty() || known.len() > room {
@@ -96,29 +104,39 @@ fn translate_whole(fd: c_int, text: &[u8], buffer: *mut u8, room: usize) -> isiz
 fn copy(path: *const c_char, flags: c_int, translate: Translate) -> Result<c_int> {
     let close_on_exec = if flags & libc::O_CLOEXEC != 0 { libc::MFD_CLOEXEC } else { 0 };
     let fd = ask!(libc::SYS_memfd_create, c"proc".as_ptr(), close_on_exec)? as c_int;
-    let filled = read_all(path, |text| {
-        let mut out = Text::new();
-        translate(text, &mut out);
-        calls::write_all(fd, out.as_bytes())
-    });
-    if let Err(e) = filled.and_then(|()| ask!(libc::SYS_lseek, fd, 0, libc::SEEK_SET).map(drop)) {
+    let mut out = Text::new();
+    let read = loop {
+        let restarts = state::restarts();
+        out.clear();
+        let read = read_all(path, |text| translate(text, &mut out));
+        // What the kernel says before a restart cannot be translated after it.
+        if state::restarts() == restarts {
+            break read;
+        }
+    };
+    if let Err(e) = read.and_then(|()| calls::write_all(fd, out.as_bytes())).and_then(|()| ask!(libc::SYS_lseek, fd, 0, libc::SEEK_SET).map(drop)) {
         calls::close(fd);
         return Err(e);
     }
     Ok(fd)
 }
 
-fn read_all(path: *const c_char, with: impl FnOnce(&[u8]) -> Result<()>) -> Result<()> {
+fn read_all(path: *const c_char, with: impl FnOnce(&[u8])) -> Result<()> {
     // SAFETY: a path argument, NUL-terminated.
     let path = unsafe { CStr::from_ptr(path) };
     let file = calls::open(path, libc::O_RDONLY | libc::O_CLOEXEC)?;
     let mut text = [0u8; ROOM];
     let read = calls::read_full(file, &mut text);
     calls::close(file);
-    with(text.get(..read?).ok_or(Errno::INVAL)?)
+    with(text.get(..read?).ok_or(Errno::INVAL)?);
+    Ok(())
 }
 
 fn number(digits: &[u8]) -> Option<i32> {
+    core::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+fn ticks(digits: &[u8]) -> Option<u64> {
     core::str::from_utf8(digits).ok()?.parse().ok()
 }
 
@@ -132,6 +150,7 @@ fn push_known(field: &[u8], out: &mut Text<ROOM>) {
 /// `pid (name) state ppid pgrp session tty_nr tpgid ...`; the name may hold anything but ends at the last parenthesis.
 fn stat(text: &[u8], out: &mut Text<ROOM>) {
     const IDS_BEHIND_NAME: [usize; 4] = [2, 3, 4, 6];
+    const STARTED: usize = 20;
     let name = text.iter().position(|&b| b == b' ').unwrap_or(0);
     let behind = text.iter().rposition(|&b| b == b')').map_or(name, |at| at + 1);
     let (Some(pid), Some(shown), Some(fields)) = (text.get(..name), text.get(name..behind), text.get(behind..)) else {
@@ -143,10 +162,10 @@ fn stat(text: &[u8], out: &mut Text<ROOM>) {
         if i > 0 {
             out.push(b" ");
         }
-        if IDS_BEHIND_NAME.contains(&i) {
-            push_known(field, out)
-        } else {
-            out.push(field)
+        match (number(pid), ticks(field)) {
+            (Some(pid), Some(now)) if i == STARTED => out.long(ids::started(RealPid(pid), now)),
+            _ if IDS_BEHIND_NAME.contains(&i) => push_known(field, out),
+            _ => out.push(field),
         }
     }
 }

@@ -65,8 +65,8 @@ open_hooks! {
     fn __openat64_2([dir: c_int] path, flags) -> c_int => open_at;
 }
 
-hook! { unchecked fn fopen(path: *const c_char, mode: *const c_char) -> *mut c_void, when ids::active() => fopen }
-hook! { unchecked fn fopen64(path: *const c_char, mode: *const c_char) -> *mut c_void, when ids::active() => fopen }
+hook! { unchecked fn fopen(path: *const c_char, mode: *const c_char) -> *mut c_void, when ids::restarted() => fopen }
+hook! { unchecked fn fopen64(path: *const c_char, mode: *const c_char) -> *mut c_void, when ids::restarted() => fopen }
 
 /// A translated copy is opened by its descriptor's name, so that libc makes the stream.
 fn fopen(path: *const c_char, mode: *const c_char) -> Plain<*mut c_void> {
@@ -166,6 +166,10 @@ impl<const N: usize> Text<N> {
         Text { bytes: [0; N], len: 0 }
     }
 
+    pub fn clear(&mut self) {
+        self.len = 0;
+    }
+
     pub fn push(&mut self, part: &[u8]) {
         for (slot, byte) in self.bytes.iter_mut().skip(self.len).zip(part) {
             *slot = *byte;
@@ -176,6 +180,22 @@ impl<const N: usize> Text<N> {
     pub fn number(&mut self, id: pid_t) {
         let mut digits = [0; 10];
         self.push(decimal(id, &mut digits));
+    }
+
+    pub fn long(&mut self, number: u64) {
+        const BILLION: u64 = 1_000_000_000;
+        let (high, mut low) = (number / BILLION, number % BILLION);
+        if high > 0 {
+            self.number(high as pid_t);
+            let mut unit = BILLION / 10;
+            while unit > 0 {
+                self.push(&[b'0' + (low / unit) as u8]);
+                low %= unit;
+                unit /= 10;
+            }
+        } else {
+            self.number(low as pid_t);
+        }
     }
 
     pub fn as_bytes(&self) -> &[u8] {

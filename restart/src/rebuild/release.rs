@@ -52,6 +52,7 @@ impl Rebuild<'_> {
         self.stop_again(prepared)?;
         self.loosened.borrow_mut().put_back();
         passes(Stage::Barrier)?;
+        prepared.iter().for_each(|p| self.note_start(self.process(p)));
         drop(sysv);
         self.give_foreground();
         for p in prepared.iter() {
@@ -124,6 +125,14 @@ impl Rebuild<'_> {
 
     pub(super) fn real(&self, then: i32) -> i32 {
         self.shared_ids.table.to_real(VirtualPid(self.known.program_id(then))).0
+    }
+
+    /// The program knows it by when it began, too.
+    fn note_start(&self, meta: &ProcessMeta) {
+        let real = self.real(meta.pid);
+        if let Some(stat) = procfs::stat(real).filter(|_| meta.started > 0) {
+            self.shared_ids.table.starts.note(real, stat.field(22), meta.started);
+        }
     }
 
     /// A job of the program's that had the terminal has it again.

@@ -90,13 +90,17 @@ impl Checkpoint<'_> {
             name: z.stat.name.clone(),
             birth: birth(&z.stat, Share { flags: 0, maker: z.stat.ppid, memory_of: 0, files_of: 0 }),
             stop_told: false,
+            started: z.stat.field(22),
             body: None,
         });
         let bodies = snapshot.processes.iter_mut().map(|(p, body)| (&p.stopped, body.take()));
         let mut processes: Vec<ProcessMeta> = bodies.filter_map(|(s, body)| Some(process_meta(s, body?, &snapshot.sharing))).collect();
         processes.extend(zombies);
         // An exec that a restart needed was none of the program's.
-        processes.iter_mut().for_each(|p| p.birth.never_execed |= self.id_table.is_some_and(|t| t.is_forked(RealPid(p.pid))));
+        for (p, table) in processes.iter_mut().filter_map(|p| Some((p, self.id_table?))) {
+            p.birth.never_execed |= table.is_forked(RealPid(p.pid));
+            p.started = table.starts.then(p.pid, p.started).unwrap_or(p.started);
+        }
         let ids = self.changed_ids(&processes, &snapshot.sysv);
         let foreground = processes.iter().find(|p| p.sid == sid_of_agent()).map_or(0, |p| procfs::stat(p.pid).map_or(0, |s| s.field(8) as i32));
         self.gather_in(&mut processes);
@@ -225,6 +229,7 @@ pub(super) fn process_meta(s: &Stopped, body: Body, sharing: &Sharing) -> Proces
         name: stat.name.clone(),
         birth: birth(stat, sharing.get(stat.pid, stat.ppid)),
         stop_told: s.stop_told,
+        started: stat.field(22),
         body: Some(body),
     }
 }

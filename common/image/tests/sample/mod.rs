@@ -95,7 +95,7 @@ impl Sample {
         image.append_listed(&bytes(700, 3)).unwrap();
         let shared = image.append_listed(&bytes(4096, 4)).unwrap();
         let shared = SharedMemory { dev: 0, ino: 9, name: "/dev/zero".into(), size: 4096, kind: SharedKind::Anonymous, pieces: vec![(0, shared)] };
-        let process = ProcessMeta { pid: 100, ppid: 1, pgid: 100, sid: 100, state: RunState::Running, name: "sample".into(), birth: Birth { exit_signal: 17, never_execed: false, shares: 0, maker: 1 }, stop_told: false, body: Some(body(memory)) };
+        let process = ProcessMeta { pid: 100, ppid: 1, pgid: 100, sid: 100, state: RunState::Running, name: "sample".into(), birth: Birth { exit_signal: 17, never_execed: false, shares: 0, maker: 1 }, stop_told: false, started: 7, body: Some(body(memory)) };
         let meta = ImageMeta {
             program: "sample".into(),
             host: "host".into(),
