@@ -23,6 +23,7 @@ before() {
     ended 2 "$bin/ckpt_launch" $own --chekpoint true
     grep -q 'unknown option --chekpoint' said || fail "a misspelt option: $(cat said)"
     hangup
+    streams
     ! unshare --pid --fork --mount-proc true 2> /dev/null || contained
     cd ..
 }
@@ -49,6 +50,20 @@ hangup() {
     grows n
     "$bin/ckpt_command" --coord-port "$(cat p)" --quit > log2 2>&1 || fail "$(cat log2)"
     wait $restart || true
+}
+# Files for the standard streams win over those that the program was launched with.
+streams() {
+    rm -rf images p
+    # shellcheck disable=SC2016,SC2086
+    "$bin/ckpt_launch" $own sh -c 'until [ -e go ]; do sleep 0.01; done; read -r x; echo "$x"' < /dev/null > old 2> log &
+    await test -s p
+    await ended 0 "$bin/ckpt_command" --coord-port "$(cat p)" --checkpoint --kill
+    wait $! || true
+    touch go
+    echo word > in
+    # shellcheck disable=SC2086
+    ended 0 "$bin/ckpt_restart" $own --stdin in --stdout new images/*.img
+    [ "$(cat new)" = word ] && [ ! -s old ] || fail "the program wrote '$(cat old)' to the old file, '$(cat new)' to the new one"
 }
 # As a container's first process, with which all others in it end: who asks for the end gets an answer all the same.
 contained() {

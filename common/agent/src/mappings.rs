@@ -1,5 +1,6 @@
-//! Is there room for mappings of ours in a process, by number and by address?
+//! Is there room for mappings of ours in a process, by number and by address? Can its own be brought back?
 
+use ckpt_image::{MapKind, MapMeta};
 use ckpt_sys::procfs::map_line;
 use std::fs;
 
@@ -16,6 +17,19 @@ pub fn too_many(count: usize) -> Option<String> {
     let most: usize = fs::read_to_string("/proc/sys/vm/max_map_count").ok()?.trim().parse().ok()?;
     let what = || format!("it has {count} mappings where vm.max_map_count allows {most}, and a restart needs {OURS} for itself; raise that (sysctl)");
     (count + OURS > most).then(what)
+}
+
+/// What is the kernel's or a device's: found here where the descriptor it was mapped by is closed or no reason to refuse.
+const NOT_FILES: [&[u8]; 4] = [b"socket:[", b"anon_inode:", b"/secretmem", b"/dmabuf:"];
+
+/// Why a mapping cannot be brought back.
+pub fn of_kernel(maps: &[MapMeta]) -> Option<String> {
+    let named = |m: &MapMeta| match &m.kind {
+        MapKind::File(f) => NOT_FILES.iter().any(|name| f.path.starts_with(name)).then(|| String::from_utf8_lossy(&f.path).into_owned()),
+        _ => None,
+    };
+    let name = maps.iter().filter(|m| m.shared).find_map(named)?;
+    Some(format!("it has mapped {}, which is the kernel's and cannot be read back; try again when it has unmapped it", name.trim_start_matches('/')))
 }
 
 /// Why a process can map nothing more: to the kernel's number, or all addresses are taken.

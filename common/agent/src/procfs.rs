@@ -100,6 +100,13 @@ pub fn states(pid: i32) -> impl Iterator<Item = char> {
     states.into_iter()
 }
 
+/// The system calls in which threads sleep uninterruptibly.
+pub fn sleeping_calls(pid: i32) -> Vec<i64> {
+    let Some(mut tasks) = Tasks::of(pid) else { return Vec::new() };
+    let asleep = |tid, text: &[u8]| parse_stat(text).filter(|s| s.state == 'D').and_then(|_| Some(in_call(pid, tid)?[0] as i64));
+    tasks.look("stat", asleep).flatten().collect()
+}
+
 /// A process's main thread, or, where that has ended, another one: the kernel finds nothing shared, and nothing apart,
 /// in what has ended.
 pub fn living_task(pid: i32) -> i32 {

@@ -322,7 +322,7 @@ impl Quiesce<'_> {
         let now = Instant::now();
         for (&pid, a) in asked.iter_mut().filter(|(_, a)| a.link.is_none()) {
             if now > self.deadline && members::in_vfork(pid) {
-                return Err(silent(&a.who, a.asked, "it waits in vfork for a child that neither execs nor ends".into()));
+                return Err(silent(&a.who, a.asked, uninterruptible(pid)));
             }
             if now > self.deadline && still_pending(pid, a.tid, self.signal) {
                 return Err(delayed(&a.who, a.asked));
@@ -407,6 +407,15 @@ fn silent(c: &Candidate, since: Instant, what: String) -> QuiesceError {
 
 fn delayed(c: &Candidate, since: Instant) -> QuiesceError {
     QuiesceError::Delayed { pid: c.stat.pid, name: c.stat.name.clone(), seconds: since.elapsed().as_secs() }
+}
+
+/// A thread that sleeps so waits for its vfork child, or for a disk.
+fn uninterruptible(pid: i32) -> String {
+    let calls = procfs::sleeping_calls(pid);
+    match calls.iter().find(|&&call| ![libc::SYS_vfork, libc::SYS_clone, libc::SYS_clone3].contains(&call)) {
+        Some(call) => format!("it waits in system call {call} for a disk or another device (state D)"),
+        None => "it waits in vfork for a child that neither execs nor ends".into(),
+    }
 }
 
 fn where_is(pid: i32, tid: i32) -> String {

@@ -141,6 +141,7 @@ fn kind_of(m: &RawMap, objects: &ObjectSet) -> Option<SharedKind> {
         return Some(SharedKind::SysV { id: m.ino as i32, key: key as i32 });
     }
     match () {
+        _ if file.path == b"/secretmem" => None,
         _ if file.deleted => Some(SharedKind::Anonymous),
         _ if m.path.starts_with(b"/dev/shm/") => Some(SharedKind::Named),
         // A JVM's counters: the next JVM to start removes them when their process is gone.

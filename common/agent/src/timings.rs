@@ -30,6 +30,8 @@ pub fn note(folder: &Path, line: Value) {
 
 /// Where lines about an image belong: beside it, or beside the folder that is its checkpoint's own (`--unique-dirs`).
 pub fn folder_of(image: &Path, computation: &[u8; 16], generation: u32) -> Option<PathBuf> {
+    // A bare name has an empty one, in which nothing is found.
+    let image = std::path::absolute(image).ok()?;
     let folder = image.parent()?;
     let own = folder.file_name().is_some_and(|name| name == store::folder_name(computation, generation).as_str());
     Some(if own { folder.parent()? } else { folder }.to_owned())
@@ -95,5 +97,14 @@ mod tests {
         assert_eq!(text, "{\"kind\":\"checkpoint\"}\n{\"kind\":\"restart\"}\n");
         assert_eq!(std::fs::metadata(folder.join(BEFORE)).unwrap().len(), FULL);
         std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn images_named_from_within_their_folder_lie_there() {
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(folder_of(Path::new("a.img"), &[1; 16], 1), Some(here.clone()));
+        assert_eq!(folder_of(Path::new("images/a.img"), &[1; 16], 1), Some(here.join("images")));
+        let own = PathBuf::from("/i").join(store::folder_name(&[1; 16], 1)).join("a.img");
+        assert_eq!(folder_of(&own, &[1; 16], 1), Some("/i".into()));
     }
 }

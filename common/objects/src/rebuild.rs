@@ -26,6 +26,8 @@ pub type AsProcess<'a> = dyn Fn(i32, &dyn Fn() -> io::Result<[RawFd; 2]>) -> io:
 pub struct RebuildContext<'a> {
     /// ckpt_restart's own standard streams, for inherited objects.
     pub std: [Option<RawFd>; 3],
+    /// Objects instead of which the program gets one of these, as was asked for.
+    pub given: Vec<(ObjectId, u8)>,
     /// OLD=NEW prefixes.
     pub path_map: Vec<(PathBuf, PathBuf)>,
     pub blobs: &'a dyn BlobSource,
@@ -287,6 +289,10 @@ impl<'a> Rebuilding<'a> {
 
     fn open_one(&mut self, id: ObjectId, object: &Object) -> io::Result<Option<OwnedFd>> {
         let flags = object.flags;
+        if let Some((_, number)) = self.ctx.given.iter().find(|(given, _)| *given == id) {
+            let name = self.name(id);
+            return inherited::rebuild(&inherited::Inherited::Std(*number), flags, &name, self).map(Some);
+        }
         let fd = match &object.kind {
             Kind::Inherited(state) => {
                 let name = self.name(id);

@@ -21,7 +21,7 @@ use ckpt_agent::libraries::is_same;
 use ckpt_agent::passes;
 use ckpt_image::{FileIdentity, MapKind, MapMeta, ProcessMeta, SharedKind};
 use ckpt_objects::ipc::Restored;
-use ckpt_objects::{AsProcess, PidMap, RebuildContext, Rebuilt};
+use ckpt_objects::{AsProcess, Kind, ObjectId, PidMap, RebuildContext, Rebuilt};
 use ckpt_sys::fault::Stage;
 use ckpt_sys::flat::Outer;
 use ckpt_sys::idtable::{RealPid, VirtualPid};
@@ -181,6 +181,7 @@ impl Rebuild<'_> {
         };
         let ctx = RebuildContext {
             std: [0, 1, 2].map(|fd| is_open(fd).then_some(fd)),
+            given: self.given(m),
             path_map: self.options.map_path.clone(),
             blobs: &m.file,
             pid_of: Rc::clone(pid_of),
@@ -189,6 +190,16 @@ impl Rebuild<'_> {
             as_process: Some(as_process),
         };
         Ok(ckpt_objects::rebuild(&m.meta.objects, &ctx)?)
+    }
+
+    /// Files and devices that are standard streams of the launched program, where --stdin and the like name others.
+    fn given(&self, m: &Member) -> Vec<(ObjectId, u8)> {
+        let o = self.options;
+        let set = &m.meta.objects;
+        let fds = set.descriptors(m.meta.agent.program).unwrap_or_default();
+        let asked = (0..).zip([&o.stdin, &o.stdout, &o.stderr]).filter(|(_, file)| file.is_some());
+        let stream = |(number, _): (u8, _)| Some((fds.iter().find(|e| e.number == i32::from(number))?.object, number));
+        asked.filter_map(stream).filter(|(id, _)| matches!(set.object(*id).kind, Kind::File(_) | Kind::Reopen(_))).collect()
     }
 
     fn map_files(&self, base: i32) -> Result<MapFiles, Failure> {

@@ -1,5 +1,5 @@
 // Refused with a word, and running on unharmed: what is in the kernel or in a device and cannot be read back.
-// args: vsock alg xdp mptcp key userfaultfd perf fanotify bpf_map bpf_prog landlock_fd landlock landlock_files fsopen mount_fd secret notify kvm tun fuse uinput breaking tls dmabuf ldt chroot keyring ring discipline
+// args: vsock alg xdp mptcp key userfaultfd perf fanotify bpf_map bpf_prog landlock_fd landlock landlock_files fsopen mount_fd secret notify kvm tun fuse uinput breaking tls dmabuf ldt chroot keyring ring discipline mapped_socket mapped_bpf mapped_secret
 #include "../guest.h"
 #include <asm/ldt.h>
 #include <linux/bpf.h>
@@ -224,6 +224,26 @@ int main(int argc, char **argv)
         NEED(setsockopt(fd, SOL_PACKET, PACKET_RX_RING, &r, sizeof r));
         guest_ready();
         CHECK(mmap(NULL, 16384, PROT_READ, MAP_SHARED, fd, 0) != MAP_FAILED);
+    } else if (guest_is(argv, "mapped_socket") || guest_is(argv, "mapped_bpf") || guest_is(argv, "mapped_secret")) {
+        // The descriptor is closed: the mapping lives on.
+        union bpf_attr attr = {.map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 8, .max_entries = 512, .map_flags = BPF_F_MMAPABLE};
+        int s, is_socket = guest_is(argv, "mapped_socket");
+        guest_refused(is_socket ? "mapped socket:" : guest_is(argv, "mapped_bpf") ? "mapped anon_inode:bpf-map" : "mapped secretmem");
+        if (is_socket)
+            s = SYS(socket(AF_INET, SOCK_STREAM, 0));
+        else if (guest_is(argv, "mapped_bpf"))
+            s = NEED(syscall(SYS_bpf, BPF_MAP_CREATE, &attr, sizeof attr));
+        else
+            SYS(ftruncate(s = NEED(syscall(SYS_memfd_secret, 0)), 4096));
+        char *p = mmap(NULL, 4096, is_socket ? PROT_READ : PROT_READ | PROT_WRITE, MAP_SHARED, s, 0);
+        if (p == MAP_FAILED)
+            SKIP("no memory to map");
+        close(s);
+        if (!is_socket)
+            p[7] = 's';
+        guest_ready();
+        CHECK(is_socket || p[7] == 's');
+        SYS(munmap(p, 4096));
     } else if (guest_is(argv, "discipline")) {
         guest_refused("line discipline");
         int slave, line = N_HDLC;

@@ -73,7 +73,7 @@ fn is_too_long(pid: i32) -> bool {
 pub(super) fn refuse(p: &Process, body: &Body) -> Result<(), CheckpointError> {
     let pid = p.stopped.who.stat.pid;
     let no = |what: &str| Err(CheckpointError::Process { pid, what: what.into() });
-    if let Some(what) = mappings::too_many(body.maps.len()) {
+    if let Some(what) = mappings::too_many(body.maps.len()).or_else(|| mappings::of_kernel(&body.maps)) {
         return no(&what);
     }
     match () {

@@ -88,6 +88,7 @@ pub fn restart(set: &ObjectSet, blobs: &Blobs) -> Rebuilt {
 pub fn try_restart(set: &ObjectSet, blobs: &Blobs, map: Vec<(PathBuf, PathBuf)>) -> Result<Rebuilt, RebuildError> {
     let ctx = RebuildContext {
         std: [Some(0), Some(1), Some(2)],
+        given: Vec::new(),
         path_map: map,
         blobs,
         pid_of: Rc::new(|pid| pid),
