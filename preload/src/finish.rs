@@ -60,17 +60,15 @@ impl Rest {
         const MOST: u64 = 0x7fff_f000;
         let (counts, count, moves) = match nr {
             libc::SYS_getrandom => (libc::REG_RSI, args[1], Some(libc::REG_RDI)),
-            libc::SYS_read => (libc::REG_RDX, args[2], Some(libc::REG_RSI)),
+            libc::SYS_read if done > 0 => (libc::REG_RDX, read_by_all(slot, args[0], args[2]), Some(libc::REG_RSI)),
             libc::SYS_sendfile => (libc::REG_R10, args[3], None),
             libc::SYS_copy_file_range => (libc::REG_R8, args[4], None),
             _ => return None,
         };
         let count = count.min(MOST) as i64;
-        let kind = || kind_of(slot, args[0]);
         let natively_all = || match nr {
-            libc::SYS_read => kind().is_some_and(|(kind, device)| kind == libc::S_IFCHR && device >> 8 == MEMORY_DEVICES),
             // Into a pipe goes what fits, natively too.
-            libc::SYS_sendfile => kind().is_some_and(|(kind, _)| kind == libc::S_IFREG || kind == libc::S_IFSOCK && is_blocking(slot, args[0])),
+            libc::SYS_sendfile => kind_of(slot, args[0]).is_some_and(|(kind, _)| kind == libc::S_IFREG || kind == libc::S_IFSOCK && is_blocking(slot, args[0])),
             _ => true,
         };
         let is_part = (1..count).contains(&done);
@@ -93,6 +91,27 @@ impl Rest {
 
 /// /dev/zero, /dev/urandom, ...
 const MEMORY_DEVICES: u64 = 1;
+
+/// How much read(2) waits for: of a terminal without lines what VMIN says. 0: for anything.
+fn read_by_all(slot: &Slot, number: u64, count: u64) -> u64 {
+    match kind_of(slot, number) {
+        Some((libc::S_IFCHR, device)) if device >> 8 == MEMORY_DEVICES => count,
+        Some((libc::S_IFCHR, _)) if is_blocking(slot, number) => count.min(at_least(slot, number)),
+        _ => 0,
+    }
+}
+
+fn at_least(slot: &Slot, number: u64) -> u64 {
+    let asked = descriptors::with(slot.tid.load(Acquire), number as Fd, |fd| {
+        // Four words of flags, one byte, 19 characters.
+        let mut termios = [0u8; 36];
+        // SAFETY: the kernel's struct termios.
+        let known = unsafe { syscall3(libc::SYS_ioctl, fd as usize, libc::TCGETS as usize, termios.as_mut_ptr() as usize) };
+        let [lines, time, min] = [termios[12] & libc::ICANON as u8, termios[17 + libc::VTIME], termios[17 + libc::VMIN]];
+        if known.is_ok() && lines == 0 && time == 0 { min.into() } else { 0 }
+    });
+    asked.unwrap_or(0)
+}
 
 /// The kind of a file, and the number of the device that it is.
 fn kind_of(slot: &Slot, number: u64) -> Option<(u32, u64)> {
