@@ -122,8 +122,8 @@ global_asm!(
     "mov eax, 60",
     "syscall",
     "ud2",
-    // finish_write: a write that our signal cut short goes on from where it was. On the stack: return address, rsi,
-    // rdx, bytes done, call number, r10; 256 bytes in all.
+    // What goes on with a call for us, by `finish::enter`: on the stack are return address, rsi, rdx, bytes done (all that the
+    // call will say), call number, r10, rsp, rdi, r8, r9 and six words more. finish_write: from where a write was.
     ".p2align 4",
     ".hidden ckpt_finish_write",
     ".globl ckpt_finish_write",
@@ -140,13 +140,28 @@ global_asm!(
     "5: sub rdx, rax",
     "jnz ckpt_finish_write",
     "6: mov rax, [rsp + 24]",
-    "mov rsi, [rsp + 8]",
+    "7: mov rsi, [rsp + 8]",
     "mov rdx, [rsp + 16]",
     "mov r10, [rsp + 40]",
+    "mov rdi, [rsp + 56]",
+    "mov r8, [rsp + 64]",
+    "mov r9, [rsp + 72]",
     "mov r11, [rsp]",
-    "lea rsp, [rsp + 256]",
+    "mov rsp, [rsp + 48]",
     "jmp r11",
-    // finish_messages: the same for messages (struct mmsghdr, 64 bytes each).
+    // finish_once: the same for calls whose count is in another register: one call, for what was left.
+    ".p2align 4",
+    ".hidden ckpt_finish_once",
+    ".globl ckpt_finish_once",
+    "ckpt_finish_once:",
+    "mov rax, [rsp + 32]",
+    "syscall",
+    "test rax, rax",
+    "jle 6b",
+    "add [rsp + 24], rax",
+    "jmp 6b",
+    // finish_messages: the same for messages (struct mmsghdr, 64 bytes each). sendmmsg(2) (307) is asked once: its last
+    // message may be in part.
     ".p2align 4",
     ".hidden ckpt_finish_messages",
     ".globl ckpt_finish_messages",
@@ -156,56 +171,69 @@ global_asm!(
     "test rax, rax",
     "jle 6b",
     "add [rsp + 24], rax",
+    "cmp qword ptr [rsp + 32], 307",
+    "je 6b",
     "sub rdx, rax",
     "shl rax, 6",
     "add rsi, rax",
     "test rdx, rdx",
     "jnz ckpt_finish_messages",
     "jmp 6b",
-    // finish_vector: the same for several pieces of memory, one after the other. On the stack: return address, rsi, rdx,
-    // bytes done, call number, r10, iovec, how many, bytes done of the first, r8, r9, flags or file offset; 256 bytes.
+    // finish_vector: the same for several pieces of memory, one after the other. The words more: iovec, how many, bytes done
+    // of the first, flags or file offset; for sendmmsg: messages done, this one too, and its length.
     ".p2align 4",
     ".hidden ckpt_finish_vector",
     ".globl ckpt_finish_vector",
     "ckpt_finish_vector:",
-    "cmp qword ptr [rsp + 56], 0",
-    "je 8f",
-    "mov rcx, [rsp + 48]",
+    "cmp qword ptr [rsp + 88], 0",
+    "je 9f",
+    "mov rcx, [rsp + 80]",
     "mov rsi, [rcx]",
     "mov rdx, [rcx + 8]",
-    "mov rcx, [rsp + 64]",
+    "mov rcx, [rsp + 96]",
     "add rsi, rcx",
     "sub rdx, rcx",
-    "jz 7f",
+    "jz 8f",
     "xor r8d, r8d",
     "xor r9d, r9d",
-    "mov r10, [rsp + 88]",
+    "mov r10, [rsp + 104]",
     "mov rax, [rsp + 32]",
     "syscall",
     "test rax, rax",
-    "jle 8f",
+    "jle 9f",
     "add [rsp + 24], rax",
-    "add [rsp + 64], rax",
+    "add [rsp + 96], rax",
     "cmp qword ptr [rsp + 32], 18",
     "jne ckpt_finish_vector",
-    "add [rsp + 88], rax",
+    "add [rsp + 104], rax",
     "jmp ckpt_finish_vector",
-    "7: mov qword ptr [rsp + 64], 0",
-    "add qword ptr [rsp + 48], 16",
-    "dec qword ptr [rsp + 56]",
+    "8: mov qword ptr [rsp + 96], 0",
+    "add qword ptr [rsp + 80], 16",
+    "dec qword ptr [rsp + 88]",
     "jmp ckpt_finish_vector",
-    "8: mov rax, [rsp + 24]",
-    "mov rsi, [rsp + 8]",
+    "9: mov rcx, [rsp + 112]",
+    "test rcx, rcx",
+    "jz 6b",
+    // the message's length, and those behind it, unless an error or a signal of the program's own came first
+    "mov rsi, rcx",
+    "shl rsi, 6",
+    "add rsi, [rsp + 8]",
+    "mov rax, [rsp + 24]",
+    "mov [rsi - 8], eax",
+    "mov [rsp + 24], rcx",
+    "cmp rax, [rsp + 120]",
+    "jne 6b",
     "mov rdx, [rsp + 16]",
+    "sub rdx, rcx",
+    "jbe 6b",
+    "mov r8, [rsp + 64]",
+    "mov r9, [rsp + 72]",
     "mov r10, [rsp + 40]",
-    "mov r8, [rsp + 72]",
-    "mov r9, [rsp + 80]",
-    "mov r11, [rsp]",
-    "lea rsp, [rsp + 256]",
-    "jmp r11",
+    "mov qword ptr [rsp + 32], 307",
+    "jmp ckpt_finish_messages",
     // finish_pause: all signals are blocked; waits for one with the right mask, as sigsuspend(2) does, then sets the mask
-    // that the program had. On the stack: return address, rdi, rsi, mask to wait with, mask for afterwards, result, rdx,
-    // r10; 256 bytes.
+    // that the program had. The fourth and fifth word are the mask to wait with and that for afterwards, the eleventh is the
+    // result. To unwinders the stack pointer of before is in the seventh, the return address in the first.
     ".p2align 4",
     ".hidden ckpt_finish_pause",
     ".globl ckpt_finish_pause",
@@ -214,28 +242,22 @@ global_asm!(
     "ckpt_finish_pause:",
     ".cfi_startproc",
     ".cfi_signal_frame",
-    ".cfi_def_cfa rsp, 256",
-    ".cfi_offset rip, -256",
+    ".cfi_escape 0x0f, 0x03, 0x77, 0x30, 0x06",
+    ".cfi_escape 0x10, 0x10, 0x02, 0x77, 0x00",
     "lea rdi, [rsp + 24]",
     "mov esi, 8",
     "mov eax, 130",
     "syscall",
     "ckpt_paused:",
-    "mov [rsp + 40], rax",
+    "mov [rsp + 80], rax",
     "mov edi, 2",
     "lea rsi, [rsp + 32]",
     "xor edx, edx",
     "mov r10d, 8",
     "mov eax, 14",
     "syscall",
-    "mov rax, [rsp + 40]",
-    "mov rdi, [rsp + 8]",
-    "mov rsi, [rsp + 16]",
-    "mov rdx, [rsp + 48]",
-    "mov r10, [rsp + 56]",
-    "mov r11, [rsp]",
-    "lea rsp, [rsp + 256]",
-    "jmp r11",
+    "mov rax, [rsp + 80]",
+    "jmp 7b",
     ".cfi_endproc",
     // by_number(rdi number, its six arguments as C passes them): what the kernel answers. The number stays below the stack
     // pointer, where signals leave it.
@@ -301,14 +323,25 @@ pub fn touch_amx() {
     }
 }
 
-/// The number of the call of the instruction at `at`, where that is one of ours that leaves it below the stack pointer.
+/// The number of the call of the instruction at `at`, where that is one of ours that leaves it below the stack pointer, or
+/// one that goes on with a call.
 ///
 /// # Safety
 /// `sp` is the stack pointer of a thread there.
 pub unsafe fn number_at(at: i64, sp: i64) -> Option<i64> {
+    const SYSCALL: u16 = 0x050f;
     let ours = [syscall_at as *const () as i64, by_number_at as *const () as i64];
-    // SAFETY: by the contract; it was stored just before.
-    ours.contains(&at).then(|| unsafe { *((sp - 8) as *const i64) })
+    let goes_on = finish_write as *const () as i64..finish_pause as *const () as i64;
+    // SAFETY: by the contract; it was stored just before. What lies in our own code can be read.
+    unsafe {
+        if ours.contains(&at) {
+            Some(*((sp - 8) as *const i64))
+        } else if goes_on.contains(&at) && (at as *const u16).read_unaligned() == SYSCALL {
+            Some(*((sp + 32) as *const i64))
+        } else {
+            None
+        }
+    }
 }
 
 unsafe extern "C" {
@@ -336,6 +369,8 @@ unsafe extern "C" {
     pub fn unmap_exit(addr: usize, len: usize, code: i32) -> !;
     #[link_name = "ckpt_finish_write"]
     pub fn finish_write();
+    #[link_name = "ckpt_finish_once"]
+    pub fn finish_once();
     #[link_name = "ckpt_finish_messages"]
     pub fn finish_messages();
     #[link_name = "ckpt_finish_vector"]

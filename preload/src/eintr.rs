@@ -2,10 +2,9 @@
 //! instruction, except when a signal of the program's own is due: then EINTR is what it would have got.
 
 use crate::clocks::Clocks;
+use crate::finish::{enter, finish};
 use crate::handler::Slot;
-use crate::{descriptors, signals};
-use ckpt_sys::calls::Fd;
-use ckpt_sys::raw::*;
+use crate::signals;
 use core::sync::atomic::{AtomicI64, AtomicUsize, Ordering::*};
 
 const EINTR: i64 = -(libc::EINTR as i64);
@@ -19,16 +18,18 @@ const BY_US: u32 = 1;
 const BY_KERNEL: u32 = 2;
 /// set back; the call itself puts its signal mask in place and will see what is due
 const SAFE: u32 = 3;
+/// nobody has looked at it: the thread came too late, or was given up
+pub const UNSEEN: u32 = 4;
 
 /// # Safety
 /// The slot's frame is the parked thread's own.
 #[allow(clippy::mut_from_ref)]
-unsafe fn regs(slot: &Slot) -> &mut [i64; 23] {
+pub unsafe fn regs(slot: &Slot) -> &mut [i64; 23] {
     // SAFETY: by the contract; gregs is an array of 23 i64.
     unsafe { &mut (*(slot.frame.load(Acquire) as *mut libc::ucontext_t)).uc_mcontext.gregs }
 }
 
-fn reg(r: i32) -> usize {
+pub fn reg(r: i32) -> usize {
     r as usize
 }
 
@@ -37,6 +38,7 @@ fn reg(r: i32) -> usize {
 /// # Safety
 /// The thread is parked.
 pub unsafe fn rewind(slot: &Slot, clocks: &mut Clocks) {
+    slot.rewound.store(NO, Release);
     if slot.in_call_known.load(Acquire) == 0 {
         // SAFETY: by the contract.
         unsafe { rewind_unnoted(slot) };
@@ -71,29 +73,7 @@ pub unsafe fn rewind(slot: &Slot, clocks: &mut Clocks) {
     }
 }
 
-/// Has a thread that comes back from a call with less than natively go on with the rest. False: it does not.
-///
-/// # Safety
-/// The thread is parked; `r` are its registers, and the kernel has read the call's arguments.
-unsafe fn finish(slot: &Slot, r: &mut [i64; 23], nr: i64, args: &[u64; 6], done: i64) -> bool {
-    let is_part = (1..args[2] as i64).contains(&done);
-    // SAFETY: by the contract.
-    unsafe {
-        if is_part && is_cut_short(slot, nr, args) {
-            go_on(r, nr as u64, done);
-        } else if is_part && nr == libc::SYS_recvmmsg {
-            more_messages(slot, r, args, done);
-        } else if let Some(v) = Vector::cut_short(slot, nr, args, done) {
-            v.go_on(r);
-        } else {
-            return false;
-        }
-    }
-    true
-}
-
-/// A thread that was running when it was looked at, and in a call when the signal came: libc loads the number right
-/// before the instruction (`mov eax, imm32`, or the 64-bit form).
+/// A thread that was running when it was looked at, and in a call when the signal came.
 ///
 /// # Safety
 /// As `rewind`.
@@ -137,167 +117,13 @@ pub unsafe fn rewind_alone(frame: u64) -> u32 {
     }
 }
 
-/// The number of the system call whose instruction is at `at`, if the bytes before load it.
+/// The number of the system call whose instruction is at `at`, if the code before loads it.
 ///
 /// # Safety
 /// The registers are of a thread that is there, or behind it.
 unsafe fn number_of(at: i64, r: &[i64; 23]) -> Option<i64> {
     // SAFETY: by the contract.
-    if let Some(nr) = unsafe { crate::asm::number_at(at, r[reg(libc::REG_RSP)]) } {
-        return Some(nr);
-    }
-    // Of the page before it nobody knows whether it is there.
-    let bytes = match at & 0xfff {
-        // SAFETY: the bytes lie in one page, that of the program counter.
-        8..0xfff => unsafe { ((at - 7) as *const [u8; 9]).read_unaligned() },
-        _ => read(at - 7)?,
-    };
-    let [.., a, b, c, d, e, f] = bytes;
-    let loads = bytes[2] == 0xb8 || bytes[..3] == [0x48, 0xc7, 0xc0];
-    (loads && [e, f] == [0x0f, 0x05]).then(|| i32::from_le_bytes([a, b, c, d]).into())
-}
-
-fn read(at: i64) -> Option<[u8; 9]> {
-    let mut bytes = [0u8; 9];
-    let (local, remote) = ([bytes.as_mut_ptr() as usize, 9], [at as usize, 9]);
-    let pid = ckpt_sys::calls::getpid() as usize;
-    // SAFETY: iovecs of the buffer and of memory that the kernel checks.
-    let n = unsafe { syscall6(libc::SYS_process_vm_readv, pid, local.as_ptr() as usize, 1, remote.as_ptr() as usize, 1, 0) };
-    (n == Ok(9)).then_some(bytes)
-}
-
-/// A transfer on a blocking descriptor that natively ends only when all bytes have gone.
-fn is_cut_short(slot: &Slot, nr: i64, args: &[u64; 6]) -> bool {
-    let whole = match nr {
-        libc::SYS_write | libc::SYS_pwrite64 => true,
-        libc::SYS_sendto => args[3] & libc::MSG_DONTWAIT as u64 == 0,
-        libc::SYS_recvfrom => args[3] & libc::MSG_WAITALL as u64 != 0 && args[3] & libc::MSG_PEEK as u64 == 0,
-        _ => false,
-    };
-    whole && is_blocking(slot, args[0])
-}
-
-fn is_blocking(slot: &Slot, number: u64) -> bool {
-    // SAFETY: numbers only.
-    let flags = |fd: Fd| unsafe { syscall2(libc::SYS_fcntl, fd as usize, libc::F_GETFL as usize) };
-    let asked = descriptors::with(slot.tid.load(Acquire), number as Fd, flags);
-    asked.is_some_and(|flags| flags.is_ok_and(|flags| flags & libc::O_NONBLOCK as usize == 0))
-}
-
-/// A transfer of several pieces of memory (writev, sendmsg, ...) and the call that goes on with one of them.
-struct Vector {
-    pieces: *const [u64; 2],
-    count: u64,
-    call: i64,
-    /// flags, or offset in the file
-    extra: u64,
-    done: i64,
-}
-
-impl Vector {
-    /// `done`: what the call came back with.
-    fn cut_short(slot: &Slot, nr: i64, args: &[u64; 6], done: i64) -> Option<Vector> {
-        if done <= 0 {
-            return None;
-        }
-        let new = |pieces: u64, count, call, extra| Vector { pieces: pieces as *const [u64; 2], count, call, extra, done };
-        let has = |flag: i32| args[2] & flag as u64 != 0;
-        let v = match nr {
-            libc::SYS_writev => new(args[1], args[2], libc::SYS_write, 0),
-            libc::SYS_pwritev2 if args[3] as i64 == -1 && args[5] == 0 => new(args[1], args[2], libc::SYS_write, 0),
-            libc::SYS_pwritev => new(args[1], args[2], libc::SYS_pwrite64, args[3] + done as u64),
-            libc::SYS_sendmsg if !has(libc::MSG_DONTWAIT) => Vector::of_message(args, libc::SYS_sendto, done),
-            libc::SYS_recvmsg if has(libc::MSG_WAITALL) && !has(libc::MSG_PEEK) => Vector::of_message(args, libc::SYS_recvfrom, done),
-            _ => return None,
-        };
-        // SAFETY: the kernel has read `count` pieces there.
-        let pieces = unsafe { core::slice::from_raw_parts(v.pieces, v.count as usize) };
-        let all = pieces.iter().map(|p| p[1]).sum::<u64>();
-        (all > done as u64 && is_blocking(slot, args[0])).then_some(v)
-    }
-
-    fn of_message(args: &[u64; 6], call: i64, done: i64) -> Vector {
-        // SAFETY: the kernel has read the message's header: msg_iov is its third word, msg_iovlen the fourth.
-        let header = unsafe { (args[1] as *const [u64; 4]).read() };
-        Vector { pieces: header[2] as *const [u64; 2], count: header[3], call, extra: args[2], done }
-    }
-
-    /// As `go_on`.
-    ///
-    /// # Safety
-    /// The thread is parked; `r` are its registers.
-    unsafe fn go_on(mut self, r: &mut [i64; 23]) {
-        let mut first = self.done as u64;
-        loop {
-            // SAFETY: the pieces are those of `cut_short`, and fewer than all are done.
-            let len = unsafe { (*self.pieces)[1] };
-            if first < len {
-                break;
-            }
-            first -= len;
-            self.pieces = self.pieces.wrapping_add(1);
-            self.count -= 1;
-        }
-        let now = |which: i32| r[reg(which)];
-        let frame = [
-            now(libc::REG_RIP), now(libc::REG_RSI), now(libc::REG_RDX), self.done, self.call, now(libc::REG_R10),
-            self.pieces as i64, self.count as i64, first as i64, now(libc::REG_R8), now(libc::REG_R9), self.extra as i64,
-        ];
-        // SAFETY: below the red zone of the thread's stack, as in `go_on`.
-        unsafe { ((r[reg(libc::REG_RSP)] - 256) as *mut [i64; 12]).write(frame) };
-        r[reg(libc::REG_RSP)] -= 256;
-        r[reg(libc::REG_RIP)] = crate::asm::finish_vector as *const () as i64;
-    }
-}
-
-/// Has the thread finish the transfer, below its red zone, and come back with the whole count.
-///
-/// # Safety
-/// The thread is parked; `r` are its registers.
-unsafe fn go_on(r: &mut [i64; 23], nr: u64, done: i64) {
-    let (rsi, rdx, r10) = (r[reg(libc::REG_RSI)], r[reg(libc::REG_RDX)], r[reg(libc::REG_R10)]);
-    let stack = (r[reg(libc::REG_RSP)] - 256) as *mut i64;
-    // SAFETY: the frame lies below; between it and the program's stack pointer the red zone (128 bytes) is kept
-    // and the rest is nobody's.
-    unsafe {
-        for (i, word) in [r[reg(libc::REG_RIP)], rsi, rdx, done, nr as i64, r10].into_iter().enumerate() {
-            stack.add(i).write(word);
-        }
-    }
-    r[reg(libc::REG_RSP)] -= 256;
-    r[reg(libc::REG_RSI)] = rsi + done;
-    r[reg(libc::REG_RDX)] = rdx - done;
-    if nr as i64 == libc::SYS_pwrite64 {
-        r[reg(libc::REG_R10)] = r10 + done;
-    }
-    r[reg(libc::REG_RIP)] = crate::asm::finish_write as *const () as i64;
-}
-
-/// recvmmsg that our signal cut short. The kernel has left its own ERESTARTSYS in the socket for the next call
-/// (net/socket.c, do_recvmmsg), which no program should ever see.
-///
-/// # Safety
-/// As `go_on`.
-unsafe fn more_messages(slot: &Slot, r: &mut [i64; 23], args: &[u64; 6], done: i64) {
-    const MESSAGE: i64 = size_of::<libc::mmsghdr>() as i64;
-    let at_once = args[3] & (libc::MSG_DONTWAIT | libc::MSG_WAITFORONE) as u64 != 0;
-    if at_once || !is_blocking(slot, args[0]) {
-        return;
-    }
-    let (mut error, mut len) = (0i32, 4u32);
-    let (error, len) = (&raw mut error as usize, &raw mut len as usize);
-    descriptors::with(slot.tid.load(Acquire), args[0] as Fd, |fd| {
-        // SAFETY: room for an int and its length; reading the error takes it away.
-        let _ = unsafe { syscall5(libc::SYS_getsockopt, fd as usize, libc::SOL_SOCKET as usize, libc::SO_ERROR as usize, error, len) };
-    });
-    if args[4] != 0 {
-        // With a timeout it may end early.
-        return;
-    }
-    // SAFETY: by the contract.
-    unsafe { go_on(r, libc::SYS_recvmmsg as u64, done) };
-    r[reg(libc::REG_RSI)] += done * (MESSAGE - 1);
-    r[reg(libc::REG_RIP)] = crate::asm::finish_messages as *const () as i64;
+    unsafe { crate::asm::number_at(at, r[reg(libc::REG_RSP)]) }.or_else(|| crate::opcode::number_before(at))
 }
 
 /// Calls that nothing but a signal ends: one that came between the step back to the call and the call would be waited for
@@ -309,20 +135,16 @@ fn waits_for_signals(nr: i64, rip: i64) -> bool {
 /// The thread goes on with all signals blocked, and waits in a sigsuspend(2) of ours, which lets them in.
 ///
 /// # Safety
-/// As `go_on`; the kernel has read the arguments of call `nr`.
+/// The thread is parked; the kernel has read the arguments of call `nr`.
 unsafe fn pause_again(slot: &Slot, nr: i64) {
     // SAFETY: by the contract; the kernel's sigset is the first 8 bytes of uc_sigmask.
     unsafe {
         let context = slot.frame.load(Acquire) as *mut libc::ucontext_t;
         let blocked = (&raw mut (*context).uc_sigmask).cast::<u64>();
         let r = regs(slot);
-        let now = |which: i32| r[reg(which)];
         let after = *blocked as i64;
-        let during = if nr == libc::SYS_pause { after } else { (now(libc::REG_RDI) as *const i64).read_unaligned() };
-        let frame = [now(libc::REG_RIP), now(libc::REG_RDI), now(libc::REG_RSI), during, after, EINTR, now(libc::REG_RDX), now(libc::REG_R10)];
-        ((r[reg(libc::REG_RSP)] - 256) as *mut [i64; 8]).write(frame);
-        r[reg(libc::REG_RSP)] -= 256;
-        r[reg(libc::REG_RIP)] = crate::asm::finish_pause as *const () as i64;
+        let during = if nr == libc::SYS_pause { after } else { (r[reg(libc::REG_RDI)] as *const i64).read_unaligned() };
+        enter(slot, r, [during, after], [EINTR, 0, 0, 0, 0, 0], crate::asm::finish_pause);
         *blocked = u64::MAX;
     }
     slot.rewound.store(SAFE, Release);

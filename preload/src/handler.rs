@@ -2,6 +2,7 @@
 
 use crate::state::{self, IDLE, QUIESCE, RELEASE, Seat};
 use crate::arena::{self, Arena};
+use crate::eintr::UNSEEN;
 use crate::{plugin_guard, regroup, thread};
 use ckpt_sys::calls::*;
 use ckpt_sys::raw::*;
@@ -96,7 +97,7 @@ pub unsafe extern "C" fn on_signal(sig: i32, info: *mut libc::siginfo_t, uc: *mu
     }
     let parks = !matches!(begun, Begun::InPlace(_)) && st.phase.load(Acquire) == QUIESCE;
     // SAFETY: by the contract.
-    let rewound = if parks { unsafe { park(st, uc) } } else { 0 };
+    let rewound = if parks { unsafe { park(st, uc) } } else { UNSEEN };
     // The checkpoint thread cannot end before this one has left.
     let keeps = (parks && st.keeper.load(Acquire) == gettid()).then(|| st.helper.load(Acquire));
     leave(st);
@@ -107,7 +108,7 @@ pub unsafe extern "C" fn on_signal(sig: i32, info: *mut libc::siginfo_t, uc: *mu
     unsafe {
         let rewound = match begun {
             Begun::InPlace(rewound) => rewound,
-            Begun::Not if !parks => crate::eintr::rewind_alone(uc as u64),
+            _ if rewound == UNSEEN => crate::eintr::rewind_alone(uc as u64),
             _ => rewound,
         };
         crate::eintr::last_look(uc as u64, rewound);
@@ -247,18 +248,19 @@ fn await_slot(st: &'static Seat) -> Option<(&'static Arena, &'static Slot)> {
 /// # Safety
 /// As `on_signal`.
 unsafe fn park(st: &'static Seat, uc: *mut libc::ucontext_t) -> u32 {
-    let Some((arena, slot)) = await_slot(st) else { return 0 };
+    let Some((arena, slot)) = await_slot(st) else { return UNSEEN };
     if slot.state.load(Acquire) != ASKED {
-        return 0;
+        return UNSEEN;
     }
     // SAFETY: the frame is the kernel's.
     if unsafe { is_leaving(slot, uc) } {
         st.parked.fetch_add(1, AcqRel);
         futex_wake_all(&st.parked);
-        return 0;
+        return UNSEEN;
     }
     // SAFETY: the slot is this thread's alone until PARKED is stored.
     unsafe { note_self(core::ptr::from_ref(slot).cast_mut(), uc) };
+    slot.rewound.store(UNSEEN, Release);
     slot.state.store(PARKED, Release);
     if st.parked.fetch_add(1, AcqRel) + 1 >= st.awaited.load(Acquire) {
         futex_wake_all(&st.parked);
