@@ -44,10 +44,15 @@ pub unsafe fn rewind(slot: &Slot, clocks: &mut Clocks) {
         unsafe { rewind_unnoted(slot) };
         return;
     }
-    let [nr, a, b, c, d, e, f, _sp, pc] = slot.in_call;
+    let [mut nr, a, b, c, d, e, f, _sp, pc] = slot.in_call;
     let args = [a, b, c, d, e, f];
     // SAFETY: by the contract.
     let r = unsafe { regs(slot) };
+    if nr == libc::SYS_restart_syscall as u64 {
+        // Stopped or frozen before: the registers are still those of the call itself.
+        // SAFETY: by the contract.
+        nr = unsafe { number_of(pc as i64 - SYSCALL_LEN, r) }.map_or(nr, |nr| nr as u64);
+    }
     let order = [libc::REG_RDI, libc::REG_RSI, libc::REG_RDX, libc::REG_R10, libc::REG_R8, libc::REG_R9];
     if order.iter().zip(args).any(|(&g, a)| r[reg(g)] as u64 != a) {
         // It went from one call to another in between.
@@ -151,7 +156,7 @@ unsafe fn pause_again(slot: &Slot, nr: i64) {
 }
 
 /// After EINTR the descriptor of close(2) is gone and connect(2) goes on by itself; restart_syscall(2) has
-/// forgotten its call.
+/// forgotten its call, and here is one of which the text does not say what it was.
 fn repeatable(nr: i64) -> bool {
     !matches!(nr, libc::SYS_close | libc::SYS_connect | libc::SYS_restart_syscall)
 }
@@ -173,6 +178,9 @@ pub fn has_timeout(nr: i64) -> bool {
         libc::SYS_poll
             | libc::SYS_epoll_wait
             | libc::SYS_epoll_pwait
+            | libc::SYS_epoll_pwait2
+            | libc::SYS_io_getevents
+            | libc::SYS_restart_syscall
             | libc::SYS_nanosleep
             | libc::SYS_clock_nanosleep
             | libc::SYS_futex
@@ -205,7 +213,8 @@ unsafe fn shorten(nr: i64, r: &mut [i64; 23], slot: &Slot, clocks: &mut Clocks) 
                     remaining(r, libc::REG_R10, None, waited)
                 }
                 libc::SYS_rt_sigtimedwait => remaining(r, libc::REG_RDX, None, waited),
-                libc::SYS_semtimedop => remaining(r, libc::REG_R10, None, waited),
+                libc::SYS_io_getevents => remaining(r, libc::REG_R8, None, waited),
+                libc::SYS_semtimedop | libc::SYS_epoll_pwait2 => remaining(r, libc::REG_R10, None, waited),
                 _ => {}
             }
         },

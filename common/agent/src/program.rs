@@ -27,6 +27,8 @@ pub enum ProgramError {
     Foreign(PathBuf),
     #[error("{} is statically linked: libckpt.so cannot be loaded into it; link it dynamically", .0.display())]
     Static(PathBuf),
+    #[error("{} is linked with another C library ({}): libckpt.so needs glibc", .0.display(), .1)]
+    OtherLibrary(PathBuf, String),
     #[error("{} is a script for {}, which is not there", .0.display(), .1.display())]
     NoInterpreter(PathBuf, PathBuf),
     #[error("{} is a script: {source}", .path.display())]
@@ -100,7 +102,18 @@ fn check_elf(path: &Path, head: &[u8]) -> Result<(), ProgramError> {
     refuse_privileged(path)?;
     let ctx = goblin::container::Ctx::new(goblin::container::Container::Big, goblin::container::Endian::Little);
     let headers = ProgramHeader::parse(head, elf.e_phoff as usize, elf.e_phnum as usize, ctx).unwrap_or_default();
-    if headers.iter().any(|h| h.p_type == PT_INTERP) || is_loader(path) { Ok(()) } else { Err(ProgramError::Static(path.into())) }
+    match headers.iter().find(|h| h.p_type == PT_INTERP) {
+        Some(h) => refuse_musl(path, head.get(h.file_range()).unwrap_or_default()),
+        None if is_loader(path) => Ok(()),
+        None => Err(ProgramError::Static(path.into())),
+    }
+}
+
+/// Its loader knows LD_PRELOAD, but not all of what the library asks of libc.
+fn refuse_musl(path: &Path, loader: &[u8]) -> Result<(), ProgramError> {
+    let loader = String::from_utf8_lossy(loader.split(|&b| b == 0).next().unwrap_or_default());
+    let is_musl = loader.rsplit('/').next().is_some_and(|name| name.starts_with("ld-musl"));
+    if is_musl { Err(ProgramError::OtherLibrary(path.into(), loader.into_owned())) } else { Ok(()) }
 }
 
 /// ld.so(8), which is a program too: the one that it is told to run can carry the library.
@@ -186,6 +199,12 @@ mod tests {
         elf[56] = 0;
         let fixed = file("static", &elf);
         assert!(matches!(check(&fixed), Err(ProgramError::Static(_))));
+        let mut musl = std::fs::read("/bin/sh").unwrap();
+        let name = b"/lib64/ld-linux-x86-64.so.2\0";
+        let at = musl.windows(name.len()).position(|w| w == name).unwrap();
+        musl[at..at + name.len()].copy_from_slice(b"/lib/ld-musl-x86_64.so.1\0\0\0\0");
+        let said = check(&file("musl", &musl)).unwrap_err().to_string();
+        assert!(said.contains("ld-musl-x86_64.so.1): libckpt.so needs glibc"), "{said}");
         let script = file("behind", format!("#!{}\n", fixed.display()).as_bytes());
         let said = check(&script).unwrap_err().to_string();
         assert!(said.contains("is a script") && said.contains("statically linked"), "{said}");

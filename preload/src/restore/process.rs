@@ -75,13 +75,20 @@ pub fn timers(g: &Ground, head: &PlanHead) -> Outcome {
     for t in all {
         loop {
             let mut id = t.id;
-            // struct sigevent: value, signo, notify, tid
-            let tid = real_tid(head, t.tid);
-            let event = [t.value, t.signal as u32 as u64 | (t.notify as u64) << 32, tid as u32 as u64, 0, 0, 0, 0, 0];
             // SAFETY: event is a struct sigevent of 64 bytes, id an int.
-            at(step::TIMER, t.id as u64, unsafe {
-                syscall3(libc::SYS_timer_create, real_clock(head, t.clock) as usize, event.as_ptr() as usize, &raw mut id as usize)
-            })?;
+            let mut create = |clock: i32, event: [u64; 8]| unsafe {
+                syscall3(libc::SYS_timer_create, clock as usize, event.as_ptr() as usize, &raw mut id as usize)
+            };
+            // struct sigevent: value, signo, notify, tid
+            let (clock, tid) = (real_clock(head, t.clock), real_tid(head, t.tid));
+            let event = [t.value, t.signal as u32 as u64 | (t.notify as u64) << 32, tid as u32 as u64, 0, 0, 0, 0, 0];
+            let quiet = [0, (libc::SIGEV_NONE as u64) << 32, 0, 0, 0, 0, 0, 0];
+            let mut made = create(clock, event);
+            // Who is told, or whose time it counts, has ended: it will tell nobody.
+            if made == Err(Errno::INVAL) && (clock < 0 || t.notify == libc::SIGEV_THREAD_ID) {
+                made = create(clock, quiet).or_else(|_| create(libc::CLOCK_MONOTONIC, quiet));
+            }
+            at(step::TIMER, t.id as u64, made)?;
             if id >= t.id {
                 break;
             }
