@@ -1,5 +1,6 @@
-//! `/proc/.../stat` and `/proc/.../status` say ids in their text: while ids are virtual the program reads a copy that
-//! says them as the program knows them. The first says also when a process began, which is to be as before any restart.
+//! `/proc/.../stat`, `/proc/.../status` and `/proc/.../fdinfo/N` say ids in their text: while ids are virtual the program
+//! reads a copy that says them as the program knows them. The first says also when a process began, which is to be as
+//! before any restart.
 
 use super::abi::{ask, bytes};
 use super::proc_paths::{with_real, Text};
@@ -18,9 +19,12 @@ type Translate = fn(&[u8], &mut Text<ROOM>);
 /// What to do with the text of one of the two files.
 fn translation(path: &[u8]) -> Option<Translate> {
     let rest = path.strip_prefix(b"/proc/")?;
-    match rest.rsplit(|&b| b == b'/').next().filter(|name| name.len() < rest.len())? {
+    let mut names = rest.rsplit(|&b| b == b'/');
+    match names.next().filter(|name| name.len() < rest.len())? {
         b"stat" => Some(stat),
         b"status" if ids::active() => Some(status),
+        // of a pidfd
+        _ if ids::active() && names.next() == Some(b"fdinfo") => Some(status),
         _ => None,
     }
 }

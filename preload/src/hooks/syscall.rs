@@ -3,7 +3,7 @@
 use super::abi::{ask, kernel, load, set_errno};
 use super::disposition::raw_action;
 use super::process::{self, known, real, Queued};
-use super::{accept, descriptor, exec, fork, prctl, siginfo, sigmask, thread, wait};
+use super::{accept, descriptor, exec, fork, prctl, siginfo, sigmask, thread, timer, wait};
 use crate::ids;
 use ckpt_sys::raw::Result;
 use ckpt_sys::Errno;
@@ -11,7 +11,7 @@ use core::ffi::{c_int, c_long};
 use libc::pid_t;
 
 /// The numbers that `dispatch` wants to see.
-const SEEN: [c_long; 55] = [
+const SEEN: [c_long; 58] = [
     libc::SYS_getpid,
     libc::SYS_gettid,
     libc::SYS_getppid,
@@ -67,6 +67,9 @@ const SEEN: [c_long; 55] = [
     libc::SYS_prctl,
     libc::SYS_seccomp,
     libc::SYS_rseq,
+    libc::SYS_get_robust_list,
+    libc::SYS_set_tid_address,
+    libc::SYS_timer_create,
 ];
 
 const LIMIT: usize = 512;
@@ -152,7 +155,7 @@ fn answer(n: c_long, a: [usize; 6]) -> Result<usize> {
     let id = |i: usize| a[i] as pid_t;
     let int = |i: usize| a[i] as c_int;
     match n {
-        libc::SYS_getpid | libc::SYS_gettid | libc::SYS_setsid => pid(known(kernel(n, a))),
+        libc::SYS_getpid | libc::SYS_gettid | libc::SYS_setsid | libc::SYS_set_tid_address => pid(known(kernel(n, a))),
         libc::SYS_getppid => pid(process::getppid()),
         libc::SYS_getpgrp => pid(process::known_group(kernel(n, a))),
         libc::SYS_getpgid => pid(process::known_group(with_real(n, a, [0]))),
@@ -182,6 +185,7 @@ fn answer(n: c_long, a: [usize; 6]) -> Result<usize> {
         libc::SYS_prctl => kernel(n, a),
         libc::SYS_seccomp => prctl::seccomp(a[0], a[1], a[2]),
         libc::SYS_accept | libc::SYS_accept4 => accept::by_number(n, a),
+        libc::SYS_timer_create => timer::by_number(n, a),
         libc::SYS_rseq => kernel(n, a).inspect(|_| crate::rseq::noted(a[0], a[1], a[2], a[3])),
         _ => signals(n, a),
     }

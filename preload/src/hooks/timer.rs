@@ -1,12 +1,12 @@
 //! timer_create(2): the thread that a timer tells, or whose time it counts, is named by id.
 
-use super::abi::{errno, hook, load, Plain};
+use super::abi::{ask, errno, hook, load, Plain};
 use super::process::real;
 use crate::{ids, maps, procfs};
 use ckpt_sys::calls;
 use ckpt_sys::idtable::{RealPid, VirtualPid};
-use ckpt_sys::raw::Errno;
-use core::ffi::{c_int, c_void};
+use ckpt_sys::raw::{Errno, Result};
+use core::ffi::{c_int, c_long, c_void};
 use libc::{clockid_t, sigevent, timer_t};
 
 hook! {
@@ -35,6 +35,18 @@ fn timer_create(clock: clockid_t, event: *mut sigevent, timer: *mut timer_t) -> 
         return Plain(timer_create::next(clock, event, timer));
     }
     Plain(made)
+}
+
+/// timer_create(2) itself.
+pub fn by_number(n: c_long, mut a: [usize; 6]) -> Result<usize> {
+    let mut event = load(a[1] as *const sigevent).filter(|e| ids::active() && e.sigev_notify == libc::SIGEV_THREAD_ID);
+    if let Some(copy) = event.as_mut() {
+        copy.sigev_notify_thread_id = real(copy.sigev_notify_thread_id);
+        a[1] = &raw const *copy as usize;
+    }
+    let made = ask!(n, a[0], a[1], a[2]);
+    core::hint::black_box(&event);
+    made
 }
 
 /// glibc starts one thread for all timers that call a function and keeps its id, for the kernel, in a variable of its
