@@ -86,7 +86,7 @@ fn streams(run: &mut Run, cycles: usize) -> Result<(), Stop> {
     run.ping()?;
     let mut slowest = Duration::ZERO;
     for cycle in 1..=cycles {
-        // A lease is refused, and found when all data has been read out and put back.
+        // A lease that is being broken is refused, and found when all data has been read out and put back.
         run.note(&format!("lease.{cycle}"))?;
         run.await_note(&format!("leased.{cycle}"))?;
         if run.ask(&["--checkpoint"]).is_ok() {

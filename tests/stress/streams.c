@@ -88,12 +88,15 @@ static void make(int i)
         ends[i][0] = p[0], ends[i][1] = p[1];
     }
 }
-// A lease is found last: by then everything was read out and put back.
+// A lease that somebody else's open(2) is breaking is found last: by then everything was read out and put back.
 static void refuse_once(int round)
 {
     char note[32];
     int fd = SYS(open(PATH_OF("leased"), O_RDONLY | O_CREAT, 0600));
+    signal(SIGIO, SIG_IGN);
     SYS(fcntl(fd, F_SETLEASE, F_RDLCK));
+    CHECK_EQ("breaks it", -1, open(PATH_OF("leased"), O_WRONLY | O_NONBLOCK));
+    CHECK_EQ("errno", EWOULDBLOCK, errno);
     sprintf(note, "leased.%d", round), guest_note(note);
     sprintf(note, "release.%d", round), guest_await(note);
     SYS(fcntl(fd, F_SETLEASE, F_UNLCK));
