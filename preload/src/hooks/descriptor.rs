@@ -185,7 +185,7 @@ fn signals_read(fd: c_int, buffer: *mut u8, got: isize) {
 fn is_signalfd(fd: c_int) -> bool {
     const TARGET: &[u8] = b"anon_inode:[signalfd]";
     let mut path = *b"/proc/thread-self/fd/\0\0\0\0\0\0\0\0\0\0\0";
-    let mut digits = [0u8; 10];
+    let mut digits = [0u8; super::proc_paths::DIGITS];
     for (slot, digit) in path[21..31].iter_mut().zip(super::proc_paths::decimal(fd, &mut digits)) {
         *slot = *digit;
     }

@@ -136,11 +136,7 @@ fn read_all(path: *const c_char, with: impl FnOnce(&[u8])) -> Result<()> {
     Ok(())
 }
 
-fn number(digits: &[u8]) -> Option<i32> {
-    core::str::from_utf8(digits).ok()?.parse().ok()
-}
-
-fn ticks(digits: &[u8]) -> Option<u64> {
+fn number<T: core::str::FromStr>(digits: &[u8]) -> Option<T> {
     core::str::from_utf8(digits).ok()?.parse().ok()
 }
 
@@ -166,8 +162,8 @@ fn stat(text: &[u8], out: &mut Text<ROOM>) {
         if i > 0 {
             out.push(b" ");
         }
-        match (number(pid), ticks(field)) {
-            (Some(pid), Some(now)) if i == STARTED => out.long(ids::started(RealPid(pid), now)),
+        match (number(pid), number(field)) {
+            (Some(pid), Some(now)) if i == STARTED => out.number(ids::started(RealPid(pid), now) as i64),
             _ if IDS_BEHIND_NAME.contains(&i) => push_known(field, out),
             _ => out.push(field),
         }

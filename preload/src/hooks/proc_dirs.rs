@@ -31,7 +31,7 @@ fn renamed(dir: *mut c_void, entry: *mut dirent64) -> *mut dirent64 {
     let Some(real) = id(bytes(name.cast_const().cast::<c_char>())).filter(|_| is_proc(dir)) else {
         return entry;
     };
-    let mut digits = [0; 10];
+    let mut digits = [0; super::proc_paths::DIGITS];
     let known = decimal(ids::to_virtual(RealPid(real)).0, &mut digits);
     if room.is_some_and(|room| NAME + known.len() < room as usize) {
         for (i, &byte) in known.iter().chain(&[0]).enumerate() {

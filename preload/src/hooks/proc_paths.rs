@@ -177,25 +177,8 @@ impl<const N: usize> Text<N> {
         }
     }
 
-    pub fn number(&mut self, id: pid_t) {
-        let mut digits = [0; 10];
-        self.push(decimal(id, &mut digits));
-    }
-
-    pub fn long(&mut self, number: u64) {
-        const BILLION: u64 = 1_000_000_000;
-        let (high, mut low) = (number / BILLION, number % BILLION);
-        if high > 0 {
-            self.number(high as pid_t);
-            let mut unit = BILLION / 10;
-            while unit > 0 {
-                self.push(&[b'0' + (low / unit) as u8]);
-                low %= unit;
-                unit /= 10;
-            }
-        } else {
-            self.number(low as pid_t);
-        }
+    pub fn number(&mut self, number: impl Into<i64>) {
+        self.push(decimal(number, &mut [0; DIGITS]));
     }
 
     pub fn as_bytes(&self) -> &[u8] {
@@ -212,9 +195,12 @@ impl<const N: usize> Text<N> {
     }
 }
 
+/// Of the longest number.
+pub const DIGITS: usize = 19;
+
 /// A number's digits, at the end of `room`.
-pub fn decimal(number: c_int, room: &mut [u8; 10]) -> &[u8] {
-    let mut rest = number.unsigned_abs();
+pub fn decimal(number: impl Into<i64>, room: &mut [u8; DIGITS]) -> &[u8] {
+    let mut rest = number.into().unsigned_abs();
     let mut first = room.len();
     for (i, slot) in room.iter_mut().enumerate().rev() {
         *slot = b'0' + (rest % 10) as u8;
@@ -273,7 +259,7 @@ unsafe fn rewrite(rest: &[u8], room: *mut u8) -> bool {
         append(b"/");
         match id(component).filter(|_| i == 0 || i == 2 && previous == SECOND_ID) {
             Some(id) => {
-                let mut digits = [0; 10];
+                let mut digits = [0; DIGITS];
                 append(decimal(real(id), &mut digits));
                 found = true;
             }

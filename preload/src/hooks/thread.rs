@@ -230,7 +230,7 @@ const NAME: usize = 16;
 fn open_name(tid: pid_t, flags: c_int) -> Result<calls::Fd> {
     let mut path = [0u8; 48];
     let mut at = 0;
-    let mut digits = [0u8; 10];
+    let mut digits = [0u8; super::proc_paths::DIGITS];
     for part in [&b"/proc/self/task/"[..], super::proc_paths::decimal(tid, &mut digits), b"/comm"] {
         for &byte in part {
             if let Some(slot) = path.get_mut(at) {

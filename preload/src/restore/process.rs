@@ -203,7 +203,7 @@ fn finish_descriptor(head: &PlanHead, fd: &Descriptor) {
 fn reopen(number: Fd) -> Result<()> {
     let mut name = [0u8; 128];
     let mut link = *b"/proc/self/fd/\0\0\0\0\0\0\0\0\0\0\0";
-    let mut digits = [0; 10];
+    let mut digits = [0; crate::hooks::proc_paths::DIGITS];
     for (to, digit) in link[14..24].iter_mut().zip(crate::hooks::proc_paths::decimal(number, &mut digits)) {
         *to = *digit;
     }

@@ -1,11 +1,10 @@
 // Calls of libc that begin and end all the time in threads, where it loads their numbers early: the signal finds them where
 // nobody has looked.
-#include "../guest.h"
+#include "short.h"
 enum { KINDS = 5, EACH = 2 };
 static int ep, nothing[2], udp, queue;
 static mqd_t mq;
 static const struct timespec moment = {0, 400000};
-// What it answers when its time is over.
 static long call(int kind, sigset_t *usr2)
 {
     struct timespec t = moment;
@@ -27,17 +26,6 @@ static long call(int kind, sigset_t *usr2)
             t.tv_nsec -= 1000000000, t.tv_sec++;
         return mq_timedreceive(mq, text, sizeof text, NULL, &t) < 0 && errno == ETIMEDOUT ? 0 : -1;
     }
-}
-static void *caller(void *kind)
-{
-    sigset_t usr2;
-    sigemptyset(&usr2);
-    sigaddset(&usr2, SIGUSR2);
-    while (!guest_going())
-        for (int i = 0; i < 50; i++)
-            if (call((int)(long)kind, &usr2))
-                guest_fail("kind %ld: %s", (long)kind, strerror(errno));
-    return NULL;
 }
 // These two wait for one another.
 static void *receiver(void *x)
